@@ -1,0 +1,153 @@
+"""Which classes there are, which belong to which, and what each data set calls them.
+
+A file may be labelled at either level: ``neutrophil`` is a parent of bands and segmented ones, never an error.
+A lab may bring its own list; its classes keep their own names and name their parents.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from napari_bloodcell.core.errors import TaxonomyError
+
+COARSE = ("neutrophil", "lymphocyte", "monocyte", "eosinophil", "basophil")
+
+# Fine class -> coarse parent. A class that is its own top level stands alone in a coarse table too.
+FINE = {
+    "basophil": "basophil",
+    "eosinophil": "eosinophil",
+    "erythroblast": "erythroblast",
+    "myeloblast": "myeloblast",
+    "promyelocyte": "promyelocyte",
+    "myelocyte": "myelocyte",
+    "metamyelocyte": "metamyelocyte",
+    "neutrophil_banded": "neutrophil",
+    "neutrophil_segmented": "neutrophil",
+    "monocyte": "monocyte",
+    "lymphocyte_typical": "lymphocyte",
+    "lymphocyte_atypical": "lymphocyte",
+    "smudge_cell": "smudge_cell",
+}
+
+# Counted and shown, but outside the hundred per cent: not intact white cells.
+NOT_IN_DENOMINATOR = frozenset({"smudge_cell", "artefact", "platelet"})
+# Reported as so many per 100 white cells.
+PER_HUNDRED = frozenset({"erythroblast"})
+
+COMMON_ALIASES = {
+    "neut": "neutrophil",
+    "granulocyte_neutrophil": "neutrophil",
+    "band": "neutrophil_banded",
+    "band_neutrophil": "neutrophil_banded",
+    "neutrophil_band": "neutrophil_banded",
+    "stab": "neutrophil_banded",
+    "seg": "neutrophil_segmented",
+    "segmented": "neutrophil_segmented",
+    "segmented_neutrophil": "neutrophil_segmented",
+    "lymph": "lymphocyte",
+    "lymp": "lymphocyte",
+    "typical_lymphocyte": "lymphocyte_typical",
+    "atypical_lymphocyte": "lymphocyte_atypical",
+    "reactive_lymphocyte": "lymphocyte_atypical",
+    "lymphocyte_reactive": "lymphocyte_atypical",
+    "mono": "monocyte",
+    "eos": "eosinophil",
+    "eosi": "eosinophil",
+    "baso": "basophil",
+    "normoblast": "erythroblast",
+    "nrbc": "erythroblast",
+    "blast": "myeloblast",
+    "smudge": "smudge_cell",
+    "artifact": "artefact",
+}
+
+# Codes of the public sets. None: dropped on purpose, and counted as such.
+DATASET_CODES: dict[str, dict[str, str | None]] = {
+    "acevedo": {
+        "BA": "basophil", "EO": "eosinophil", "MO": "monocyte", "ERB": "erythroblast", "PMY": "promyelocyte",
+        "MY": "myelocyte", "MMY": "metamyelocyte", "BNE": "neutrophil_banded", "SNE": "neutrophil_segmented",
+        "LY": "lymphocyte_typical", "IG": None, "NEUTROPHIL": None, "PLATELET": None,
+    },
+    "matek": {
+        "BAS": "basophil", "EOS": "eosinophil", "MON": "monocyte", "MOB": None, "EBO": "erythroblast",
+        "MYO": "myeloblast", "PMO": "promyelocyte", "PMB": None, "MYB": "myelocyte", "MMZ": "metamyelocyte",
+        "NGB": "neutrophil_banded", "NGS": "neutrophil_segmented", "LYT": "lymphocyte_typical",
+        "LYA": "lymphocyte_atypical", "KSC": "smudge_cell",
+    },
+    "mll23": {
+        "basophil": "basophil", "eosinophil": "eosinophil", "monocyte": "monocyte", "normoblast": "erythroblast",
+        "myeloblast": "myeloblast", "promyelocyte": "promyelocyte", "myelocyte": "myelocyte",
+        "metamyelocyte": "metamyelocyte", "neutrophil_band": "neutrophil_banded",
+        "neutrophil_segmented": "neutrophil_segmented", "lymphocyte": "lymphocyte_typical",
+        "lymphocyte_reactive": "lymphocyte_atypical", "smudge_cell": "smudge_cell",
+    },
+    "zheng": {
+        "1": "neutrophil", "2": "lymphocyte", "3": "monocyte", "4": "eosinophil", "5": "basophil",
+    },
+    "lisc": {
+        "baso": "basophil", "eosi": "eosinophil", "lymp": "lymphocyte", "mono": "monocyte", "neut": "neutrophil",
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Taxonomy:
+    """A list of classes with their parents. The default knows the 13 fine and 5 coarse ones."""
+
+    parents: Mapping[str, str] = field(default_factory=lambda: dict(FINE))
+    aliases: Mapping[str, str] = field(default_factory=lambda: dict(COMMON_ALIASES))
+
+    @classmethod
+    def of_lab(cls, classes: Mapping[str, str | None] | Iterable[str]) -> "Taxonomy":
+        """A lab's own list: names, or names with their parents (``{"hairy cell": "lymphocyte"}``)."""
+        pairs = dict(classes) if isinstance(classes, Mapping) else dict.fromkeys(classes)
+        if not pairs:
+            raise TaxonomyError("A class list needs at least one class; this one is empty.")
+        parents = dict(FINE)
+        for name, parent in pairs.items():
+            if not normalise(name):
+                raise TaxonomyError(f"{name!r} is not a class name: it needs at least one letter or digit.")
+            own = normalise(name)
+            default = FINE.get(own, own)
+            parents[own] = normalise(parent) if parent else default
+        return cls(parents=parents)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every valid class: fine ones first, then parents that are not fine classes themselves."""
+        tops = [p for p in dict.fromkeys([*COARSE, *self.parents.values()]) if p not in self.parents]
+        return (*self.parents, *tops)
+
+    def resolve(self, name: str) -> str:
+        """The class a written name means: case, blanks, plurals and usual short forms are understood."""
+        key = normalise(name)
+        valid = set(self.names)
+        for candidate in (key, self.aliases.get(key, ""), key.removesuffix("s"), self.aliases.get(key.removesuffix("s"), "")):
+            if candidate in valid or candidate in NOT_IN_DENOMINATOR:
+                return candidate
+        raise TaxonomyError(
+            f"Unknown class {name!r}. Known: {', '.join(self.names)}. "
+            "Give your own list with a parent for each new class, or correct the name."
+        )
+
+    def coarse(self, name: str) -> str:
+        """The top-level class of a class (itself where it has no parent)."""
+        return self.parents.get(name, name)
+
+
+def normalise(name: str) -> str:
+    """``"Segmented Neutrophil "`` -> ``"segmented_neutrophil"``."""
+    return re.sub(r"[^a-z0-9]+", "_", name.strip().lower()).strip("_")
+
+
+def code_of(dataset: str, code: str) -> str | None:
+    """The class a data set's own code stands for; None where the set's code is dropped on purpose."""
+    codes = {k.casefold(): v for k, v in DATASET_CODES[dataset].items()}
+    if code.casefold() not in codes:
+        raise TaxonomyError(
+            f"{code!r} is not a class of {dataset}. Its codes: {', '.join(DATASET_CODES[dataset])}."
+        )
+    return codes[code.casefold()]
+
+
+DEFAULT = Taxonomy()
