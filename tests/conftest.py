@@ -16,7 +16,8 @@ def real_data_folder() -> Path | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if real_data_folder() is not None:
         return
-    skip = pytest.mark.skip(reason="no real cells: set BLOODCELL_DATA to the folder that holds bccd, jtsc, cellavision")
+    reason = "no real cells: set BLOODCELL_DATA to the folder that holds bccd, jtsc, cellavision"
+    skip = pytest.mark.skip(reason=reason)
     for item in items:
         if "realdata" in item.keywords:
             item.add_marker(skip)

@@ -1,4 +1,4 @@
-"""White-cell differentials from stained blood smears. Importing this costs nothing: names load on first use."""
+"""White-cell differentials from stained blood smears. Importing this costs nothing: names load on use."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -9,7 +9,6 @@ import dataclasses
 import types
 import typing
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any, Literal, Self
 
 from napari_bloodcell.core.errors import ConfigError
@@ -25,7 +24,6 @@ class Knob:
     unit: str = ""
 
 
-@cache
 def knobs_of(config_class: type) -> dict[str, Knob]:
     hints = typing.get_type_hints(config_class, include_extras=True)
     return {
@@ -34,7 +32,6 @@ def knobs_of(config_class: type) -> dict[str, Knob]:
     }
 
 
-@cache
 def types_of(config_class: type) -> dict[str, Any]:
     return typing.get_type_hints(config_class)
 
@@ -45,8 +42,8 @@ class Config:
 
     def __post_init__(self) -> None:
         hints, knobs = types_of(type(self)), knobs_of(type(self))
-        for field in dataclasses.fields(self):
-            _check(type(self).__name__, field.name, getattr(self, field.name), hints[field.name], knobs[field.name])
+        for name in knobs:
+            _check(f"{type(self).__name__}.{name}", getattr(self, name), hints[name], knobs[name])
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -71,12 +68,12 @@ class Config:
         return cls(**ready)
 
 
-def _check(owner: str, name: str, value: Any, hint: Any, knob: Knob) -> None:
+def _check(where: str, value: Any, hint: Any, knob: Knob) -> None:
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if value is None and type(None) in options:
         return
     if not any(_fits(value, option) for option in options):
-        raise ConfigError(f"{owner}.{name} = {value!r} is not accepted; it takes {_describe(options)}.")
+        raise ConfigError(f"{where} = {value!r} is not accepted; it takes {_describe(options)}.")
     if isinstance(value, int | float) and not isinstance(value, bool):
         too_low = knob.low is not None and value < knob.low
         too_high = knob.high is not None and value > knob.high
@@ -84,7 +81,7 @@ def _check(owner: str, name: str, value: Any, hint: Any, knob: Knob) -> None:
             low = "-inf" if knob.low is None else f"{knob.low:g}"
             high = "inf" if knob.high is None else f"{knob.high:g}"
             unit = f" {knob.unit}" if knob.unit else ""
-            raise ConfigError(f"{owner}.{name} = {value!r} is out of range; it takes {low} to {high}{unit}.")
+            raise ConfigError(f"{where} = {value!r} is out of range; it takes {low} to {high}{unit}.")
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -100,7 +97,8 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _describe(options: tuple[Any, ...]) -> str:
-    words = []
+    plain = {"int": "a whole number", "float": "a number", "str": "text", "bool": "yes or no"}
+    words: list[str] = []
     for option in options:
         if typing.get_origin(option) is Literal:
             words.extend(repr(v) for v in typing.get_args(option))
@@ -109,8 +107,7 @@ def _describe(options: tuple[Any, ...]) -> str:
         elif typing.get_origin(option) is tuple:
             words.append(f"a list of {typing.get_args(option)[0].__name__}")
         else:
-            words.append({"int": "a whole number", "float": "a number", "str": "text", "bool": "yes or no"}.get(
-                option.__name__, option.__name__))
+            words.append(plain.get(option.__name__, option.__name__))
     return " or ".join(words)
 
 

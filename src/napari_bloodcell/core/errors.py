@@ -40,7 +40,7 @@ class ClassifyError(BloodcellError):
     """Vectors or classes a classifier cannot use."""
 
 
-class Cancelled(BloodcellError):
+class Cancelled(BloodcellError):  # noqa: N818 (a person did this; it is no error)
     """The person pressed Cancel. What was finished stays."""
 
     def __init__(self, message: str = "Cancelled. What was finished before is kept.") -> None:

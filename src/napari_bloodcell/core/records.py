@@ -24,7 +24,8 @@ BoolArray = NDArray[np.bool_]
 def freeze(record: Any, name: str, dtype: Any, shape: Sequence[int | None]) -> None:
     """Check one array of a record and replace it by a read-only view. ``None`` in shape: any length."""
     array = np.asarray(getattr(record, name), dtype=dtype)
-    if array.ndim != len(shape) or any(w is not None and w != n for w, n in zip(shape, array.shape, strict=True)):
+    fits = array.ndim == len(shape) and all(w in (None, n) for w, n in zip(shape, array.shape, strict=True))
+    if not fits:
         wanted = " x ".join("any" if w is None else str(w) for w in shape)
         raise BloodcellError(
             f"{type(record).__name__}.{name} has shape {array.shape}; it takes {wanted}. "

@@ -1,6 +1,6 @@
 """Which classes there are, which belong to which, and what each data set calls them.
 
-A file may be labelled at either level: ``neutrophil`` is a parent of bands and segmented ones, never an error.
+A file may be labelled at either level: ``neutrophil`` is a parent of bands and segmented ones, not an error.
 A lab may bring its own list; its classes keep their own names and name their parents.
 """
 
@@ -64,30 +64,67 @@ COMMON_ALIASES = {
 # Codes of the public sets. None: dropped on purpose, and counted as such.
 DATASET_CODES: dict[str, dict[str, str | None]] = {
     "acevedo": {
-        "BA": "basophil", "EO": "eosinophil", "MO": "monocyte", "ERB": "erythroblast", "PMY": "promyelocyte",
-        "MY": "myelocyte", "MMY": "metamyelocyte", "BNE": "neutrophil_banded", "SNE": "neutrophil_segmented",
-        "LY": "lymphocyte_typical", "IG": None, "NEUTROPHIL": None, "PLATELET": None,
+        "BA": "basophil",
+        "EO": "eosinophil",
+        "MO": "monocyte",
+        "ERB": "erythroblast",
+        "PMY": "promyelocyte",
+        "MY": "myelocyte",
+        "MMY": "metamyelocyte",
+        "BNE": "neutrophil_banded",
+        "SNE": "neutrophil_segmented",
+        "LY": "lymphocyte_typical",
+        "IG": None,
+        "NEUTROPHIL": None,
+        "PLATELET": None,
     },
     "matek": {
-        "BAS": "basophil", "EOS": "eosinophil", "MON": "monocyte", "MOB": None, "EBO": "erythroblast",
-        "MYO": "myeloblast", "PMO": "promyelocyte", "PMB": None, "MYB": "myelocyte", "MMZ": "metamyelocyte",
-        "NGB": "neutrophil_banded", "NGS": "neutrophil_segmented", "LYT": "lymphocyte_typical",
-        "LYA": "lymphocyte_atypical", "KSC": "smudge_cell",
+        "BAS": "basophil",
+        "EOS": "eosinophil",
+        "MON": "monocyte",
+        "MOB": None,
+        "EBO": "erythroblast",
+        "MYO": "myeloblast",
+        "PMO": "promyelocyte",
+        "PMB": None,
+        "MYB": "myelocyte",
+        "MMZ": "metamyelocyte",
+        "NGB": "neutrophil_banded",
+        "NGS": "neutrophil_segmented",
+        "LYT": "lymphocyte_typical",
+        "LYA": "lymphocyte_atypical",
+        "KSC": "smudge_cell",
     },
     "mll23": {
-        "basophil": "basophil", "eosinophil": "eosinophil", "monocyte": "monocyte", "normoblast": "erythroblast",
-        "myeloblast": "myeloblast", "promyelocyte": "promyelocyte", "myelocyte": "myelocyte",
-        "metamyelocyte": "metamyelocyte", "neutrophil_band": "neutrophil_banded",
-        "neutrophil_segmented": "neutrophil_segmented", "lymphocyte": "lymphocyte_typical",
-        "lymphocyte_reactive": "lymphocyte_atypical", "smudge_cell": "smudge_cell",
+        "basophil": "basophil",
+        "eosinophil": "eosinophil",
+        "monocyte": "monocyte",
+        "normoblast": "erythroblast",
+        "myeloblast": "myeloblast",
+        "promyelocyte": "promyelocyte",
+        "myelocyte": "myelocyte",
+        "metamyelocyte": "metamyelocyte",
+        "neutrophil_band": "neutrophil_banded",
+        "neutrophil_segmented": "neutrophil_segmented",
+        "lymphocyte": "lymphocyte_typical",
+        "lymphocyte_reactive": "lymphocyte_atypical",
+        "smudge_cell": "smudge_cell",
     },
     "zheng": {
-        "1": "neutrophil", "2": "lymphocyte", "3": "monocyte", "4": "eosinophil", "5": "basophil",
+        "1": "neutrophil",
+        "2": "lymphocyte",
+        "3": "monocyte",
+        "4": "eosinophil",
+        "5": "basophil",
     },
     "lisc": {
-        "baso": "basophil", "eosi": "eosinophil", "lymp": "lymphocyte", "mono": "monocyte", "neut": "neutrophil",
+        "baso": "basophil",
+        "eosi": "eosinophil",
+        "lymp": "lymphocyte",
+        "mono": "monocyte",
+        "neut": "neutrophil",
     },
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -122,7 +159,8 @@ class Taxonomy:
         """The class a written name means: case, blanks, plurals and usual short forms are understood."""
         key = normalise(name)
         valid = set(self.names)
-        for candidate in (key, self.aliases.get(key, ""), key.removesuffix("s"), self.aliases.get(key.removesuffix("s"), "")):
+        singular = key.removesuffix("s")
+        for candidate in (key, self.aliases.get(key, ""), singular, self.aliases.get(singular, "")):
             if candidate in valid or candidate in NOT_IN_DENOMINATOR:
                 return candidate
         raise TaxonomyError(
