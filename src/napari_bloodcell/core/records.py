@@ -84,6 +84,7 @@ class Crops:
     pixels: ByteArray  # N x S x S x 3
     parts: ByteArray  # N x S x S
     px_per_crop_px: FloatArray  # N, image pixels one crop pixel stands for
+    ground_rgb: FloatArray  # 3, light of the empty ground of the image, 0..255
     um_per_px: float | None = None  # of the image
 
     def __post_init__(self) -> None:
@@ -92,6 +93,23 @@ class Crops:
         freeze(self, "pixels", np.uint8, (n, None, None, 3))
         freeze(self, "parts", np.uint8, (n, *self.pixels.shape[1:3]))
         freeze(self, "px_per_crop_px", np.float32, (n,))
+        freeze(self, "ground_rgb", np.float32, (3,))
+
+    def __len__(self) -> int:
+        return len(self.cell_id)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measurements:
+    """Size, shape and colour of each cell; ``names`` names the columns. Unknown sizes are NaN."""
+
+    cell_id: IntArray
+    values: FloatArray  # N x D
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        freeze(self, "cell_id", np.int32, (None,))
+        freeze(self, "values", np.float32, (len(self.cell_id), len(self.names)))
 
     def __len__(self) -> int:
         return len(self.cell_id)

@@ -1,0 +1,204 @@
+"""The command line: the same configs and the same calls as the panels and the API, and no logic of its own.
+
+Heavy imports happen inside the commands, so that ``--help`` answers at once.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from napari_bloodcell.core.config import AnalyseConfig, SmearConfig
+from napari_bloodcell.core.errors import BloodcellError, Cancelled
+from napari_bloodcell.core.progress import Progress
+
+INTERRUPTED = 130
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("napari-bloodcell")
+
+
+app = App(
+    name="napari-bloodcell",
+    help="White-cell differentials from stained blood smears. Research use only.",
+    version=_version,
+)
+datasets = App(name="datasets", help="Folders of labelled cells: what is in them.")
+bundle_app = App(name="bundle", help="Models: what is in them.")
+app.command(datasets)
+app.command(bundle_app)
+
+
+@app.command
+def analyse(
+    paths: list[Path],
+    /,
+    *,
+    out: Path,
+    bundle: str = "nano",
+    config: Annotated[AnalyseConfig, Parameter(name="*")] = AnalyseConfig(),
+) -> int:
+    """Find, outline, classify and count the white cells of images or folders of images.
+
+    Writes one folder an image (labels, table, differential, pictures, run record) and the pooled count.
+    Run it again to go on where it stopped: what is finished and unchanged is kept.
+
+    Parameters
+    ----------
+    paths: list[Path]
+        Images, or folders of images.
+    out: Path
+        Folder for the results.
+    bundle: str
+        Name of a shipped model, or the folder of another.
+    """
+    from napari_bloodcell.core.batch import analyse_files
+    from napari_bloodcell.core.report import to_text
+
+    with _progress_bar() as progress:
+        result = analyse_files(paths, out, bundle, config, progress=progress)
+    kept = sum(item.state == "kept" for item in result.items)
+    print(to_text(result.differential))
+    print(
+        f"{len(result.items)} images, {kept} kept from before, {len(result.failed)} failed. Results in {out}"
+    )
+    for item in result.failed:
+        print(f"failed: {item.path}: {item.reason}", file=sys.stderr)
+    return 1 if result.failed else 0
+
+
+@app.command
+def demo(*, out: Path = Path("demo-output"), seed: int = 7) -> int:
+    """Make a synthetic smear, analyse it with the model that ships, and say how right the count is.
+
+    Parameters
+    ----------
+    out: Path
+        Folder for the smear and the results.
+    seed: int
+        Another seed makes another smear.
+    """
+    from napari_bloodcell.core.demo import run_demo
+
+    with _progress_bar() as progress:
+        text = run_demo(out, seed, progress=progress)
+    print(text)
+    return 0
+
+
+@app.command
+def sample(path: Path, /, *, config: Annotated[SmearConfig, Parameter(name="*")] = SmearConfig()) -> int:
+    """Draw a synthetic smear: a picture, its exact labels and its classes.
+
+    Parameters
+    ----------
+    path: Path
+        Picture to write (.png); labels and classes go beside it.
+    """
+    from napari_bloodcell.core.demo import write_sample
+
+    with _progress_bar() as progress:
+        written = write_sample(path, config, progress=progress)
+    print("\n".join(str(one) for one in written))
+    return 0
+
+
+@app.command
+def doctor() -> int:
+    """Look at this machine: what works, what is missing, and the command that mends it."""
+    from napari_bloodcell.core.doctor import examine, is_healthy, to_text
+
+    findings = examine()
+    print(to_text(findings))
+    return 0 if is_healthy(findings) else 1
+
+
+@datasets.command
+def check(path: Path, /, *, deep: bool = False) -> int:
+    """Count cells per lab and class, and say what was skipped and why.
+
+    Parameters
+    ----------
+    path: Path
+        Folder of one data set, or of several side by side.
+    deep: bool
+        Open every image too, to find broken ones and their sizes.
+    """
+    from napari_bloodcell.core.datasets import check as check_datasets
+
+    with _progress_bar() as progress:
+        report = check_datasets(path, deep=deep, progress=progress)
+    print(report.text())
+    return 0
+
+
+@bundle_app.command(name="list")
+def list_bundles() -> int:
+    """The models that ship."""
+    from napari_bloodcell.core.bundle import load_bundle, shipped
+
+    for name in shipped():
+        model = load_bundle(name)
+        print(f"{name}  {model.hash[:12]}  {model.title}")
+    return 0
+
+
+@bundle_app.command
+def info(bundle: str = "nano", /) -> int:
+    """The model card: what it is, how good, and where not to use it.
+
+    Parameters
+    ----------
+    bundle: str
+        Name of a shipped model, or the folder of another.
+    """
+    from napari_bloodcell.core.bundle import load_bundle
+
+    model = load_bundle(bundle)
+    print(model.card)
+    print(f"Hash: {model.hash}")
+    return 0
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Progress]:
+    """One line on the error stream; nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def report(stage: str, done: int, total: int) -> None:
+            bar.update(task, description=stage, completed=done, total=total)
+
+        yield report
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point. Our own errors are one line and exit code 1; anything else is a bug and shows its trace."""
+    try:
+        code = app(arguments, result_action="return_value")
+    except Cancelled as error:
+        print(error, file=sys.stderr)
+        code = INTERRUPTED
+    except BloodcellError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        code = 1
+    except KeyboardInterrupt:
+        print("Stopped. What was finished is kept: run the same command again to go on.", file=sys.stderr)
+        code = INTERRUPTED
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

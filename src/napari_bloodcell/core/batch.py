@@ -1,0 +1,115 @@
+"""Many images, one after the other. A bad image is reported and costs only itself; a second run does
+only what is missing or changed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_bloodcell.core.artifact import write_json
+from napari_bloodcell.core.bundle import Bundle, load_bundle
+from napari_bloodcell.core.config import AnalyseConfig
+from napari_bloodcell.core.errors import BloodcellError, Cancelled
+from napari_bloodcell.core.image import find_images, read_image
+from napari_bloodcell.core.pipeline import analyse
+from napari_bloodcell.core.progress import Progress, silent, within
+from napari_bloodcell.core.report import Differential, count, write_differential
+from napari_bloodcell.core.store import is_done, write_analysis, write_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """What became of one image: ``done``, ``kept`` (was done before) or ``failed`` with its reason."""
+
+    path: Path
+    folder: Path
+    state: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchResult:
+    items: tuple[Item, ...]
+    differential: Differential  # pooled over all images
+    out: Path
+
+    @property
+    def failed(self) -> tuple[Item, ...]:
+        return tuple(item for item in self.items if item.state == "failed")
+
+
+def analyse_files(
+    paths: Sequence[str | Path],
+    out: Path,
+    bundle: "str | Path | Bundle" = "nano",
+    config: AnalyseConfig = AnalyseConfig(),
+    *,
+    progress: Progress = silent,
+) -> BatchResult:
+    """Analyse files and folders into ``out``: one folder an image, and the pooled count beside them."""
+    images = find_images(paths)
+    model = load_bundle(bundle)
+    folders = _folders(images, Path(out))
+    items = []
+    for number, (path, folder) in enumerate(zip(images, folders, strict=True)):
+        progress(f"Image {number + 1} of {len(images)}", number, len(images))
+        items.append(_one(path, folder, model, config, within(progress, path.name)))
+    differential = _pool(items, Path(out), model, config)
+    return BatchResult(items=tuple(items), differential=differential, out=Path(out))
+
+
+def _one(path: Path, folder: Path, bundle: Bundle, config: AnalyseConfig, progress: Progress) -> Item:
+    try:
+        image = read_image(path, config.read)
+        if is_done(folder, image.sha256, bundle.hash, config):
+            return Item(path=path, folder=folder, state="kept")
+        write_analysis(folder, analyse(image, bundle, config, progress=progress))
+    except Cancelled:
+        raise
+    except BloodcellError as error:
+        return Item(path=path, folder=folder, state="failed", reason=str(error))
+    return Item(path=path, folder=folder, state="done")
+
+
+def _folders(images: Sequence[Path], out: Path) -> list[Path]:
+    """A folder for each image, named after the file; two files of one name are told apart by their place."""
+    names = [path.name for path in images]
+    stems = [path.stem for path in images]
+    result: list[Path] = []
+    for path in images:
+        name = path.stem if stems.count(path.stem) == 1 else path.name.replace(".", "_")
+        if names.count(path.name) > 1:
+            name = f"{path.resolve().parent.name}_{name}"
+        taken = {folder.name for folder in result}
+        serial, free = 2, name
+        while free in taken:
+            free, serial = f"{name}_{serial}", serial + 1
+        result.append(out / free)
+    return result
+
+
+def _pool(items: Sequence[Item], out: Path, bundle: Bundle, config: AnalyseConfig) -> Differential:
+    import pandas as pd
+
+    tables = [pd.read_parquet(item.folder / "cells.parquet") for item in items if item.state != "failed"]
+    table = (
+        pd.concat(tables, ignore_index=True)
+        if tables
+        else pd.DataFrame({"cell_type": [], "touches_border": []})
+    )
+    counted = table if config.count.count_border else table[~table["touches_border"].astype(bool)]
+    differential = count(list(counted["cell_type"]), config.count)
+    if tables:
+        write_table(out, table)
+        title = f"{len(tables)} images, bundle {bundle.name}"
+        write_differential(out, differential, title=title, parents={"bundle": bundle.hash})
+    listing = [
+        {"image": str(i.path), "folder": i.folder.name, "state": i.state, "reason": i.reason} for i in items
+    ]
+    write_json(
+        out / "images.json",
+        "batch",
+        {"images": listing},
+        config=config.to_json(),
+        parents={"bundle": bundle.hash},
+    )
+    return differential

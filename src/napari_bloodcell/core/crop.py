@@ -1,0 +1,91 @@
+"""Masks -> Crops: each cell alone in a square of its own, with nucleus and cytoplasm marked."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_bloodcell.core.config import CropConfig
+from napari_bloodcell.core.errors import SegmentError
+from napari_bloodcell.core.progress import Progress, silent
+from napari_bloodcell.core.records import Crops, Masks, SmearImage
+from napari_bloodcell.core.stain import ground_light
+
+REPORT_EVERY = 64
+
+
+def crop(
+    image: SmearImage, masks: Masks, config: CropConfig = CropConfig(), *, progress: Progress = silent
+) -> Crops:
+    """Cut a square around every cell and resample it to ``config.size_px``. Beyond the image edge the
+    border pixels go on, so that no black frame tells where the cell was cut."""
+    if image.pixels.shape[:2] != masks.labels.shape:
+        raise SegmentError(
+            f"The masks are {masks.labels.shape[1]} x {masks.labels.shape[0]} px, the image {image.name} is "
+            f"{image.pixels.shape[1]} x {image.pixels.shape[0]} px. Use masks made from this image."
+        )
+    size, n = config.size_px, len(masks)
+    pixels = np.zeros((n, size, size, 3), np.uint8)
+    parts = np.zeros((n, size, size), np.uint8)
+    scales = np.ones(n, np.float32)
+    for i in range(n):
+        if i % REPORT_EVERY == 0:
+            progress("Cropping cells", i, n)
+        corner, side = _square(masks.boxes_xyxy[i], config, masks.um_per_px)
+        scales[i] = side / size
+        pixels[i] = _resample(image.pixels, corner, side, size, smooth=True)
+        parts[i] = _parts(masks, int(masks.cell_id[i]), corner, side, size)
+    return Crops(
+        cell_id=masks.cell_id,
+        pixels=pixels,
+        parts=parts,
+        px_per_crop_px=scales,
+        ground_rgb=ground_light(image.pixels),
+        um_per_px=masks.um_per_px,
+    )
+
+
+def _square(
+    box: NDArray[np.int32], config: CropConfig, um_per_px: float | None
+) -> tuple[tuple[float, float], float]:
+    """Upper left corner (x, y) and side of the square around a box, in image pixels."""
+    x0, y0, x1, y1 = (float(v) for v in box)
+    if config.field_um is not None and um_per_px is not None:
+        side = config.field_um / um_per_px
+    else:
+        side = max(x1 - x0, y1 - y0) * (1 + 2 * config.pad)
+    return ((x0 + x1 - side) / 2, (y0 + y1 - side) / 2), side
+
+
+def _parts(masks: Masks, cell: int, corner: tuple[float, float], side: float, size: int) -> NDArray[np.uint8]:
+    labels = _resample(masks.labels, corner, side, size, smooth=False, beyond_edge=False)
+    nucleus = _resample(masks.nucleus, corner, side, size, smooth=False, beyond_edge=False)
+    inside = labels == cell
+    return np.where(inside & (nucleus > 0), 2, inside).astype(np.uint8)
+
+
+def _resample(
+    array: NDArray[Any],
+    corner: tuple[float, float],
+    side: float,
+    size: int,
+    *,
+    smooth: bool,
+    beyond_edge: bool = True,
+) -> NDArray[Any]:
+    """A square of the image at ``size`` px: averaged for pictures, nearest for labels."""
+    from PIL import Image
+
+    height, width = array.shape[:2]
+    left, top = int(np.floor(corner[0])), int(np.floor(corner[1]))
+    right, bottom = int(np.ceil(corner[0] + side)), int(np.ceil(corner[1] + side))
+    window = array[max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
+    margins = [(max(-top, 0), max(bottom - height, 0)), (max(-left, 0), max(right - width, 0))]
+    if any(sum(m) for m in margins):
+        margins += [(0, 0)] * (array.ndim - 2)
+        window = np.pad(window, margins, mode="edge" if beyond_edge else "constant")
+    box = (corner[0] - left, corner[1] - top, corner[0] - left + side, corner[1] - top + side)
+    if window.dtype == np.bool_:
+        window = window.view(np.uint8)
+    method = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(np.ascontiguousarray(window)).resize((size, size), method, box=box))

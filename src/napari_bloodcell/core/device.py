@@ -1,0 +1,50 @@
+"""Where tensors live. Resolved once, at the start of a call; explicit choices never fall back."""
+
+import re
+from typing import TYPE_CHECKING
+
+from napari_bloodcell.core.errors import DeviceError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def resolve(choice: str = "auto") -> "tuple[torch.device, str]":
+    """``auto | cpu | cuda[:n] | mps`` -> the device, and one sentence saying what was taken and why."""
+    import torch
+
+    if choice == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda:0"), f"Using {torch.cuda.get_device_name(0)}."
+        if torch.backends.mps.is_available():
+            return torch.device("mps"), "Using the Apple GPU."
+        return torch.device("cpu"), "Using the CPU: torch sees no GPU here."
+    if choice == "cpu":
+        return torch.device("cpu"), "Using the CPU, as asked."
+    if choice == "mps":
+        if not torch.backends.mps.is_available():
+            raise DeviceError(
+                "Device 'mps' was asked for, but this machine has no Apple GPU. Use 'auto' or 'cpu'."
+            )
+        return torch.device("mps"), "Using the Apple GPU, as asked."
+    match = re.fullmatch(r"cuda(?::(\d+))?", choice)
+    if match is None:
+        raise DeviceError(f"Unknown device {choice!r}. Accepted: auto, cpu, cuda, cuda:0 (1, 2, ...), mps.")
+    return _cuda(int(match[1] or 0))
+
+
+def _cuda(index: int) -> "tuple[torch.device, str]":
+    import torch
+
+    if not torch.cuda.is_available():
+        build = torch.version.cuda or "not built in"
+        raise DeviceError(
+            f"Device 'cuda:{index}' was asked for, but torch {torch.__version__} (CUDA {build}) sees no GPU. "
+            "Use 'auto' or 'cpu', or check the driver with nvidia-smi."
+        )
+    count = torch.cuda.device_count()
+    if index >= count:
+        raise DeviceError(
+            f"Device 'cuda:{index}' was asked for; this machine has cuda:0 to cuda:{count - 1}."
+        )
+    return torch.device("cuda", index), f"Using {torch.cuda.get_device_name(index)}, as asked."

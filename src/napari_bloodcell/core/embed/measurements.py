@@ -1,0 +1,231 @@
+"""What a morphologist would measure: size, shape of the nucleus, colour and texture of its parts.
+
+``measure`` gives the table shown beside every prediction. ``MeasurementEmbedder`` uses those columns that
+know neither the camera's magnification nor the strength of the stain: ratios, shapes, contrasts.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_bloodcell.core.artifact import hash_of
+from napari_bloodcell.core.progress import Progress, silent
+from napari_bloodcell.core.records import Crops, Embeddings, Measurements
+from napari_bloodcell.core.stain import to_density
+
+VERSION = 1  # raise it whenever a number changes: classifiers trained on the old ones then refuse the new
+FIELD_PX = 96  # shapes are smoothed at a fixed fraction of the crop, so sizes below are in 1/96 of it
+REPORT_EVERY = 32
+
+SIZES = ("area_px", "area_um2", "diameter_um", "nucleus_area_um2")
+SHAPES = (
+    "nc_ratio",
+    "cell_circularity",
+    "cell_elongation",
+    "nucleus_solidity",
+    "nucleus_elongation",
+    "nucleus_circularity",
+    "nucleus_thickness",
+    "nucleus_offset",
+    "nucleus_pieces",
+    "lobes",
+)
+DENSITIES = tuple(
+    f"{part}_density_{c}" for part in ("nucleus", "cytoplasm") for c in ("red", "green", "blue")
+)
+TEXTURES = (
+    "cytoplasm_to_nucleus_red",
+    "cytoplasm_to_nucleus_green",
+    "cytoplasm_to_nucleus_blue",
+    "nucleus_hue",
+    "cytoplasm_hue",
+    "hue_contrast",
+    "chromatin_fine",
+    "chromatin_coarse",
+    "granularity_fine",
+    "granularity_coarse",
+    "granule_hue_spread",
+    "dark_granules",
+    "cytoplasm_pale",
+    "cytoplasm_dense",
+)
+COLUMNS = SIZES + SHAPES + DENSITIES + TEXTURES
+SCALE_FREE = SHAPES + TEXTURES
+
+FloatMap = NDArray[np.float32]
+
+
+class MeasurementEmbedder:
+    """The scale-free measurements as a vector."""
+
+    kind = "measurements"
+
+    @property
+    def hash(self) -> str:
+        return hash_of({"embedder": self.kind, "version": VERSION, "columns": list(SCALE_FREE)})
+
+    def embed(self, crops: Crops, *, progress: Progress = silent) -> Embeddings:
+        return self.from_table(measure(crops, progress=progress))
+
+    def from_table(self, table: Measurements) -> Embeddings:
+        """The same vectors from measurements already made."""
+        columns = [table.names.index(name) for name in SCALE_FREE]
+        return Embeddings(
+            cell_id=table.cell_id, values=table.values[:, columns], names=SCALE_FREE, embedder=self.hash
+        )
+
+
+def measure(crops: Crops, *, progress: Progress = silent) -> Measurements:
+    """The full table, one row a cell. Sizes in µm are NaN where the pixel size is unknown."""
+    values = np.zeros((len(crops), len(COLUMNS)), np.float32)
+    for i in range(len(crops)):
+        if i % REPORT_EVERY == 0:
+            progress("Measuring cells", i, len(crops))
+        cell, nucleus = crops.parts[i] > 0, crops.parts[i] == 2
+        row = _sizes(cell, nucleus, float(crops.px_per_crop_px[i]), crops.um_per_px)
+        row |= _shapes(cell, nucleus)
+        row |= _stains(np.maximum(to_density(crops.pixels[i], crops.ground_rgb), 0), cell & ~nucleus, nucleus)
+        values[i] = [row[name] for name in COLUMNS]
+    return Measurements(cell_id=crops.cell_id, values=values, names=COLUMNS)
+
+
+def _sizes(
+    cell: NDArray[np.bool_], nucleus: NDArray[np.bool_], scale: float, um_per_px: float | None
+) -> dict[str, float]:
+    area = cell.sum() * scale**2
+    um2 = float("nan") if um_per_px is None else um_per_px**2
+    return {
+        "area_px": area,
+        "area_um2": area * um2,
+        "diameter_um": float(np.sqrt(4 * area * um2 / np.pi)),
+        "nucleus_area_um2": nucleus.sum() * scale**2 * um2,
+    }
+
+
+def _shapes(cell: NDArray[np.bool_], nucleus: NDArray[np.bool_]) -> dict[str, float]:
+    unit = cell.shape[0] / FIELD_PX
+    cell_radius = np.sqrt(max(int(cell.sum()), 1) / np.pi)
+    nucleus_radius = np.sqrt(max(int(nucleus.sum()), 1) / np.pi)
+    cell_centre, cell_elongation = _moments(cell)
+    nucleus_centre, nucleus_elongation = _moments(nucleus)
+    depth = _depth(nucleus)
+    return {
+        "nc_ratio": nucleus.sum() / max(int(cell.sum()), 1),
+        "cell_circularity": _circularity(cell),
+        "cell_elongation": cell_elongation,
+        "nucleus_solidity": _solidity(nucleus),
+        "nucleus_elongation": nucleus_elongation,
+        "nucleus_circularity": _circularity(nucleus),
+        "nucleus_thickness": float(depth.max() / nucleus_radius) if nucleus.any() else 0.0,
+        "nucleus_offset": float(np.hypot(*(nucleus_centre - cell_centre)) / cell_radius),
+        "nucleus_pieces": _pieces(nucleus),
+        "lobes": _lobes(depth, unit),
+    }
+
+
+def _moments(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
+    """Centre (row, column) and elongation: 0 for a circle, towards 1 for a line."""
+    points = np.argwhere(mask)
+    if len(points) < 3:
+        return np.asarray(mask.shape, float) / 2, 0.0
+    centre = points.mean(axis=0)
+    small, large = np.linalg.eigvalsh(np.cov((points - centre).T))
+    return centre, float(1 - np.sqrt(max(small, 0) / large)) if large > 0 else 0.0
+
+
+def _circularity(mask: NDArray[np.bool_]) -> float:
+    """4 pi area / perimeter², 1 for a circle, with the perimeter counted at pixel edges and corrected."""
+    edges = np.count_nonzero(np.diff(mask, axis=0)) + np.count_nonzero(np.diff(mask, axis=1))
+    perimeter = edges * np.pi / 4  # a digital outline is 4/pi longer than the smooth one, on average
+    return float(4 * np.pi * mask.sum() / perimeter**2) if perimeter else 0.0
+
+
+def _solidity(mask: NDArray[np.bool_]) -> float:
+    """Area over the area of the convex hull."""
+    from scipy.spatial import ConvexHull, QhullError
+
+    points = np.argwhere(mask)
+    if len(points) < 4:
+        return 1.0
+    corners = np.concatenate([points + np.array(shift) for shift in ((0, 0), (0, 1), (1, 0), (1, 1))])
+    try:
+        return float(len(points) / ConvexHull(corners).volume)
+    except QhullError:
+        return 1.0
+
+
+def _depth(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Distance of each nuclear pixel to the nucleus's edge."""
+    from scipy.ndimage import distance_transform_edt
+
+    depth: NDArray[np.float64] = distance_transform_edt(np.pad(mask, 1))
+    return depth[1:-1, 1:-1]
+
+
+def _pieces(nucleus: NDArray[np.bool_]) -> float:
+    """Separate parts of the nucleus, specks aside."""
+    from scipy.ndimage import label
+
+    marked, count = label(nucleus)
+    areas = np.bincount(marked.ravel(), minlength=count + 1)[1:]
+    return float(np.count_nonzero(areas > 0.05 * nucleus.sum())) if count else 0.0
+
+
+def _lobes(depth: NDArray[np.float64], unit: float) -> float:
+    """Thick places of the nucleus, joined by thinner ones."""
+    from scipy.ndimage import gaussian_filter, maximum_filter
+
+    if depth.max() <= 0:
+        return 0.0
+    smooth = gaussian_filter(depth, 1.5 * unit)
+    size = 2 * round(4 * unit) + 1
+    peaks = (smooth == maximum_filter(smooth, size=size)) & (smooth > 0.45 * smooth.max())
+    return float(np.count_nonzero(peaks))
+
+
+def _stains(density: FloatMap, cytoplasm: NDArray[np.bool_], nucleus: NDArray[np.bool_]) -> dict[str, float]:
+    """Colour and texture of both parts, relative to the nucleus's own density."""
+    nuclear = density[nucleus].mean(axis=0) if nucleus.any() else np.zeros(3, np.float32)
+    pale = density[cytoplasm].mean(axis=0) if cytoplasm.any() else nuclear
+    total = float(nuclear.sum()) + 1e-3
+    grey = density.sum(axis=2)
+    hue = (density[..., 2] - density[..., 0]) / (
+        grey + 0.15
+    )  # blue-absorbing (orange, eosin) against red-absorbing
+    row: dict[str, float] = dict(zip(DENSITIES, map(float, [*nuclear, *pale]), strict=True))
+    for channel, ratio in zip(("red", "green", "blue"), pale / (nuclear + 0.05), strict=True):
+        row[f"cytoplasm_to_nucleus_{channel}"] = float(ratio)
+    fine, coarse = _bands(grey, density.shape[0] / FIELD_PX)
+    inside = grey[cytoplasm] / total if cytoplasm.any() else np.ones(1, np.float32)
+    low, high = np.quantile(inside, (0.1, 0.9))
+    row |= {
+        "nucleus_hue": _mean(hue, nucleus),
+        "cytoplasm_hue": _mean(hue, cytoplasm),
+        "hue_contrast": _mean(hue, cytoplasm) - _mean(hue, nucleus),
+        "chromatin_fine": _spread(fine, nucleus) / total,
+        "chromatin_coarse": _spread(coarse, nucleus) / total,
+        "granularity_fine": _spread(fine, cytoplasm) / total,
+        "granularity_coarse": _spread(coarse, cytoplasm) / total,
+        "granule_hue_spread": _spread(hue, cytoplasm),
+        "dark_granules": float(np.mean(inside > 0.65)),
+        "cytoplasm_pale": float(low),
+        "cytoplasm_dense": float(high),
+    }
+    return row
+
+
+def _bands(grey: FloatMap, unit: float) -> tuple[FloatMap, FloatMap]:
+    """Fine and coarse detail: differences of Gaussians."""
+    from scipy.ndimage import gaussian_filter
+
+    light, middle, heavy = (gaussian_filter(grey, s * unit) for s in (0.7, 1.6, 4.0))
+    return light - middle, middle - heavy
+
+
+def _mean(values: FloatMap, where: NDArray[np.bool_]) -> float:
+    return float(values[where].mean()) if where.any() else 0.0
+
+
+def _spread(values: FloatMap, where: NDArray[Any]) -> float:
+    return float(values[where].std()) if where.any() else 0.0

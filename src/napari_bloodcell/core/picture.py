@@ -1,0 +1,79 @@
+"""The field with its outlines and classes drawn on: what a person checks first."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_bloodcell.core.artifact import atomic_path
+from napari_bloodcell.core.palette import colour_of
+from napari_bloodcell.core.report import draw
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from napari_bloodcell.core.pipeline import Analysis
+
+LONGEST_SIDE_PX = 1600  # of the drawn field; larger ones are thinned for the picture only
+
+
+def draw_overlay(path: Path, analysis: "Analysis") -> None:
+    """Left the field with outlines, right the differential with its limits."""
+    from matplotlib.figure import Figure
+
+    height, width = analysis.masks.labels.shape
+    figure = Figure(figsize=(12.5, max(3.4, 7.6 * height / width + 0.4)), dpi=110, layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1.75, 1])
+    draw_field(left, analysis)
+    draw(right, analysis.differential)
+    figure.suptitle(f"{analysis.image.name}: {analysis.bundle.title}", fontsize=10)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def draw_field(axes: "Axes", analysis: "Analysis") -> None:
+    step = max(1, int(np.ceil(max(analysis.masks.labels.shape) / LONGEST_SIDE_PX)))
+    best, probability = analysis.predictions.top(0)
+    labels = analysis.predictions.labels
+    colours = [colour_of(name) for name in labels]
+    axes.imshow(_outlined(analysis, colours, step), interpolation="nearest")
+    for row, (x0, y0, x1, _) in enumerate(analysis.masks.boxes_xyxy / step):
+        shown = labels[row].replace("_", " ")
+        if labels[row] != best[row]:
+            shown += f" ({best[row].replace('_', ' ')}?)"
+        axes.text(
+            (x0 + x1) / 2,
+            max(y0 - 4, 10),
+            f"{analysis.masks.cell_id[row]}  {shown} {probability[row]:.0%}",
+            fontsize=7,
+            ha="center",
+            va="bottom",
+            color="white",
+            clip_on=True,
+            bbox={"facecolor": "#000000AA", "edgecolor": colours[row], "pad": 1.5, "linewidth": 1},
+        )
+    axes.set_axis_off()
+
+
+def _outlined(analysis: "Analysis", colours: list[str], step: int) -> NDArray[np.uint8]:
+    from matplotlib.colors import to_rgb
+
+    pixels = np.array(analysis.image.pixels[::step, ::step])
+    labels = analysis.masks.labels[::step, ::step]
+    nuclei = np.where(analysis.masks.nucleus[::step, ::step], labels, 0)
+    width = max(1, round(max(labels.shape) / 500))
+    table = np.zeros((labels.max(initial=0) + 1, 3))
+    table[analysis.masks.cell_id] = np.reshape([to_rgb(colour) for colour in colours], (-1, 3))
+    for area, thickness, shade in ((nuclei, 1, 0.55), (labels, width, 1.0)):
+        edge = _edges(area, thickness)
+        pixels[edge] = 255 * shade * table[area[edge]]
+    return pixels
+
+
+def _edges(area: NDArray[np.int32], width: int) -> NDArray[np.bool_]:
+    from scipy.ndimage import grey_erosion
+
+    size = 2 * width + 1
+    inner: NDArray[np.bool_] = grey_erosion(area, size=(size, size)) != area
+    return inner & (area > 0)

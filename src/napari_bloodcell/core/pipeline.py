@@ -1,0 +1,110 @@
+"""The whole flow, and the only place that chains steps:
+
+``image -> Masks -> Crops -> Embeddings -> Predictions -> Differential``
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_bloodcell.core.bundle import Bundle, load_bundle
+from napari_bloodcell.core.config import AnalyseConfig
+from napari_bloodcell.core.crop import crop
+from napari_bloodcell.core.embed.measurements import measure
+from napari_bloodcell.core.image import read_image
+from napari_bloodcell.core.progress import Progress, silent
+from napari_bloodcell.core.records import Embeddings, Masks, Measurements, Predictions, SmearImage
+from napari_bloodcell.core.report import Differential, count
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Analysis:
+    """Everything one image gave, and what it was made with."""
+
+    image: SmearImage
+    masks: Masks
+    measurements: Measurements
+    embeddings: Embeddings
+    predictions: Predictions
+    differential: Differential
+    bundle: Bundle
+    config: AnalyseConfig
+
+    def table(self) -> "pd.DataFrame":
+        """One row a cell: place, class, doubt, measurements."""
+        import pandas as pd
+
+        boxes, predictions = self.masks.boxes_xyxy, self.predictions
+        best, probability = predictions.top(0)
+        second, second_probability = predictions.top(1)
+        table = pd.DataFrame(
+            {
+                "image": self.image.name,
+                "cell_id": self.masks.cell_id,
+                "cell_type": predictions.labels,
+                "cell_type_prob": probability,
+                "cell_type_source": f"bundle {self.bundle.name} {self.bundle.hash[:12]}",
+                "best": best,
+                "second": second,
+                "second_prob": second_probability,
+                "doubt": list(predictions.doubt),
+                "distance": predictions.distance,
+                "x0": boxes[:, 0],
+                "y0": boxes[:, 1],
+                "x1": boxes[:, 2],
+                "y1": boxes[:, 3],
+                "touches_border": self.masks.touches_border,
+            }
+        )
+        measured = pd.DataFrame(self.measurements.values, columns=list(self.measurements.names))
+        return pd.concat([table, measured], axis=1)
+
+
+def analyse(
+    image: "str | Path | ArrayLike | SmearImage",
+    bundle: "str | Path | Bundle" = "nano",
+    config: AnalyseConfig = AnalyseConfig(),
+    *,
+    progress: Progress = silent,
+) -> Analysis:
+    """One smear image to a counted differential. ``image`` is a path or an array; it is never changed."""
+    model = load_bundle(bundle)
+    smear = read_image(image, config.read)
+    masks = model.segmenter.segment(smear, config.segment, progress=progress)
+    return classify_masks(smear, masks, model, config, progress=progress)
+
+
+def classify_masks(
+    smear: SmearImage, masks: Masks, bundle: Bundle, config: AnalyseConfig, *, progress: Progress = silent
+) -> Analysis:
+    """The second half, for outlines that are there already: found by us, drawn or corrected by a person."""
+    crops = crop(smear, masks, config.crop, progress=progress)
+    measurements = measure(crops, progress=progress)
+    embeddings = bundle.embedder.embed(crops, progress=progress)
+    predictions = bundle.classifier.predict(embeddings, config.classify)
+    counted = ~masks.touches_border | config.count.count_border
+    return Analysis(
+        image=smear,
+        masks=masks,
+        measurements=measurements,
+        embeddings=embeddings,
+        predictions=predictions,
+        differential=count(list(predictions.labels[counted]), config.count),
+        bundle=bundle,
+        config=config,
+    )
+
+
+def versions() -> dict[str, Any]:
+    """What computed: for the run record."""
+    import platform
+    from importlib.metadata import version
+
+    names = ("napari-bloodcell", "numpy", "scipy", "scikit-image", "scikit-learn")
+    return {"python": platform.python_version(), "machine": platform.platform()} | {
+        n: version(n) for n in names
+    }

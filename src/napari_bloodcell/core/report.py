@@ -1,0 +1,219 @@
+"""Predictions -> Differential, and how it is printed, stored and drawn.
+
+Limits are exact (Clopper-Pearson), so 0 of 100 still says "up to 3.6 %". Unidentified white cells stay in
+the denominator, where they show; smudge cells, artefacts and platelets are outside it; erythroblasts are
+given per 100 white cells.
+"""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_bloodcell.core.artifact import atomic_path, write_bytes, write_json
+from napari_bloodcell.core.config import CountConfig
+from napari_bloodcell.core.records import UNIDENTIFIED
+from napari_bloodcell.core.taxonomy import COARSE, DEFAULT, FINE, NOT_IN_DENOMINATOR, PER_HUNDRED, Taxonomy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+RESEARCH_USE = "Research use only. Not for diagnosis."
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountRow:
+    """One class: n of the denominator, percent, exact limits in percent."""
+
+    class_name: str
+    n: int
+    percent: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Differential:
+    """What was counted. ``rows`` add up to ``counted``, "unidentified" among them."""
+
+    rows: tuple[CountRow, ...]
+    counted: int  # the denominator: intact white cells, identified or not
+    unidentified: int
+    outside: dict[str, int]  # counted and shown, but not white cells of the hundred per cent
+    per_hundred: dict[str, float]  # erythroblasts per 100 white cells
+    target: int
+    level: str
+    confidence: float
+    reviewed: int = 0  # cells a person has confirmed or corrected
+    research_use: str = RESEARCH_USE
+
+    @property
+    def complete(self) -> bool:
+        return self.counted >= self.target
+
+    def percent(self, class_name: str) -> float:
+        return next((row.percent for row in self.rows if row.class_name == class_name), 0.0)
+
+
+def count(
+    labels: Sequence[str],
+    config: CountConfig = CountConfig(),
+    *,
+    taxonomy: Taxonomy = DEFAULT,
+    reviewed: int = 0,
+) -> Differential:
+    """The differential of a list of class names; zero cells give an empty one."""
+    names = [_counted_as(str(label), config.level, taxonomy) for label in labels]
+    outside_names = NOT_IN_DENOMINATOR | PER_HUNDRED
+    tally = Counter(names)
+    total = sum(n for name, n in tally.items() if name not in outside_names)
+    rows = []
+    for name in _row_order(tally, config.level):
+        if name in outside_names:
+            continue
+        low, high = exact_limits(tally[name], total, config.confidence)
+        percent = 100 * tally[name] / total if total else 0.0
+        rows.append(CountRow(class_name=name, n=tally[name], percent=percent, low=100 * low, high=100 * high))
+    return Differential(
+        rows=tuple(rows),
+        counted=total,
+        unidentified=tally[UNIDENTIFIED],
+        outside={name: tally[name] for name in sorted(outside_names) if tally[name]},
+        per_hundred={
+            name: 100 * tally[name] / total for name in sorted(PER_HUNDRED) if total and tally[name]
+        },
+        target=config.target,
+        level=config.level,
+        confidence=config.confidence,
+        reviewed=reviewed,
+    )
+
+
+def exact_limits(n: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Clopper-Pearson limits of a proportion. Nothing counted says nothing: 0 to 1."""
+    from scipy.special import betaincinv
+
+    if total == 0:
+        return 0.0, 1.0
+    tail = (1 - confidence) / 2
+    low = 0.0 if n == 0 else float(betaincinv(n, total - n + 1, tail))
+    high = 1.0 if n == total else float(betaincinv(n + 1, total - n, 1 - tail))
+    return low, high
+
+
+def _counted_as(name: str, level: str, taxonomy: Taxonomy) -> str:
+    return name if level == "fine" or name == UNIDENTIFIED else taxonomy.coarse(name)
+
+
+def _row_order(tally: Counter[str], level: str) -> list[str]:
+    """Known classes first, in the order labs print them; then the others found; doubt last."""
+    expected = list(COARSE) if level == "coarse" else [n for n in FINE if n in tally]
+    # A coarse label is valid at the fine level too: it is shown as its own row.
+    others = sorted(set(tally) - set(expected) - {UNIDENTIFIED})
+    return [*expected, *others, UNIDENTIFIED]
+
+
+def to_text(differential: Differential) -> str:
+    """The table as printed in a terminal."""
+    d = differential
+    width = max([len(row.class_name) for row in d.rows] + [12])
+    level = f"{100 * d.confidence:g} % limits"
+    lines = [f"{'class':<{width}}     n       %   {level}"]
+    for row in d.rows:
+        limits = f"{row.low:5.1f} to {row.high:5.1f}" if d.counted else "-"
+        lines.append(f"{row.class_name:<{width}} {row.n:5d}  {row.percent:6.1f}   {limits}")
+    lines.append(f"{'white cells':<{width}} {d.counted:5d}")
+    lines += [f"{name}: {n} (outside the count)" for name, n in d.outside.items()]
+    lines += [f"{name}: {rate:.1f} per 100 white cells" for name, rate in d.per_hundred.items()]
+    lines.append(state_of(d))
+    lines.append(d.research_use)
+    return "\n".join(lines)
+
+
+def state_of(d: Differential) -> str:
+    """How far the count is, and who has looked."""
+    left = d.target - d.counted
+    progress = (
+        f"target of {d.target} reached" if left <= 0 else f"{left} more cells to the target of {d.target}"
+    )
+    seen = f"{d.reviewed} reviewed by a person" if d.reviewed else "none reviewed by a person"
+    return f"{d.counted} white cells counted, {progress}; {seen}."
+
+
+def to_json(differential: Differential) -> dict[str, Any]:
+    return asdict(differential) | {"complete": differential.complete}
+
+
+def write_differential(
+    folder: Path, differential: Differential, *, title: str, parents: dict[str, str]
+) -> None:
+    """``differential.json``, ``.csv`` and ``.png`` in a folder."""
+    write_json(folder / "differential.json", "differential", to_json(differential), parents=parents)
+    write_bytes(folder / "differential.csv", _to_csv(differential).encode())
+    draw_to_file(folder / "differential.png", differential, title=title)
+
+
+def _to_csv(d: Differential) -> str:
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(["class", "n", "percent", "low", "high", "in_denominator", "note"])
+    for row in d.rows:
+        numbers = [f"{v:.2f}" for v in (row.percent, row.low, row.high)]
+        table.writerow([row.class_name, row.n, *numbers, "yes", ""])
+    for name, n in d.outside.items():
+        rate = d.per_hundred.get(name)
+        note = "" if rate is None else f"{rate:.1f} per 100 white cells"
+        table.writerow([name, n, "", "", "", "no", note])
+    table.writerow(["white cells", d.counted, "", "", "", "", f"{state_of(d)} {d.research_use}"])
+    return out.getvalue()
+
+
+def draw_to_file(path: Path, differential: Differential, *, title: str) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 0.9 + 0.42 * max(len(differential.rows), 3)), dpi=130, layout="constrained")
+    draw(figure.add_subplot(), differential)
+    figure.suptitle(title, fontsize=10)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def draw(axes: "Axes", differential: Differential) -> None:
+    """Bars with exact limits, in colours a colour-blind reader can tell apart."""
+    from napari_bloodcell.core.palette import colour_of
+
+    rows = list(reversed(differential.rows))
+    places = np.arange(len(rows))
+    percents = np.array([row.percent for row in rows])
+    axes.barh(places, percents, color=[colour_of(row.class_name) for row in rows], height=0.66)
+    if differential.counted:
+        below = percents - [row.low for row in rows]
+        above = np.array([row.high for row in rows]) - percents
+        axes.errorbar(percents, places, xerr=[below, above], fmt="none", ecolor="#333333", capsize=3, lw=1)
+    for place, row in zip(places, rows, strict=True):
+        edge = row.high if differential.counted else 0
+        axes.annotate(
+            f"{row.n}  ({row.percent:.1f} %)",
+            (edge, place),
+            (6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+        )
+    axes.set_yticks(places, [row.class_name.replace("_", " ") for row in rows], fontsize=9)
+    axes.set_xlim(0, 125)
+    axes.set_xticks(range(0, 101, 20))
+    axes.set_xlabel(
+        f"% of {differential.counted} white cells, {100 * differential.confidence:g} % exact limits",
+        fontsize=8,
+    )
+    axes.tick_params(axis="x", labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.text(
+        1, -0.02, RESEARCH_USE, transform=axes.transAxes, ha="right", va="bottom", fontsize=7, color="#777777"
+    )

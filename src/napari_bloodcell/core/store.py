@@ -1,0 +1,99 @@
+"""What an analysis leaves on disk: one folder an image, complete once its ``run.json`` is there."""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_bloodcell.core.artifact import atomic_path, hash_of, read_json, write_json
+from napari_bloodcell.core.config import AnalyseConfig
+from napari_bloodcell.core.errors import ArtifactError
+from napari_bloodcell.core.image import write_labels_ome_tiff
+from napari_bloodcell.core.picture import draw_overlay
+from napari_bloodcell.core.pipeline import Analysis, versions
+from napari_bloodcell.core.report import RESEARCH_USE, write_differential
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RUN = "run.json"
+
+
+def write_analysis(folder: Path, analysis: Analysis) -> None:
+    """Labels, table, differential, pictures; the run record last."""
+    masks, name = analysis.masks, analysis.image.name
+    write_labels_ome_tiff(folder / "labels.ome.tif", masks.labels, analysis.image.um_per_px)
+    nuclei = np.where(masks.nucleus, masks.labels, 0).astype(np.int32)
+    write_labels_ome_tiff(folder / "nuclei.ome.tif", nuclei, analysis.image.um_per_px)
+    write_table(folder, analysis.table())
+    parents = {"image": analysis.image.sha256, "bundle": analysis.bundle.hash}
+    write_differential(
+        folder, analysis.differential, title=f"{name}, bundle {analysis.bundle.name}", parents=parents
+    )
+    draw_overlay(folder / "overlay.png", analysis)
+    write_json(
+        folder / RUN,
+        "run",
+        _run_record(folder, analysis),
+        config=analysis.config.to_json(),
+        parents=parents,
+    )
+
+
+def write_table(folder: Path, table: "pd.DataFrame") -> None:
+    """``cells.csv`` for people and spreadsheets, ``cells.parquet`` with exact numbers and types."""
+    with atomic_path(folder / "cells.csv") as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+    with atomic_path(folder / "cells.parquet") as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+def is_done(folder: Path, image_sha256: str, bundle_hash: str, config: AnalyseConfig) -> bool:
+    """Whether the folder holds a finished analysis of just this image, bundle and config."""
+    try:
+        header, body = read_json(folder / RUN, "run")
+    except ArtifactError:
+        return False
+    same = header.parents == {"image": image_sha256, "bundle": bundle_hash}
+    same = same and hash_of(dict(header.config)) == hash_of(_plain(config.to_json()))
+    return same and all((folder / name).is_file() for name in body["outputs"])
+
+
+def _run_record(folder: Path, analysis: Analysis) -> dict[str, Any]:
+    masks = analysis.masks
+    outputs = sorted(
+        p for p in folder.iterdir() if p.is_file() and p.name != RUN and not p.name.startswith(".")
+    )
+    return {
+        "image": {
+            "name": analysis.image.name,
+            "source": analysis.image.source,
+            "sha256": analysis.image.sha256,
+            "width_px": analysis.image.pixels.shape[1],
+            "height_px": analysis.image.pixels.shape[0],
+            "um_per_px": analysis.image.um_per_px,
+            "notes": list(analysis.image.notes),
+        },
+        "cells": len(masks),
+        "scale": {"um_per_px": masks.um_per_px, "from": masks.scale_source},
+        "bundle": {
+            "name": analysis.bundle.name,
+            "title": analysis.bundle.title,
+            "sha256": analysis.bundle.hash,
+            "segmenter": masks.segmenter,
+            "embedder": analysis.embeddings.embedder,
+            "classifier": analysis.predictions.classifier,
+        },
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "outputs": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in outputs},
+        "note": RESEARCH_USE,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back: tuples become lists."""
+    return json.loads(json.dumps(value))
