@@ -185,7 +185,7 @@ def _progress_bar() -> Iterator[Progress]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point. Our own errors are one line and exit code 1; anything else is a bug and shows its trace."""
+    """Entry point. Our own errors are one line and exit code 1; anything else is a bug with its trace."""
     try:
         code = app(arguments, result_action="return_value")
     except Cancelled as error:

@@ -1,0 +1,39 @@
+# The two commands of the README: `make demo` and `make test`. Each makes what it needs (scripts/environment.sh).
+.PHONY: demo test lint bench screenshots model clean
+
+PYTHON := .venv/bin/python
+# A screen for the GUI tests; other systems have one.
+SCREEN := $(if $(filter Linux,$(shell uname)),xvfb-run -a,)
+
+demo: ## make a synthetic smear, count it with the model that ships, write demo-output/
+	@scripts/environment.sh run
+	@.venv/bin/napari-bloodcell demo --out demo-output
+
+test: ## all tests, those that open the real napari window included
+	@scripts/environment.sh test
+	@$(SCREEN) $(PYTHON) -m pytest
+
+lint: ## style, boundaries, types, spelling, manifest
+	@scripts/environment.sh lint
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/typos
+	@.venv/bin/npe2 validate src/napari_bloodcell/napari.yaml
+
+bench: ## every benchmark, one after the other
+	@scripts/environment.sh test
+	@for file in benchmarks/[a-z]*.py; do \
+		name=$$(basename $$file .py); echo "== $$name"; $(SCREEN) $(PYTHON) -m benchmarks.$$name --json || exit 1; \
+	done
+
+model: ## train the model that ships, from synthetic cells
+	@scripts/environment.sh run
+	@$(PYTHON) training/make_nano.py
+
+screenshots: ## the pictures in docs/images
+	@scripts/environment.sh test
+	@$(SCREEN) $(PYTHON) docs/make_screenshots.py
+
+clean: ## remove what was made here, results of yours excepted
+	rm -rf .venv .tox build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
