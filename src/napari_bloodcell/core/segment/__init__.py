@@ -1,5 +1,8 @@
 """Finding white cells and outlining nucleus and cytoplasm, without weights: by stain and watershed."""
 
+from collections.abc import Callable
+from typing import Protocol
+
 import numpy as np
 from scipy import ndimage as ndi
 
@@ -11,9 +14,19 @@ from napari_bloodcell.core.segment.locate import locate
 from napari_bloodcell.core.segment.outline import outline
 from napari_bloodcell.core.segment.survey import survey
 
-__all__ = ["StainSegmenter"]
+__all__ = ["SEGMENTERS", "Segmenter", "StainSegmenter"]
 
 LEAST_CONTRAST = 12  # grey levels; a picture flatter than this is blank, not colourless
+
+
+class Segmenter(Protocol):
+    """Finds and outlines white cells."""
+
+    name: str
+
+    def segment(
+        self, image: SmearImage, config: SegmentConfig = ..., *, progress: Progress = silent
+    ) -> Masks: ...
 
 
 class StainSegmenter:
@@ -104,3 +117,6 @@ def _number_anew(labels: IntArray) -> None:
         if number != old:
             part = labels[box]
             part[part == old] = number
+
+
+SEGMENTERS: dict[str, Callable[[], Segmenter]] = {StainSegmenter.name: StainSegmenter}
