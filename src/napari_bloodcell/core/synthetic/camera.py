@@ -1,0 +1,131 @@
+"""From dyes on glass to the bytes of a file: light, lens, sensor, JPEG."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from napari_bloodcell.core.synthetic.fields import RNG, Field, noise
+from napari_bloodcell.core.synthetic.looks import LAYERS, Look
+
+MARGIN = 8  # pixels drawn around the picture, so that lens and Fourier transform have no visible edge
+
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]], np.float32)
+_FROM_YCC = np.linalg.inv(_TO_YCC).astype(np.float32)
+
+
+def photograph(rng: RNG, layers: Field, look: Look, um_per_px: float) -> NDArray[np.uint8]:
+    """Layers (LAYERS x H x W, with MARGIN on each side) to H x W x 3 uint8."""
+    density = np.tensordot(look.absorbance, layers[: LAYERS - 1], axes=(0, 0))  # 3 x H x W
+    density += np.float32(look.refraction) * _bending(layers[LAYERS - 1], um_per_px)
+    light = np.exp(-density)
+    light *= _lamp(rng, light.shape[1:], look)
+    light = _lens(rng, light, look, um_per_px)[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+    light = _sensor(rng, np.maximum(light, 0), look)
+    picture = np.moveaxis(light, 0, -1) * np.float32(255)
+    if look.jpeg > 0.05:
+        picture = _jpeg(picture, look.jpeg)
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+def _frequencies(shape: tuple[int, ...]) -> tuple[Field, Field]:
+    return fft.fftfreq(shape[0]).astype(np.float32)[:, None], fft.rfftfreq(shape[1]).astype(np.float32)[
+        None, :
+    ]
+
+
+def _bending(relief: Field, um_per_px: float) -> Field:
+    """Light leaves steep edges: minus the Laplacian of thickness, seen at two widths."""
+    fy, fx = _frequencies(relief.shape)
+    square = np.float32(2 * np.pi**2) * (fy**2 + fx**2)
+    fine, wide = (max(s / um_per_px, 0.6) for s in (0.16, 0.42))
+    band = np.exp(-square * np.float32(fine**2)) - np.exp(-square * np.float32(max(wide, 1.3 * fine) ** 2))
+    bent: Field = fft.irfft2(fft.rfft2(relief) * band, s=relief.shape)
+    return bent * np.float32(4)
+
+
+def _lamp(rng: RNG, shape: tuple[int, ...], look: Look) -> Field:
+    """Light that falls off towards the corners and is not quite centred. 3 x H x W."""
+    y = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None] - np.float32(rng.normal(0, 0.2))
+    x = np.linspace(-1, 1, shape[1], dtype=np.float32)[None, :] - np.float32(rng.normal(0, 0.2))
+    fall = 1 - np.float32(look.vignette * 0.5) * (x**2 + y**2)
+    fall += np.float32(look.vignette * 0.5) * (
+        x * np.float32(rng.normal(0, 0.5)) + y * np.float32(rng.normal(0, 0.5))
+    )
+    return np.array(look.light, np.float32)[:, None, None] * fall
+
+
+def _lens(rng: RNG, light: Field, look: Look, um_per_px: float) -> Field:
+    """Blur, colour fringes and the camera's own sharpening, one transform for each channel."""
+    fy, fx = _frequencies(light.shape[1:])
+    square = np.float32(2 * np.pi**2) * (fy**2 + fx**2)
+    sigma2 = look.blur_px**2 + (look.blur_um / um_per_px) ** 2 * rng.uniform(0.6, 1.5)
+    angle = rng.uniform(0, 2 * np.pi)
+    sharpen = 1 + np.float32(look.sharpen) * (1 - np.exp(-square * np.float32(2.2 * sigma2 + 0.5)))
+    out = np.empty_like(light)
+    for channel, (step, width) in enumerate(((-0.5, 1.1), (0.0, 1.0), (0.5, 1.25))):
+        shift = step * look.fringe_px
+        move = np.exp(
+            np.complex64(-2j * np.pi)
+            * (fy * np.float32(shift * np.sin(angle)) + fx * np.float32(shift * np.cos(angle)))
+        )
+        transfer = np.exp(-square * np.float32(sigma2 * width)) * sharpen * move
+        out[channel] = fft.irfft2(fft.rfft2(light[channel]) * transfer, s=light.shape[1:])
+    return out
+
+
+def _sensor(rng: RNG, light: Field, look: Look) -> Field:
+    """Noise (shot and read), then the tone curve and colour of the camera."""
+    common = noise(rng, light.shape[1:], look.noise_px)
+    for channel in range(3):
+        own = noise(rng, light.shape[1:], look.noise_px)
+        light[channel] += np.float32(look.noise) * np.sqrt(light[channel] + 0.05) * (0.7 * common + 0.7 * own)
+    grey = np.tensordot(_LUMA, light, axes=(0, 0))
+    light = grey + np.float32(look.saturation) * (light - grey)
+    if look.contrast != 1:
+        light = np.maximum(light, 0) ** np.float32(look.contrast)
+    return light
+
+
+def _quantisers(strength: float) -> tuple[Field, Field]:
+    """Step sizes of the 8 x 8 cosine coefficients, rising with frequency like the tables of the standard."""
+    i = np.arange(8, dtype=np.float32)
+    order = i[:, None] + i[None, :]
+    luma = (4 + 1.1 * order**1.35) * strength
+    chroma = (5 + 3.0 * np.minimum(order, 7) ** 1.3) * strength
+    return luma.astype(np.float32), chroma.astype(np.float32)
+
+
+def _jpeg(picture: Field, strength: float) -> Field:
+    """What JPEG loses: half the colour resolution, and fine cosines of each 8 x 8 block."""
+    height, width = picture.shape[:2]
+    padded = np.pad(picture, ((0, -height % 16), (0, -width % 16), (0, 0)), mode="edge")
+    planes = np.moveaxis(np.clip(padded, 0, 255) @ _TO_YCC.T, -1, 0)
+    luma, chroma = _quantisers(strength)
+    kept = [_blocks(planes[0], luma)]
+    for plane in planes[1:]:
+        half = plane.reshape(plane.shape[0] // 2, 2, plane.shape[1] // 2, 2).mean(axis=(1, 3))
+        kept.append(_double(_blocks(half, chroma)))
+    result: Field = (np.stack(kept, axis=-1) @ _FROM_YCC.T)[:height, :width]
+    return result
+
+
+def _blocks(plane: Field, steps: Field) -> Field:
+    height, width = plane.shape
+    blocks = plane.reshape(height // 8, 8, width // 8, 8).transpose(0, 2, 1, 3)
+    cosines = fft.dctn(blocks, axes=(2, 3), norm="ortho")
+    cosines = np.rint(cosines / steps) * steps
+    back: Field = fft.idctn(cosines, axes=(2, 3), norm="ortho").transpose(0, 2, 1, 3).reshape(height, width)
+    return back
+
+
+def _double(plane: Field) -> Field:
+    """Twice the size, with the triangle filter decoders use."""
+    for axis in (0, 1):
+        before = np.concatenate([np.take(plane, [0], axis), np.delete(plane, -1, axis)], axis)
+        after = np.concatenate([np.delete(plane, 0, axis), np.take(plane, [-1], axis)], axis)
+        pair = np.stack([0.75 * plane + 0.25 * before, 0.75 * plane + 0.25 * after], axis=axis + 1)
+        shape = list(plane.shape)
+        shape[axis] *= 2
+        plane = pair.reshape(shape).astype(np.float32)
+    return plane

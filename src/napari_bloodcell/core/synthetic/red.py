@@ -1,0 +1,222 @@
+"""Red cells, platelets and dirt: everything on the glass that is no white cell."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_bloodcell.core.synthetic.fields import (
+    RNG,
+    Contour,
+    Disc,
+    Field,
+    Patch,
+    noise,
+    patch_around,
+    ramp,
+    scatter,
+    wavy,
+)
+from napari_bloodcell.core.synthetic.looks import (
+    BLUE,
+    CHROMATIN,
+    HAEMOGLOBIN,
+    PURPLE,
+    RELIEF,
+    Look,
+)
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A white cell as red cells meet it: middle (µm from the upper left corner) and outline."""
+
+    x: float
+    y: float
+    contour: Contour
+
+
+@dataclass(frozen=True)
+class RedHabit:
+    """What the red cells of one field share: a person's blood, and how the film dried."""
+
+    diameter_um: float
+    spread: float
+    oval: float
+    rough: float
+    pallor: float
+    burnt: float  # share of cells with refractile drying artefacts
+    solid: float  # share of cells without a pale centre
+
+
+def habit_of(rng: RNG, look: Look) -> RedHabit:
+    return RedHabit(
+        diameter_um=float(rng.normal(7.3, 0.3)),
+        spread=float(rng.uniform(0.03, 0.09)),
+        oval=float(rng.uniform(0.02, 0.09)),
+        rough=float(rng.uniform(0.008, 0.022)),
+        pallor=float(look.pallor * rng.uniform(0.7, 1.25)),
+        burnt=float(rng.uniform(0, 0.12) * (rng.random() < 0.5)),
+        solid=float(rng.uniform(0.05, 0.55)),
+    )
+
+
+def lay_red(
+    rng: RNG, size_um: tuple[float, float], crowding: float, fixed: list[Disc], whites: list[Neighbour]
+) -> NDArray[np.float64]:
+    """Places (n x 2, µm) for red cells: single, touching, overlapping, in chains; few on white cells."""
+    margin = 4.0
+    width, height = size_um[0] + 2 * margin, size_um[1] + 2 * margin
+    wanted = int(rng.poisson(0.95 * crowding * width * height / 43.0))
+    white = np.array([(w.x, w.y, w.contour.mean_um) for w in whites], np.float64).reshape(-1, 3)
+    spots = np.empty((len(fixed) + wanted, 2))
+    count = len(fixed)
+    spots[:count] = [(x, y) for x, y, _ in fixed] or np.empty((0, 2))
+    overlap = 0.06 + 0.34 * crowding
+    for _ in range(wanted):
+        chained = count > 0 and rng.random() < 0.55 * crowding
+        nearest = 7.1 if rng.random() > overlap else rng.uniform(2.8, 6.8)
+        for _ in range(8):
+            if chained:
+                angle, step = rng.uniform(0, 2 * np.pi), rng.uniform(max(nearest, 3.5), 7.6)
+                spot = spots[int(rng.integers(count))] + step * np.array([np.cos(angle), np.sin(angle)])
+            else:
+                spot = rng.uniform(-margin, [size_um[0] + margin, size_um[1] + margin])
+            if count and np.min(np.sum((spots[:count] - spot) ** 2, axis=1)) < nearest**2:
+                continue
+            if len(white) and np.any(
+                np.hypot(white[:, 0] - spot[0], white[:, 1] - spot[1]) < white[:, 2] + 2.4
+            ):
+                continue
+            spots[count] = spot
+            count += 1
+            break
+    return spots[:count]
+
+
+def paint_red(
+    rng: RNG, layers: Field, centre: tuple[float, float], habit: RedHabit, whites: list[Neighbour], um: float
+) -> list[float]:
+    """Add one red cell to the slide. Its box (x, y, x, y, slide pixels), empty where nothing is seen."""
+    radius = habit.diameter_um / 2 * float(np.clip(rng.normal(1, habit.spread), 0.75, 1.3))
+    oval = abs(rng.normal(0, habit.oval)) + (rng.random() < 0.04) * rng.uniform(0.1, 0.25)
+    contour = wavy(rng, radius, oval, habit.rough * rng.uniform(0.5, 1.6))
+    patch = patch_around(centre, contour.reach_um + 2 * um, (layers.shape[1], layers.shape[2]), um)
+    if patch.empty:
+        return []
+    distance, edge = contour.edge(patch)
+    depth = edge - distance
+    depth, moulded = _make_room(rng, depth, _near(centre, whites, contour), patch, radius)
+    if moulded and np.count_nonzero(depth > 0) < 0.35 * np.pi * radius**2 / um**2:
+        return []
+    thickness = _profile(rng, depth, distance / np.maximum(edge, 1e-3), habit, patch, um)
+    target = layers[:, patch.rows, patch.columns]
+    amount = float(np.clip(rng.normal(1, 0.09), 0.6, 1.4))
+    # Where two cells lie on each other densities add, though less than twice: both were squeezed in drying.
+    below = target[HAEMOGLOBIN]
+    target[HAEMOGLOBIN] = below + np.float32(amount) * thickness * (1 - 0.30 * np.minimum(below, 1))
+    target[RELIEF] += thickness * np.float32(0.9)
+    if rng.random() < 0.03:  # a young cell, bluish
+        target[BLUE] += np.float32(rng.uniform(0.1, 0.35)) * thickness
+    return _box(depth, patch)
+
+
+def _box(depth: Field, patch: Patch) -> list[float]:
+    rows, columns = np.flatnonzero((depth > 0).any(axis=1)), np.flatnonzero((depth > 0).any(axis=0))
+    if not len(rows):
+        return []
+    top, left = patch.rows.start, patch.columns.start
+    return [left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1]
+
+
+def _near(
+    centre: tuple[float, float], whites: list[Neighbour], contour: Contour
+) -> list[tuple[float, float, Contour]]:
+    """White cells within reach, seen from the red cell's middle."""
+    near: list[tuple[float, float, Contour]] = []
+    for white in whites:
+        dx, dy = white.x - centre[0], white.y - centre[1]
+        if np.hypot(dx, dy) < white.contour.reach_um + contour.reach_um + 0.3:
+            near.append((dx, dy, white.contour))
+    return near
+
+
+def _make_room(
+    rng: RNG, depth: Field, near: list[tuple[float, float, Contour]], patch: Patch, radius: float
+) -> tuple[Field, bool]:
+    """A red cell gives way to a white one: its edge follows the other's, with a gap or a slight overlap."""
+    for dx, dy, contour in near:
+        overlap = rng.normal(0.05, 0.25) if rng.random() > 0.15 else rng.uniform(0, 0.35) * radius
+        depth = np.minimum(depth, np.float32(overlap) - contour.depth(patch.seen_from(dx, dy)))
+    return depth, bool(near)
+
+
+def _profile(rng: RNG, depth: Field, share: Field, habit: RedHabit, patch: Patch, um: float) -> Field:
+    """Thickness from 0 to about 1.1: rounded edge, and a pale middle of varying width and place."""
+    edge = np.clip(depth / np.float32(rng.uniform(0.5, 1.0)), 0, 1)
+    body = np.sqrt(np.maximum(1 - (1 - edge) ** 2, 0)) * ramp(depth, -0.5 * um, 0.5 * um + 0.05)
+    if rng.random() < habit.solid:
+        middle = np.float32(1 - 0.35 * habit.pallor * rng.random()) * np.exp(-((share / 0.6) ** 4))
+        return body * (0.92 + 0.08 * middle + 0.06 * ramp(share, 0.6, 0.9))
+    width = rng.uniform(0.36, 0.66)
+    off = rng.normal(0, 0.35, 2)
+    lean, squeeze = (
+        rng.uniform(0, np.pi),
+        rng.uniform(1.0, 1.5) if rng.random() < 0.85 else rng.uniform(1.8, 3),
+    )
+    x, y = patch.x - np.float32(off[0]), patch.y - np.float32(off[1])
+    along = (x * np.float32(np.cos(lean)) + y * np.float32(np.sin(lean))) / np.float32(squeeze**0.5)
+    across = (y * np.float32(np.cos(lean)) - x * np.float32(np.sin(lean))) * np.float32(squeeze**0.5)
+    away2 = (along**2 + across**2) / np.float32((width * habit.diameter_um / 2) ** 2)
+    depth_of_pallor = np.float32(np.clip(habit.pallor * rng.uniform(0.5, 1.3), 0, 0.95))
+    sharp = rng.uniform(1.0, 2.6)
+    pale = np.exp(-(away2 ** np.float32(sharp)))
+    thickness = body * (1 - depth_of_pallor * pale) * (0.9 + 0.16 * ramp(share, 0.45, 0.85))
+    if rng.random() < habit.burnt:  # a glassy ring where water stayed under the cell
+        ring = np.exp(-((away2 - np.float32(rng.uniform(0.3, 0.8))) ** 2) / np.float32(0.03))
+        thickness = thickness + np.float32(rng.choice([-0.6, 0.8])) * ring * body
+    return np.maximum(thickness, 0)
+
+
+def paint_platelet(rng: RNG, layers: Field, centre: tuple[float, float], um: float) -> list[float]:
+    """2 to 3 µm, seldom a giant: a pale body with purple grains in its middle. Its box, as for red cells."""
+    radius = float(np.clip(rng.lognormal(np.log(1.2), 0.25), 0.7, 2.6))
+    contour = wavy(rng, radius, abs(rng.normal(0, 0.15)), 0.07)
+    patch = patch_around(centre, contour.reach_um + 0.6, (layers.shape[1], layers.shape[2]), um)
+    if patch.empty:
+        return []
+    depth = contour.depth(patch) + 0.12 * noise(rng, patch.shape, 0.3 / um)
+    body = ramp(depth, -0.25, 0.35)
+    points = rng.normal(0, 0.38 * radius, (int(rng.integers(8, 22)), 2))
+    grain = np.minimum(scatter(patch, points, rng.uniform(0.3, 1.0, len(points)), 0.24), 1.6)
+    target = layers[:, patch.rows, patch.columns]
+    target[PURPLE] += (
+        body * np.float32(rng.uniform(0.25, 0.5)) + grain * np.float32(rng.uniform(0.2, 0.55)) * body
+    )
+    target[BLUE] += np.float32(rng.uniform(0.1, 0.5)) * body
+    target[RELIEF] += 0.3 * body
+    return _box(depth, patch)
+
+
+def paint_dirt(rng: RNG, layers: Field, amount: float, um: float) -> None:
+    """Specks of stain, sharp or out of focus."""
+    height, width = layers.shape[1:]
+    for _ in range(int(rng.poisson(amount * 10 * min(1.0, width * height * um**2 / 1900)))):
+        centre = (rng.uniform(0, width * um), rng.uniform(0, height * um))
+        radius = float(rng.lognormal(np.log(0.22), 0.5))
+        soft = radius * rng.uniform(0.15, 0.9)
+        patch = patch_around(centre, 3 * radius + 2 * um, (height, width), um)
+        if patch.empty:
+            continue
+        spot = ramp(radius - np.hypot(patch.x, patch.y), -soft, soft)
+        layer = int(rng.choice([CHROMATIN, PURPLE, PURPLE, BLUE]))
+        layers[layer, patch.rows, patch.columns] += np.float32(rng.uniform(0.3, 1.1)) * spot
+        layers[RELIEF, patch.rows, patch.columns] += np.float32(rng.choice([-0.5, 0.5])) * spot
+
+
+def paint_haze(rng: RNG, layers: Field, amount: float, um: float) -> None:
+    """Dried plasma: a faint, cloudy bluish film; and red cells are not quite even."""
+    shape = (layers.shape[1], layers.shape[2])
+    cloud = np.maximum(1 + 0.6 * noise(rng, shape, 4.0 / um) + 0.35 * noise(rng, shape, 0.5 / um), 0)
+    layers[BLUE] += np.float32(amount) * cloud * (1 - np.minimum(layers[HAEMOGLOBIN], 1))
+    layers[HAEMOGLOBIN] *= 1 + 0.035 * noise(rng, shape, 0.9 / um) + 0.02 * noise(rng, shape, 0.25 / um)
