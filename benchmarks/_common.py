@@ -1,0 +1,41 @@
+"""What every benchmark prints: the machine, a table, and with ``--json`` one object of figures as its last line."""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+Figure = float | int | str | None
+
+
+def header(name: str, settings: str) -> None:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    machine = f"{platform.machine()}, {cores} cores, Python {platform.python_version()}"
+    print(f"{name}: napari-bloodcell {version('napari-bloodcell')} on {machine}")
+    print(f"settings: {settings}")
+
+
+def finish(
+    figures: Mapping[str, Figure],
+    limits: Mapping[str, str] | None = None,
+    reasons: Mapping[str, str] | None = None,
+) -> None:
+    """The table, and the JSON line. ``reasons`` says why a figure is null."""
+    limits, reasons = limits or {}, reasons or {}
+    width = max(map(len, figures))
+    for name, value in figures.items():
+        shown = f"{value:10.3f}" if isinstance(value, float) else f"{value!s:>10}"
+        print(f"{name:<{width}} {shown}   {limits.get(name) or reasons.get(name) or ''}".rstrip())
+    if "--json" in sys.argv:
+        ready = {name: round(v, 5) if isinstance(v, float) else v for name, v in figures.items()}
+        print(json.dumps(ready | ({"reasons": dict(reasons)} if reasons else {})))
+
+
+def real_data() -> Path | None:
+    """The real cells: BLOODCELL_DATA, or ``shared/data`` beside the checkout."""
+    root = Path(__file__).resolve().parent.parent
+    folder = Path(os.environ.get("BLOODCELL_DATA", root.parent / "shared" / "data"))
+    return folder if (folder / "bccd").is_dir() else None
