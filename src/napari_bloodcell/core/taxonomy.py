@@ -4,6 +4,7 @@ A file may be labelled at either level: ``neutrophil`` is a parent of bands and 
 A lab may bring its own list; its classes keep their own names and name their parents.
 """
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -109,6 +110,11 @@ DATASET_CODES: dict[str, dict[str, str | None]] = {
         "lymphocyte": "lymphocyte_typical",
         "lymphocyte_reactive": "lymphocyte_atypical",
         "smudge_cell": "smudge_cell",
+        "hairy_cell": None,
+        "lymphocyte_large_granular": None,
+        "lymphocyte_neoplastic": None,
+        "plasma_cell": None,
+        "promyelocyte_atypical": None,
     },
     "zheng": {
         "1": "neutrophil",
@@ -123,7 +129,10 @@ DATASET_CODES: dict[str, dict[str, str | None]] = {
         "lymp": "lymphocyte",
         "mono": "monocyte",
         "neut": "neutrophil",
+        "mixt": None,
     },
+    "sysu3h": {name: name for name in COARSE},
+    "ldwbc": {name: name for name in COARSE},
 }
 
 
@@ -163,10 +172,18 @@ class Taxonomy:
         for candidate in (key, self.aliases.get(key, ""), singular, self.aliases.get(singular, "")):
             if candidate in valid or candidate in NOT_IN_DENOMINATOR:
                 return candidate
+        near = self.nearest(name)
+        meant = f" Did you mean {near!r}?" if near else ""
         raise TaxonomyError(
-            f"Unknown class {name!r}. Known: {', '.join(self.names)}. "
+            f"Unknown class {name!r}.{meant} Known: {', '.join(self.names)}. "
             "Give your own list with a parent for each new class, or correct the name."
         )
+
+    def nearest(self, name: str, also: Iterable[str] = ()) -> str | None:
+        """The known name most like a mistyped one; None where none is near. ``also``: a set's own codes."""
+        known = [*self.names, *self.aliases, *also]
+        found = difflib.get_close_matches(normalise(name), known, n=1, cutoff=0.7)
+        return self.aliases.get(found[0], found[0]) if found else None
 
     def coarse(self, name: str) -> str:
         """The top-level class of a class (itself where it has no parent)."""

@@ -1,0 +1,110 @@
+"""Sets with one folder a class. They differ in their codes and in what gives them away."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from napari_bloodcell.core.datasets.layout import holds_images, images_of, images_of_class, visible_folders
+from napari_bloodcell.core.datasets.naming import Codes, Namer
+from napari_bloodcell.core.datasets.records import CellImage, Dataset, Preset, Skipped
+from napari_bloodcell.core.datasets.sources import DATASETS
+from napari_bloodcell.core.taxonomy import DATASET_CODES, DEFAULT, Taxonomy, normalise
+
+NO_CLASS_FOLDER = "outside any class folder"
+
+
+def read_classes(root: Path, namer: Namer, domain: str, um_per_px: float | None = None) -> Dataset:
+    """Every ``<class>/`` folder of one domain."""
+    cells: list[CellImage] = []
+    loose, _ = images_of(root)
+    skipped = [Skipped(path, NO_CLASS_FOLDER) for path in loose]
+    for folder in visible_folders(root):
+        named = namer(folder.name)
+        images, left = images_of_class(folder)
+        if named.class_name is None:
+            skipped.append(Skipped(folder, named.reason, max(1, len(images))))
+            continue
+        skipped += left
+        cells += [CellImage(path, named.class_name, domain, um_per_px=um_per_px) for path in images]
+    return Dataset(domain, root, tuple(cells), tuple(skipped))
+
+
+@dataclass(frozen=True)
+class ClassTree:
+    """One known set of ``<class>/`` folders.
+
+    ``signs``: folder names found in no other set; ``least_signs`` of them give the set away. A set whose
+    folders have everyday names is recognised by the name of its own folder only.
+    """
+
+    name: str
+    codes: Codes = field(default_factory=dict)
+    reproduction: Codes = field(default_factory=dict)  # codes of the published systems, over ``codes``
+    signs: frozenset[str] = frozenset()
+    least_signs: int = 1
+
+    def recognises(self, root: Path) -> bool:
+        names = [normalise(folder.name) for folder in visible_folders(root)]
+        signs = sum(name in self.signs for name in names)
+        known = {normalise(code) for code in self.codes}
+        if (
+            self.signs
+            and signs >= self.least_signs
+            and 2 * sum(name in known for name in names) >= len(names)
+        ):
+            return True
+        # Everyday names: only the folder's own name tells, and there must be something of ours inside.
+        namer = Namer(codes=self.codes)
+        return self.name in normalise(root.name) and any(namer(name).class_name for name in names)
+
+    def load(self, root: Path, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "standard") -> Dataset:
+        info = DATASETS[self.name]
+        codes: Mapping[str, str | None] = self.codes
+        if preset == "reproduction":
+            codes = {**self.codes, **self.reproduction}
+        found = read_classes(root, Namer(taxonomy, codes), info.domain, info.um_per_px)
+        return Dataset(self.name, root, found.cells, found.skipped, info.notes)
+
+
+MATEK = ClassTree(
+    "matek",
+    DATASET_CODES["matek"],
+    reproduction={"MOB": "monocyte"},
+    # BAS, EOS and MON could be any lab's short names, and a wrong guess would bring a wrong pixel size.
+    signs=frozenset({"ebo", "ksc", "lya", "lyt", "mmz", "mob", "myb", "myo", "ngb", "ngs", "pmb", "pmo"}),
+    least_signs=2,
+)
+MLL23 = ClassTree(
+    "mll23",
+    DATASET_CODES["mll23"],
+    signs=frozenset(
+        {
+            "hairy_cell",
+            "lymphocyte_large_granular",
+            "lymphocyte_neoplastic",
+            "lymphocyte_reactive",
+            "neutrophil_band",
+            "normoblast",
+            "promyelocyte_atypical",
+        }
+    ),
+    least_signs=2,
+)
+LDWBC = ClassTree("ldwbc", DATASET_CODES["ldwbc"])
+# The published systems read SYSU3H's two coarse labels as the commonest fine class of each.
+SYSU3H = ClassTree(
+    "sysu3h",
+    DATASET_CODES["sysu3h"],
+    reproduction={"neutrophil": "neutrophil_segmented", "lymphocyte": "lymphocyte_typical"},
+)
+
+
+def has_class_folders(root: Path, taxonomy: Taxonomy = DEFAULT) -> bool:
+    """Whether a folder of no known set holds ``<class>/`` folders with images."""
+    namer = Namer(taxonomy)
+    return any(namer(folder.name).class_name and holds_images(folder) for folder in visible_folders(root))
+
+
+def load_folders(root: Path, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "standard") -> Dataset:  # noqa: ARG001
+    """Class folders of any lab; the domain is the folder's name. No preset changes a lab's own names."""
+    return read_classes(root, Namer(taxonomy), root.name)

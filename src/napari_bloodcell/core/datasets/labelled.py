@@ -1,0 +1,119 @@
+"""A labelled folder of any lab: ``labels.csv`` beside ``images/`` or ``cells/``, and masks if there are.
+
+Columns: image, class; optional group (patient or slide), um_per_px, mask.
+"""
+
+import math
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+from napari_bloodcell.core.datasets.labels_csv import Row, read_table
+from napari_bloodcell.core.datasets.layout import (
+    DOT_FILE,
+    EMPTY_FILE,
+    by_stem,
+    child_named,
+    folder_named,
+    images_of,
+    is_image,
+)
+from napari_bloodcell.core.datasets.naming import Namer
+from napari_bloodcell.core.datasets.records import UNLABELLED, CellImage, Dataset, Preset, Skipped
+from napari_bloodcell.core.errors import DataError
+from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
+
+NOT_LISTED = "not listed in labels.csv"
+NOT_THERE = "listed in labels.csv, but there is no such file"
+TWO_CLASSES = "listed in labels.csv with two different classes"
+BAD_SCALE = "um_per_px in labels.csv is not a positive number"
+
+
+def table_of(root: Path) -> Path | None:
+    found = child_named(root, "labels.csv")
+    return found if found is not None and found.is_file() else None
+
+
+def recognises(root: Path) -> bool:
+    return table_of(root) is not None
+
+
+def load(root: Path, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "standard") -> Dataset:  # noqa: ARG001
+    source = table_of(root)
+    if source is None:
+        raise DataError(f"There is no labels.csv in {root}. It needs the columns image and class.")
+    folder = folder_named(root, "images", "cells") or root
+    masks, namer = by_stem(folder_named(root, "masks")), Namer(taxonomy)
+    rows: dict[Path, list[Row]] = defaultdict(list)
+    for row in read_table(source).rows:
+        inside = folder / row.image
+        rows[inside if inside.exists() else root / row.image].append(row)
+    cells: list[CellImage] = []
+    unlabelled: list[CellImage] = []
+    skipped: list[Skipped] = []
+    for path, same in rows.items():
+        got = _cell(path, same, namer, root)
+        if isinstance(got, Skipped):
+            skipped.append(got)
+            continue
+        cell = got if got.mask_path else replace(got, mask_path=masks.get(path.stem))
+        (unlabelled if cell.class_name == UNLABELLED else cells).append(cell)
+    skipped += _not_listed(folder, set(rows))
+    return Dataset("labels", root, tuple(cells), tuple(skipped), _notes(root), tuple(unlabelled))
+
+
+def _cell(path: Path, rows: list[Row], namer: Namer, root: Path) -> CellImage | Skipped:
+    if not path.is_file():
+        return Skipped(path, NOT_THERE)
+    if path.stat().st_size == 0:
+        return Skipped(path, EMPTY_FILE)
+    names = {namer(row.class_name) for row in rows if row.class_name}
+    if len(names) > 1:
+        return Skipped(path, TWO_CLASSES)
+    named = next(iter(names), None)
+    if named is not None and named.class_name is None:
+        return Skipped(path, named.reason)
+    extra = rows[0].extra
+    written = extra.get("um_per_px", "")
+    scale = _positive(written)
+    if written and scale is None:
+        return Skipped(path, BAD_SCALE)
+    return CellImage(
+        path,
+        (named.class_name if named else None) or UNLABELLED,
+        root.name,
+        group=extra.get("group") or None,
+        um_per_px=scale,
+        mask_path=_mask(root, extra.get("mask", "")),
+    )
+
+
+def _positive(text: str) -> float | None:
+    try:
+        value = float(text.replace(",", "."))  # a decimal comma is what half of Europe's Excel writes
+    except ValueError:
+        return None
+    return value if 0 < value < math.inf else None
+
+
+def _mask(root: Path, written: str) -> Path | None:
+    places = (root / written, root / "masks" / written) if written else ()
+    return next((place for place in places if is_image(place)), None)
+
+
+def _not_listed(folder: Path, listed: set[Path]) -> list[Skipped]:
+    images, left = images_of(folder)
+    rest = [Skipped(path, NOT_LISTED) for path in images if path not in listed]
+    return rest + [
+        s for s in left if s.reason == DOT_FILE or (s.reason == EMPTY_FILE and s.path not in listed)
+    ]
+
+
+def _notes(root: Path) -> tuple[str, ...]:
+    fields = folder_named(root, "fields")
+    if fields is None:
+        return ()
+    count = len(images_of(fields)[0])
+    return (
+        f"{root.name} also holds {count} whole fields in {fields.name}/; only its single cells are listed.",
+    )

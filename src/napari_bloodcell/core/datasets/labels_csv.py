@@ -1,0 +1,54 @@
+"""Reading a table of image and class, as Excel, pandas or a person writes it."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from napari_bloodcell.core.errors import DataError
+from napari_bloodcell.core.taxonomy import normalise
+
+IMAGE_COLUMNS = ("image", "file", "filename", "file_name", "image_name", "path")
+CLASS_COLUMNS = ("class", "label", "class_name", "category", "cell_type")
+
+
+@dataclass(frozen=True)
+class Row:
+    image: str
+    class_name: str
+    extra: dict[str, str] = field(default_factory=dict)  # the other columns, by normalised name
+
+
+@dataclass(frozen=True)
+class Table:
+    path: Path
+    rows: tuple[Row, ...]
+
+
+def read_table(
+    path: Path, *, image: Sequence[str] = IMAGE_COLUMNS, class_: Sequence[str] = CLASS_COLUMNS
+) -> Table:
+    """All rows with an image. Commas, semicolons and tabs are understood, and Excel's byte-order mark."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"Cannot read the table {path}: {error}. Save it as CSV in UTF-8.") from error
+    lines = text.splitlines()
+    header = lines[0] if lines else ""
+    delimiter = max(",;\t", key=header.count)
+    raw = list(csv.reader(lines, delimiter=delimiter))
+    names = [normalise(name) for name in raw[0]] if raw else []
+    at_image = next((names.index(name) for name in image if name in names), None)
+    at_class = next((names.index(name) for name in class_ if name in names), None)
+    if at_image is None or at_class is None:
+        raise DataError(
+            f"{path} has the columns {', '.join(raw[0]) if raw else '(none)'}. It needs one for the image "
+            f"({', '.join(image)}) and one for the class ({', '.join(class_)})."
+        )
+    rows = []
+    for values in raw[1:]:
+        padded = [value.strip() for value in values] + [""] * (len(names) - len(values))
+        if padded[at_image]:
+            extra = {n: padded[i] for i, n in enumerate(names) if i not in (at_image, at_class)}
+            rows.append(Row(padded[at_image], padded[at_class], extra))
+    return Table(path, tuple(rows))

@@ -1,0 +1,147 @@
+"""One door to all sets: by name, or by what the folder looks like."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from napari_bloodcell.core.datasets import acevedo, bccd, labelled, lisc, raabin, wbc_dg, zheng
+from napari_bloodcell.core.datasets.class_tree import (
+    LDWBC,
+    MATEK,
+    MLL23,
+    SYSU3H,
+    has_class_folders,
+    load_folders,
+)
+from napari_bloodcell.core.datasets.layout import images_of, unwrap, visible_folders
+from napari_bloodcell.core.datasets.records import Dataset, Preset, Skipped
+from napari_bloodcell.core.datasets.sources import DATASETS
+from napari_bloodcell.core.errors import DataError
+from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy, normalise
+
+NOT_A_SET = "no data set recognised in this folder"
+
+
+class Load(Protocol):
+    def __call__(self, root: Path, *, taxonomy: Taxonomy = ..., preset: Preset = ...) -> Dataset: ...
+
+
+@dataclass(frozen=True)
+class Loader:
+    load: Load
+    recognises: Callable[[Path], bool]
+
+
+# In the order of asking: the most telling layouts first.
+LOADERS: dict[str, Loader] = {
+    "bccd": Loader(bccd.load, bccd.recognises),
+    "labels": Loader(labelled.load, labelled.recognises),
+    "zheng": Loader(zheng.load, zheng.recognises),
+    "lisc": Loader(lisc.load, lisc.recognises),
+    "acevedo": Loader(acevedo.load, acevedo.recognises),
+    "matek": Loader(MATEK.load, MATEK.recognises),
+    "mll23": Loader(MLL23.load, MLL23.recognises),
+    "raabin": Loader(raabin.load, raabin.recognises),
+    "ldwbc": Loader(LDWBC.load, LDWBC.recognises),
+    "sysu3h": Loader(SYSU3H.load, SYSU3H.recognises),
+    "wbc_dg": Loader(wbc_dg.load, wbc_dg.recognises),
+    "folders": Loader(load_folders, has_class_folders),
+}
+
+
+def load_dataset(
+    root: Path, name: str | None = None, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "standard"
+) -> Dataset:
+    """The cells of a folder: one set, or several side by side, each its own domain."""
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        kind = "is a file" if root.exists() else "does not exist"
+        raise DataError(f"{root} {kind}. Give the folder that holds the images.")
+    # The folder's name may become a domain: "." and ".." have none, a link has the one it was given.
+    root = root.resolve() if root.name == "" or ".." in root.parts else root.absolute()
+    if name is not None:
+        return _load_named(root, known_name(name), taxonomy, preset)
+    found = _recognise(root, taxonomy)
+    if found is not None:
+        return _load_named(found[1], found[0], taxonomy, preset)
+    parts, skipped = _side_by_side(root, taxonomy, preset)
+    if not parts:
+        raise DataError(f"No cells found in {root}. {_accepted()}")
+    return merge(root, parts, skipped)
+
+
+def known_name(name: str) -> str:
+    """The registered name: ``Matek-19`` and ``matek`` are the same set."""
+    key = normalise(name)
+    for known in DATASETS:
+        if key == known or key.startswith(f"{known}_"):
+            return known
+    raise DataError(f"Unknown data set {name!r}. Known: {', '.join(DATASETS)}.")
+
+
+def _load_named(root: Path, name: str, taxonomy: Taxonomy, preset: Preset) -> Dataset:
+    for place in unwrap(root):
+        if name == "folders" and not has_class_folders(place, taxonomy):
+            continue
+        found = LOADERS[name].load(place, taxonomy=taxonomy, preset=preset)
+        if found.cells or found.unlabelled:
+            return found
+    raise DataError(
+        f"No cells of {DATASETS[name].title} found in {root}. Looked for {DATASETS[name].layout}. "
+        "Leave out the name to have the layout recognised."
+    )
+
+
+def _recognise(root: Path, taxonomy: Taxonomy) -> tuple[str, Path] | None:
+    places = unwrap(root)
+    for place in places:
+        for name, loader in LOADERS.items():
+            if name != "folders" and loader.recognises(place):
+                return name, place
+    return next((("folders", place) for place in places if has_class_folders(place, taxonomy)), None)
+
+
+def _side_by_side(root: Path, taxonomy: Taxonomy, preset: Preset) -> tuple[list[Dataset], list[Skipped]]:
+    parts: list[Dataset] = []
+    skipped: list[Skipped] = []
+    for folder in visible_folders(root):
+        found = _recognise(folder, taxonomy)
+        if found is None:
+            skipped.append(Skipped(folder, NOT_A_SET, max(1, len(images_of(folder)[0]))))
+            continue
+        try:
+            part = _load_named(found[1], found[0], taxonomy, preset)
+        except DataError as error:  # one broken set does not hide the others
+            skipped.append(Skipped(folder, f"a set that cannot be read: {error}"))
+            continue
+        if found[0] in ("folders", "labels"):
+            part = part.renamed(found[1].name, folder.name)  # a wrapper has the name people gave it
+        parts.append(part)
+    return parts, skipped
+
+
+def merge(root: Path, parts: list[Dataset], skipped: list[Skipped]) -> Dataset:
+    """Several sets as one. Two copies of a set keep apart, each under its folder's name."""
+    ready: list[Dataset] = []
+    taken: set[str] = set()
+    for part in parts:
+        own = part
+        for domain in part.domains:
+            if domain in taken:
+                own = own.renamed(domain, f"{domain} ({part.root.relative_to(root)})")
+        taken |= set(own.domains)
+        ready.append(own)
+    return Dataset(
+        " + ".join(dict.fromkeys(part.name for part in ready)),
+        root,
+        tuple(cell for part in ready for cell in part.cells),
+        (*skipped, *(s for part in ready for s in part.skipped)),
+        tuple(dict.fromkeys(note for part in ready for note in part.notes)),
+        tuple(cell for part in ready for cell in part.unlabelled),
+    )
+
+
+def _accepted() -> str:
+    sets = "; ".join(f"{info.name}: {info.layout}" for info in DATASETS.values())
+    return f"Accepted are one of these layouts, or several side by side: {sets}."
