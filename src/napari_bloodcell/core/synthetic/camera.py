@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from napari_bloodcell.core.synthetic.fields import RNG, Field, noise
+from napari_bloodcell.core.synthetic.fields import RNG, Field, gaussian, noise
 from napari_bloodcell.core.synthetic.looks import LAYERS, Look
 
 MARGIN = 8  # pixels drawn around the picture, so that lens and Fourier transform have no visible edge
@@ -35,11 +35,11 @@ def _frequencies(shape: tuple[int, ...]) -> tuple[Field, Field]:
 
 
 def _bending(relief: Field, um_per_px: float) -> Field:
-    """Light leaves steep edges: minus the Laplacian of thickness, seen at two widths."""
+    """Light leaves steep edges: minus the Laplacian of thickness, as the difference of two blurs."""
     fy, fx = _frequencies(relief.shape)
-    square = np.float32(2 * np.pi**2) * (fy**2 + fx**2)
-    fine, wide = (max(s / um_per_px, 0.6) for s in (0.16, 0.42))
-    band = np.exp(-square * np.float32(fine**2)) - np.exp(-square * np.float32(max(wide, 1.3 * fine) ** 2))
+    fine = max(0.16 / um_per_px, 0.6)
+    wide = max(0.42 / um_per_px, 1.3 * fine)
+    band = gaussian(fy, fine) * gaussian(fx, fine) - gaussian(fy, wide) * gaussian(fx, wide)
     bent: Field = fft.irfft2(fft.rfft2(relief) * band, s=relief.shape)
     return bent * np.float32(4)
 
@@ -58,28 +58,27 @@ def _lamp(rng: RNG, shape: tuple[int, ...], look: Look) -> Field:
 def _lens(rng: RNG, light: Field, look: Look, um_per_px: float) -> Field:
     """Blur, colour fringes and the camera's own sharpening, one transform for each channel."""
     fy, fx = _frequencies(light.shape[1:])
-    square = np.float32(2 * np.pi**2) * (fy**2 + fx**2)
-    sigma2 = look.blur_px**2 + (look.blur_um / um_per_px) ** 2 * rng.uniform(0.6, 1.5)
+    sigma = np.hypot(look.blur_px, look.blur_um / um_per_px * rng.uniform(0.8, 1.25))
     angle = rng.uniform(0, 2 * np.pi)
-    sharpen = 1 + np.float32(look.sharpen) * (1 - np.exp(-square * np.float32(2.2 * sigma2 + 0.5)))
+    turn = np.complex64(-2j * np.pi * look.fringe_px)
+    wider = float(np.sqrt(2.2 * sigma**2 + 0.5))  # the blur that sharpening takes away
+    soft = gaussian(fy, wider) * gaussian(fx, wider)
+    sharpen = (1 + np.float32(look.sharpen)) - np.float32(look.sharpen) * soft
     out = np.empty_like(light)
-    for channel, (step, width) in enumerate(((-0.5, 1.1), (0.0, 1.0), (0.5, 1.25))):
-        shift = step * look.fringe_px
-        move = np.exp(
-            np.complex64(-2j * np.pi)
-            * (fy * np.float32(shift * np.sin(angle)) + fx * np.float32(shift * np.cos(angle)))
-        )
-        transfer = np.exp(-square * np.float32(sigma2 * width)) * sharpen * move
-        out[channel] = fft.irfft2(fft.rfft2(light[channel]) * transfer, s=light.shape[1:])
+    for channel, (step, width) in enumerate(((-0.5, 1.05), (0.0, 1.0), (0.5, 1.12))):
+        down = gaussian(fy, sigma * width) * np.exp(turn * np.float32(step * np.sin(angle)) * fy)
+        across = gaussian(fx, sigma * width) * np.exp(turn * np.float32(step * np.cos(angle)) * fx)
+        spectrum = fft.rfft2(light[channel]) * (down * across)
+        out[channel] = fft.irfft2(spectrum * sharpen, s=light.shape[1:])
     return out
 
 
 def _sensor(rng: RNG, light: Field, look: Look) -> Field:
     """Noise (shot and read), then the tone curve and colour of the camera."""
-    common = noise(rng, light.shape[1:], look.noise_px)
+    grain = [noise(rng, light.shape[1:], look.noise_px) for _ in range(3)]
     for channel in range(3):
-        own = noise(rng, light.shape[1:], look.noise_px)
-        light[channel] += np.float32(look.noise) * np.sqrt(light[channel] + 0.05) * (0.7 * common + 0.7 * own)
+        own = np.float32(0.8) * grain[channel] + np.float32(0.6) * grain[channel - 1]
+        light[channel] += np.float32(look.noise) * np.sqrt(light[channel] + np.float32(0.05)) * own
     grey = np.tensordot(_LUMA, light, axes=(0, 0))
     light = grey + np.float32(look.saturation) * (light - grey)
     if look.contrast != 1:

@@ -56,25 +56,31 @@ def patch_around(centre: tuple[float, float], reach_um: float, shape: tuple[int,
     return Patch(y[:, None], x[None, :], um, spans[0], spans[1])
 
 
-def _envelope(size: int, sigma_px: float, *, half: bool) -> Field:
-    frequency = (fft.rfftfreq if half else fft.fftfreq)(size).astype(np.float32)
-    return np.exp(np.float32(-2 * np.pi**2 * sigma_px**2) * frequency**2)
+def gaussian(frequency: Field, sigma_px: float) -> Field:
+    """What a blur of ``sigma_px`` leaves of each frequency (cycles a pixel)."""
+    return np.exp(np.float32(-2 * np.pi**2 * sigma_px**2) * frequency * frequency)
 
 
 def noise(rng: RNG, shape: tuple[int, int], sigma_px: float) -> Field:
-    """A Gaussian random field of unit variance whose grain is about ``sigma_px`` wide."""
+    """A Gaussian random field of unit variance whose grain is about ``sigma_px`` wide.
+
+    Made from its spectrum; only the frequencies that a blur of that width lets through are drawn.
+    """
     if 0 in shape:
         return np.zeros(shape, np.float32)
-    if sigma_px < 0.35:
+    if sigma_px < 0.3:
         return rng.standard_normal(shape, dtype=np.float32)
     height, width = (fft.next_fast_len(n, real=True) for n in shape)
-    rows, columns = _envelope(height, sigma_px, half=False), _envelope(width, sigma_px, half=True)
-    spectrum = fft.rfft2(rng.standard_normal((height, width), dtype=np.float32))
-    spectrum *= rows[:, None] * columns
-    full = _envelope(width, sigma_px, half=False)
-    spread = np.sqrt(np.mean(rows**2) * np.mean(full**2))
-    field: Field = fft.irfft2(spectrum, s=(height, width))[: shape[0], : shape[1]]
-    return field / np.float32(spread)
+    last_row, last_column = (int(min(n // 2 - 1, np.ceil(0.5 / sigma_px * n))) for n in (height, width))
+    down = gaussian(np.arange(-last_row, last_row + 1, dtype=np.float32) / np.float32(height), sigma_px)
+    across = gaussian(np.arange(last_column + 1, dtype=np.float32) / np.float32(width), sigma_px)
+    drawn = rng.standard_normal((len(down), 2 * len(across)), dtype=np.float32).view(np.complex64)
+    drawn *= down[:, None] * across
+    spectrum = np.zeros((height, len(across)), np.complex64)
+    spectrum[: last_row + 1], spectrum[-last_row:] = drawn[last_row:], drawn[:last_row]
+    field: Field = fft.irfft(fft.ifft(spectrum, axis=0), n=width, axis=1)[: shape[0], : shape[1]]
+    power = float(np.sum(down**2) * (1 + 4 * np.sum(across[1:] ** 2)))
+    return field * np.float32(height * width / np.sqrt(power))
 
 
 def ramp(values: Field, low: float, high: float) -> Field:
@@ -120,7 +126,7 @@ class Contour:
 def wavy(rng: RNG, radius_um: float, oval: float, rough: float) -> Contour:
     """A disc drawn out (``oval``) and made uneven (``rough``), as fractions of its radius."""
     order = np.arange(3, 15, dtype=np.float32)
-    height = rng.standard_normal(order.size, dtype=np.float32) * np.float32(rough) * (3 / order) ** 1.3
+    height = rng.standard_normal(order.size, dtype=np.float32) * np.float32(rough) * (3 / order) ** 1.8
     phase = rng.uniform(0, 2 * np.pi, order.size).astype(np.float32)
     shape = (height[:, None] * np.cos(order[:, None] * _THETA + phase[:, None])).sum(axis=0)
     stretch = np.float32(oval) * np.cos(2 * _THETA + np.float32(rng.uniform(0, 2 * np.pi)))

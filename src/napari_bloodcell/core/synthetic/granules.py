@@ -27,11 +27,11 @@ def none(_rng: RNG, _cell: Sketch) -> None:
 def fine(rng: RNG, cell: Sketch) -> None:
     """Neutrophil dust: lilac to pink, at the limit of resolution."""
     points = grid_points(rng, cell.contour.reach_um, 0.55, 0.45)
-    grain = scatter(cell.patch, points, rng.gamma(1.2, 0.8, len(points)), 0.17)
+    grain = scatter(cell.patch, points, rng.gamma(1.5, 0.66, len(points)), rng.uniform(0.12, 0.2))
     strength = rng.uniform(0.15, 0.65)
     cell.layers[PINK] += np.float32(strength) * grain * ramp(cell.depth, 0.2, 0.9)
     cell.layers[PURPLE] += (
-        np.float32(0.25 * strength * rng.uniform(0.2, 1)) * grain * ramp(cell.depth, 0.2, 0.9)
+        np.float32(0.14 * strength * rng.uniform(0.2, 1)) * grain * ramp(cell.depth, 0.2, 0.9)
     )
 
 
@@ -49,18 +49,23 @@ def eosin(rng: RNG, cell: Sketch) -> None:
 
 
 def basic(rng: RNG, cell: Sketch) -> None:
-    """Coarse granules of uneven size over everything, some washed out."""
+    """Coarse granules of uneven size over everything, crowded here and washed out there."""
     where = ramp(cell.depth, 0.0, 0.35)
-    for radius, spacing in ((0.34, 0.95), (0.5, 1.5)):
-        points = grid_points(rng, cell.contour.reach_um, spacing, 0.4)
-        kept = rng.random(len(points)) < rng.uniform(0.4, 0.95)
-        weight = kept * rng.uniform(0.4, 1.2, len(points))
-        cell.layers[PURPLE] += (
-            np.float32(0.8) * np.minimum(scatter(cell.patch, points, weight, radius), 1.4) * where
-        )
-    pale = grid_points(rng, cell.contour.reach_um, 2.6, 0.4)
-    washed = scatter(cell.patch, pale, (rng.random(len(pale)) < 0.35).astype(float), 0.45) * (cell.core < 0.5)
-    cell.layers[BLUE : PURPLE + 1] *= 1 - 0.6 * np.minimum(washed, 1)
+    lean = rng.uniform(0, 2 * np.pi)
+    uneven = rng.uniform(0.0, 0.5)
+    reach = cell.contour.reach_um
+    sum_ = np.zeros(cell.patch.shape, np.float32)
+    for radius, spacing in ((0.22, 0.75), (0.33, 0.85), (0.45, 1.25)):
+        points = grid_points(rng, reach, spacing, 0.45)
+        side = (points @ [np.cos(lean), np.sin(lean)]) / reach
+        kept = rng.random(len(points)) < rng.uniform(0.25, 0.8) * (1 + uneven * side)
+        sum_ += scatter(cell.patch, points, kept * rng.uniform(0.35, 1.0, len(points)), radius)
+    strength = np.float32(rng.uniform(0.45, 0.8))
+    cell.layers[PURPLE] += (np.float32(rng.uniform(0.05, 0.3)) + strength * (1 - np.exp(-sum_))) * where
+    cell.layers[RELIEF] += np.float32(0.2) * np.minimum(sum_, 1) * where
+    pale = grid_points(rng, reach, 2.6, 0.4)
+    washed = scatter(cell.patch, pale, (rng.random(len(pale)) < 0.3) * 1.0, 0.45) * (cell.core < 0.5)
+    cell.layers[BLUE : PURPLE + 1] *= 1 - np.float32(0.6) * np.minimum(washed, 1)
 
 
 def dust(rng: RNG, cell: Sketch) -> None:

@@ -35,7 +35,7 @@ def _gather(parts: list[Strokes]) -> Strokes:
 
 def _lobe(rng: RNG, centre: NDArray[np.float64], radius: float, direction: float) -> Strokes:
     """A bean: discs along a short bent line."""
-    half = radius * rng.uniform(0.15, 0.75)
+    half = radius * rng.uniform(0.1, 0.65)
     t = np.linspace(-1.0, 1.0, 5)
     bend = rng.normal(0, 0.25) * radius
     points = np.stack([half * t, bend * (1 - t**2)], axis=1)
@@ -46,20 +46,20 @@ def _lobe(rng: RNG, centre: NDArray[np.float64], radius: float, direction: float
 def segmented(rng: RNG) -> Strokes:
     count = int(rng.choice([2, 3, 4, 5], p=[0.17, 0.43, 0.3, 0.1]))
     return _lobed(
-        rng, count, area=rng.uniform(0.25, 0.36), ring=rng.uniform(0.42, 0.54), off=rng.uniform(0, 0.14)
+        rng, count, area=rng.uniform(0.23, 0.33), ring=rng.uniform(0.44, 0.58), off=rng.uniform(0, 0.12)
     )
 
 
 def bilobed(rng: RNG) -> Strokes:
     count = 3 if rng.random() < 0.16 else 2
     return _lobed(
-        rng, count, area=rng.uniform(0.26, 0.38), ring=rng.uniform(0.40, 0.52), off=rng.uniform(0.05, 0.25)
+        rng, count, area=rng.uniform(0.26, 0.36), ring=rng.uniform(0.46, 0.58), off=rng.uniform(0.05, 0.25)
     )
 
 
 def _lobed(rng: RNG, count: int, *, area: float, ring: float, off: float) -> Strokes:
     size = np.sqrt(area / count) * rng.uniform(0.82, 1.15, count)
-    gap = 2.15 * np.sqrt(area / count) * rng.uniform(0.8, 1.15, count) / ring
+    gap = 2.45 * np.sqrt(area / count) * rng.uniform(0.8, 1.15, count) / ring
     gap = np.minimum(gap, 2 * np.pi / count * 1.02)
     angle = np.cumsum(gap)
     angle -= angle.mean()

@@ -21,6 +21,7 @@ from napari_bloodcell.core.synthetic.looks import (
     BLUE,
     CHROMATIN,
     HAEMOGLOBIN,
+    PINK,
     PURPLE,
     RELIEF,
     Look,
@@ -67,14 +68,14 @@ def lay_red(
     """Places (n x 2, µm) for red cells: single, touching, overlapping, in chains; few on white cells."""
     margin = 4.0
     width, height = size_um[0] + 2 * margin, size_um[1] + 2 * margin
-    wanted = int(rng.poisson(0.95 * crowding * width * height / 43.0))
+    wanted = int(rng.poisson(1.3 * crowding * width * height / 43.0))
     white = np.array([(w.x, w.y, w.contour.mean_um) for w in whites], np.float64).reshape(-1, 3)
     spots = np.empty((len(fixed) + wanted, 2))
     count = len(fixed)
     spots[:count] = [(x, y) for x, y, _ in fixed] or np.empty((0, 2))
-    overlap = 0.06 + 0.34 * crowding
+    overlap = 0.08 + 0.5 * crowding
     for _ in range(wanted):
-        chained = count > 0 and rng.random() < 0.55 * crowding
+        chained = count > 0 and rng.random() < 0.6 * crowding
         nearest = 7.1 if rng.random() > overlap else rng.uniform(2.8, 6.8)
         for _ in range(8):
             if chained:
@@ -116,8 +117,9 @@ def paint_red(
     below = target[HAEMOGLOBIN]
     target[HAEMOGLOBIN] = below + np.float32(amount) * thickness * (1 - 0.30 * np.minimum(below, 1))
     target[RELIEF] += thickness * np.float32(0.9)
-    if rng.random() < 0.03:  # a young cell, bluish
-        target[BLUE] += np.float32(rng.uniform(0.1, 0.35)) * thickness
+    bluish = rng.uniform(0.1, 0.35) if rng.random() < 0.03 else max(rng.normal(0, 0.05), 0)  # young cells are
+    target[BLUE] += np.float32(bluish) * thickness
+    target[PINK] += np.float32(max(rng.normal(0, 0.14), 0)) * thickness
     return _box(depth, patch)
 
 
@@ -155,6 +157,8 @@ def _profile(rng: RNG, depth: Field, share: Field, habit: RedHabit, patch: Patch
     """Thickness from 0 to about 1.1: rounded edge, and a pale middle of varying width and place."""
     edge = np.clip(depth / np.float32(rng.uniform(0.5, 1.0)), 0, 1)
     body = np.sqrt(np.maximum(1 - (1 - edge) ** 2, 0)) * ramp(depth, -0.5 * um, 0.5 * um + 0.05)
+    tilt = rng.normal(0, 0.07, 2).astype(np.float32) / np.float32(habit.diameter_um / 2)
+    body *= np.maximum(1 + tilt[0] * patch.x + tilt[1] * patch.y, 0.5)
     if rng.random() < habit.solid:
         middle = np.float32(1 - 0.35 * habit.pallor * rng.random()) * np.exp(-((share / 0.6) ** 4))
         return body * (0.92 + 0.08 * middle + 0.06 * ramp(share, 0.6, 0.9))
@@ -181,17 +185,17 @@ def _profile(rng: RNG, depth: Field, share: Field, habit: RedHabit, patch: Patch
 def paint_platelet(rng: RNG, layers: Field, centre: tuple[float, float], um: float) -> list[float]:
     """2 to 3 µm, seldom a giant: a pale body with purple grains in its middle. Its box, as for red cells."""
     radius = float(np.clip(rng.lognormal(np.log(1.2), 0.25), 0.7, 2.6))
-    contour = wavy(rng, radius, abs(rng.normal(0, 0.15)), 0.07)
+    contour = wavy(rng, radius, abs(rng.normal(0, 0.15)), 0.05)
     patch = patch_around(centre, contour.reach_um + 0.6, (layers.shape[1], layers.shape[2]), um)
     if patch.empty:
         return []
-    depth = contour.depth(patch) + 0.12 * noise(rng, patch.shape, 0.3 / um)
-    body = ramp(depth, -0.25, 0.35)
+    depth = contour.depth(patch) + 0.10 * noise(rng, patch.shape, 0.3 / um)
+    body = ramp(depth, -0.3, 0.5)
     points = rng.normal(0, 0.38 * radius, (int(rng.integers(8, 22)), 2))
     grain = np.minimum(scatter(patch, points, rng.uniform(0.3, 1.0, len(points)), 0.24), 1.6)
     target = layers[:, patch.rows, patch.columns]
     target[PURPLE] += (
-        body * np.float32(rng.uniform(0.25, 0.5)) + grain * np.float32(rng.uniform(0.2, 0.55)) * body
+        body * np.float32(rng.uniform(0.08, 0.3)) + grain * np.float32(rng.uniform(0.2, 0.45)) * body
     )
     target[BLUE] += np.float32(rng.uniform(0.1, 0.5)) * body
     target[RELIEF] += 0.3 * body

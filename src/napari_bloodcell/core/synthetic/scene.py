@@ -101,7 +101,7 @@ def make_smear(config: SmearConfig = SmearConfig(), *, progress: Progress = sile
     layers = np.zeros((LAYERS, *shape), np.float32)
     labels, parts = np.zeros(shape, np.int32), np.zeros(shape, np.uint8)
     for i, white in enumerate(whites):
-        _add_white(paint_rng, white, layers, parts, um, labels=labels, label=i + 1)
+        labels[_add_white(paint_rng, white, layers, parts, um, look.clumping)] = i + 1
         progress("painting cells", i + 1, len(whites))
     red, platelets = _surround(paint_rng, layers, whites, look, um, config.crowding)
     pixels = photograph(camera_rng, layers, look, um)
@@ -173,7 +173,7 @@ def _one_cell(rng: RNG, name: str, size_px: int, look: Look) -> tuple[ByteArray,
     white = _Placed(middle - (left + right) / 2, middle - (top + bottom) / 2, cell)
     layers = np.zeros((LAYERS, full, full), np.float32)
     parts = np.zeros((full, full), np.uint8)
-    _add_white(rng, white, layers, parts, um)
+    _add_white(rng, white, layers, parts, um, look.clumping)
     _surround(rng, layers, [white], look, um, float(rng.uniform(0.0, 0.9)))
     return photograph(rng, layers, look, um), _crop(parts).astype(np.uint8), um
 
@@ -214,21 +214,19 @@ def _add_white(
     layers: Field,
     parts: ByteArray,
     um: float,
-    *,
-    labels: IntArray | None = None,
-    label: int = 1,
-) -> None:
+    clumping: float,
+) -> NDArray[np.bool_]:
+    """Paint one white cell; what no earlier cell holds becomes its own in ``parts``. Its pixels in the slide."""
     patch = patch_around((white.x, white.y), white.cell.contour.reach_um + 1.0, parts.shape, um)
+    mine = np.zeros(parts.shape, np.bool_)
     if patch.empty:
-        return
-    added, own = paint(rng, white.cell, patch)
+        return mine
+    added, own = paint(rng, white.cell, patch, clumping=clumping)
     where = (patch.rows, patch.columns)
     layers[:, *where] += added
-    free = own > 0
-    if labels is not None:
-        free &= labels[where] == 0
-        labels[where][free] = label
-    parts[where][free] = own[free]
+    mine[where] = (own > 0) & (parts[where] == 0)
+    parts[where][mine[where]] = own[mine[where]]
+    return mine
 
 
 def _surround(

@@ -43,15 +43,15 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "neutrophil_segmented": Kind(
         diameter_um=(13.2, 1.1, 10.5), nucleus="segmented", blue=(0.05, 0.25), pink=(0.45, 0.95),
-        chromatin=(0.95, 1.25), clump_um=0.50, clump=0.30, granules="fine", vacuoles=0.2,
+        chromatin=(0.95, 1.25), clump_um=0.42, clump=0.36, granules="fine", vacuoles=0.2,
     ),
     "neutrophil_banded": Kind(
         diameter_um=(13.6, 1.1, 11.0), nucleus="band", blue=(0.08, 0.3), pink=(0.45, 0.9),
-        chromatin=(0.85, 1.15), clump_um=0.50, clump=0.28, granules="fine", vacuoles=0.2,
+        chromatin=(0.85, 1.15), clump_um=0.42, clump=0.33, granules="fine", vacuoles=0.2,
     ),
     "eosinophil": Kind(
         diameter_um=(14.0, 1.2, 11.5), nucleus="bilobed", blue=(0.05, 0.25), pink=(0.3, 0.6),
-        chromatin=(0.85, 1.15), clump_um=0.55, clump=0.28, granules="eosin", rough=0.022,
+        chromatin=(0.85, 1.15), clump_um=0.5, clump=0.32, granules="eosin", rough=0.022,
     ),
     "basophil": Kind(
         diameter_um=(12.4, 1.1, 10.0), nucleus="blurred_lobes", blue=(0.1, 0.3), pink=(0.4, 0.8),
@@ -59,12 +59,12 @@ KINDS: dict[str, Kind] = {
     ),
     "monocyte": Kind(
         diameter_um=(16.6, 1.6, 13.5), nucleus="kidney", blue=(0.55, 1.0), pink=(0.1, 0.35),
-        chromatin=(0.72, 1.0), clump_um=0.38, clump=0.22, oval=0.09, rough=0.04, contacts=1.6,
+        chromatin=(0.72, 1.0), clump_um=0.32, clump=0.30, oval=0.09, rough=0.04, contacts=1.6,
         granules="dust", vacuoles=1.6,
     ),
     "lymphocyte_typical": Kind(
         diameter_um=(9.6, 1.2, 7.4), nucleus="round", blue=(0.6, 1.2), pink=(0.0, 0.12),
-        chromatin=(1.0, 1.4), clump_um=0.75, clump=0.16, oval=0.05, rough=0.022, contacts=0.8,
+        chromatin=(1.0, 1.4), clump_um=0.6, clump=0.20, oval=0.05, rough=0.022, contacts=0.8,
     ),
     "lymphocyte_atypical": Kind(
         diameter_um=(15.0, 1.8, 11.5), nucleus="irregular", blue=(0.7, 1.5), pink=(0.0, 0.15),
@@ -103,19 +103,22 @@ def outline(rng: RNG, name: str, *, contacts: bool = True) -> Outline:
     return Outline(name, press(contour, discs), tuple(discs))
 
 
-def paint(rng: RNG, cell: Outline, patch: Patch) -> tuple[Field, NDArray[np.uint8]]:
-    """Layers to add to the slide, and parts (0 outside, 1 cytoplasm, 2 nucleus) of the patch."""
+def paint(rng: RNG, cell: Outline, patch: Patch, *, clumping: float = 1.0) -> tuple[Field, NDArray[np.uint8]]:
+    """Layers to add to the slide, and parts (0 outside, 1 cytoplasm, 2 nucleus) of the patch.
+
+    ``clumping`` scales the contrast of chromatin: how well stain and lens show it.
+    """
     kind, um = KINDS[cell.name], patch.um_per_px
     layers = np.zeros((LAYERS, *patch.shape), np.float32)
     depth = cell.contour.depth(patch)
-    depth += noise(rng, patch.shape, 0.45 / um) * np.float32(0.10)
+    depth += noise(rng, patch.shape, 0.45 / um) * np.float32(rng.uniform(0.02, 0.14))
     core = _nucleus_depth(rng, kind, cell, patch, depth)
     inside = ramp(depth, -0.5 * um - 0.05, 0.5 * um + 0.05)
     body = inside * (0.55 + 0.45 * ramp(depth, 0.0, 1.6))
     shade = _cytoplasm(rng, kind, patch, depth, core)
     layers[BLUE] = np.float32(rng.uniform(*kind.blue)) * body * shade
     layers[PINK] = np.float32(rng.uniform(*kind.pink)) * body * shade
-    chromatin = _chromatin(rng, kind, patch, core)
+    chromatin = _chromatin(rng, kind, patch, core, clumping)
     sketch = Sketch(cell.contour, patch, layers, depth, core)
     GRANULES[kind.granules](rng, sketch)
     if kind.vacuoles:
@@ -133,9 +136,13 @@ def _nucleus_depth(rng: RNG, kind: Kind, cell: Outline, patch: Patch, depth: Fie
     size = cell.contour.mean_um
     core = strokes(patch, points * size, radii * size)
     um = patch.um_per_px
-    uneven = 0.22 * noise(rng, patch.shape, 0.8 / um) + 0.07 * noise(rng, patch.shape, 0.3 / um)
+    uneven = 0.20 * noise(rng, patch.shape, 0.9 / um) + 0.06 * noise(rng, patch.shape, 0.3 / um)
     # Threads are thin: unevenness must not cut them, so it fades where the strokes are narrow.
-    core += np.float32(min(size / 6.5, 1.2)) * uneven * ramp(core + 0.8, 0, 0.8)
+    core += (
+        np.float32(min(size / 6.5, 1.2) * (0.5 if kind.nucleus == "round" else 1))
+        * uneven
+        * ramp(core + 0.8, 0, 0.8)
+    )
     if kind.nucleus == "burst":
         return core
     return np.minimum(core, depth - np.float32(rng.uniform(0.12, 0.4)))
@@ -144,7 +151,7 @@ def _nucleus_depth(rng: RNG, kind: Kind, cell: Outline, patch: Patch, depth: Fie
 def _cytoplasm(rng: RNG, kind: Kind, patch: Patch, depth: Field, core: Field) -> Field:
     """Uneven density of the cell body: cloudy, paler beside the nucleus, denser or paler at the rim."""
     um = patch.um_per_px
-    cloud = 1 + 0.13 * noise(rng, patch.shape, 1.3 / um) + 0.10 * noise(rng, patch.shape, 0.28 / um)
+    cloud = 1 + 0.15 * noise(rng, patch.shape, 1.1 / um) + 0.15 * noise(rng, patch.shape, 0.24 / um)
     halo = 1 - np.float32(rng.uniform(0.1, 0.4)) * np.exp(-np.abs(core) / np.float32(0.8))
     rim = 1 + np.float32(rng.uniform(-0.25, 0.5 if kind.blue[1] > 0.5 else 0.1)) * np.exp(
         -np.abs(depth) / 0.8
@@ -152,7 +159,7 @@ def _cytoplasm(rng: RNG, kind: Kind, patch: Patch, depth: Field, core: Field) ->
     return np.maximum(cloud * halo * rim, 0.05)
 
 
-def _chromatin(rng: RNG, kind: Kind, patch: Patch, core: Field) -> Field:
+def _chromatin(rng: RNG, kind: Kind, patch: Patch, core: Field, clumping: float) -> Field:
     um = patch.um_per_px
     coarse = noise(rng, patch.shape, kind.clump_um / um)
     fine = noise(rng, patch.shape, 0.4 * kind.clump_um / um)
@@ -162,7 +169,9 @@ def _chromatin(rng: RNG, kind: Kind, patch: Patch, core: Field) -> Field:
     else:
         texture = np.tanh(1.2 * coarse) + 0.35 * fine
     dome = 0.80 + 0.20 * ramp(core, 0.0, 1.3)
-    rim = 0.14 * np.exp(-((core - np.float32(0.22)) ** 2) / np.float32(0.05))
+    rim = np.float32(rng.uniform(0.04, 0.28)) * np.exp(-((core - np.float32(0.22)) ** 2) / np.float32(0.05))
     soft = max(0.5 * um, 0.10 if kind.nucleus != "burst" else 0.5)
-    amount = np.float32(rng.uniform(*kind.chromatin)) * (dome + rim + np.float32(kind.clump) * texture)
+    amount = np.float32(rng.uniform(*kind.chromatin)) * (
+        dome + rim + np.float32(kind.clump * clumping * rng.uniform(0.7, 1.3)) * texture
+    )
     return np.maximum(amount, 0.15) * ramp(core, -soft, soft)
