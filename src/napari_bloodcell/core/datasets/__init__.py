@@ -5,6 +5,7 @@ One file a layout, each with ``recognises(root)`` and ``load(root)``; ``registry
 """
 
 from napari_bloodcell.core.datasets.check import CheckReport, check
+from napari_bloodcell.core.datasets.masks import read_parts
 from napari_bloodcell.core.datasets.records import UNLABELLED, CellImage, Dataset, Preset, Skipped
 from napari_bloodcell.core.datasets.registry import LOADERS, load_dataset
 from napari_bloodcell.core.datasets.sources import DATASETS, DatasetInfo
@@ -23,6 +24,7 @@ __all__ = [
     "Split",
     "check",
     "load_dataset",
+    "read_parts",
     "split_of",
     "split_of_cell",
 ]

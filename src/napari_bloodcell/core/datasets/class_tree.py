@@ -107,4 +107,5 @@ def has_class_folders(root: Path, taxonomy: Taxonomy = DEFAULT) -> bool:
 
 def load_folders(root: Path, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "standard") -> Dataset:  # noqa: ARG001
     """Class folders of any lab; the domain is the folder's name. No preset changes a lab's own names."""
-    return read_classes(root, Namer(taxonomy), root.name)
+    found = read_classes(root, Namer(taxonomy), root.name)
+    return Dataset("folders", root, found.cells, found.skipped)

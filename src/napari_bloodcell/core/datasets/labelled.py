@@ -26,6 +26,7 @@ from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 NOT_LISTED = "not listed in labels.csv"
 NOT_THERE = "listed in labels.csv, but there is no such file"
 TWO_CLASSES = "listed in labels.csv with two different classes"
+NO_MASK = "mask named in labels.csv, but there is no such image (its cell is kept)"
 BAD_SCALE = "um_per_px in labels.csv is not a positive number"
 
 
@@ -44,10 +45,10 @@ def load(root: Path, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "standard
         raise DataError(f"There is no labels.csv in {root}. It needs the columns image and class.")
     folder = folder_named(root, "images", "cells") or root
     masks, namer = by_stem(folder_named(root, "masks")), Namer(taxonomy)
+    images = by_stem(folder)
     rows: dict[Path, list[Row]] = defaultdict(list)
     for row in read_table(source).rows:
-        inside = folder / row.image
-        rows[inside if inside.exists() else root / row.image].append(row)
+        rows[_place(row.image.replace("\\", "/"), root, folder, images)].append(row)
     cells: list[CellImage] = []
     unlabelled: list[CellImage] = []
     skipped: list[Skipped] = []
@@ -57,9 +58,19 @@ def load(root: Path, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "standard
             skipped.append(got)
             continue
         cell = got if got.mask_path else replace(got, mask_path=masks.get(path.stem))
+        if cell.mask_path is None and same[0].extra.get("mask"):
+            skipped.append(Skipped(path, NO_MASK))
         (unlabelled if cell.class_name == UNLABELLED else cells).append(cell)
     skipped += _not_listed(folder, set(rows))
     return Dataset("labels", root, tuple(cells), tuple(skipped), _notes(root), tuple(unlabelled))
+
+
+def _place(written: str, root: Path, folder: Path, images: dict[str, Path]) -> Path:
+    """Where the image of a row is: relative to the images or to the table, with its ending or without."""
+    for place in (folder / written, root / written):
+        if place.is_file():
+            return place
+    return images.get(written, folder / written)
 
 
 def _cell(path: Path, rows: list[Row], namer: Namer, root: Path) -> CellImage | Skipped:

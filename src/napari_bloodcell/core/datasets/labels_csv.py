@@ -1,6 +1,7 @@
 """Reading a table of image and class, as Excel, pandas or a person writes it."""
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,12 +32,10 @@ def read_table(
     """All rows with an image. Commas, semicolons and tabs are understood, and Excel's byte-order mark."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        delimiter = max(",;\t", key=text.partition("\n")[0].count)
+        raw = list(csv.reader(io.StringIO(text), delimiter=delimiter))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"Cannot read the table {path}: {error}. Save it as CSV in UTF-8.") from error
-    lines = text.splitlines()
-    header = lines[0] if lines else ""
-    delimiter = max(",;\t", key=header.count)
-    raw = list(csv.reader(lines, delimiter=delimiter))
     names = [normalise(name) for name in raw[0]] if raw else []
     at_image = next((names.index(name) for name in image if name in names), None)
     at_class = next((names.index(name) for name in class_ if name in names), None)
