@@ -25,7 +25,8 @@ def photograph(rng: RNG, layers: Field, look: Look, um_per_px: float) -> NDArray
     picture = np.moveaxis(light, 0, -1) * np.float32(255)
     if look.jpeg > 0.05:
         picture = _jpeg(picture, look.jpeg)
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    whole: NDArray[np.uint8] = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    return whole
 
 
 def _frequencies(shape: tuple[int, ...]) -> tuple[Field, Field]:

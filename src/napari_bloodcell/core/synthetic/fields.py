@@ -1,7 +1,8 @@
 """What shapes are made of: random fields, star-shaped contours, brush strokes, scattered grains.
 
-Lengths are in µm, x to the right and y downwards from the middle of the shape. A shape is its *depth*: how far
-a point lies inside the edge (negative outside), so that coverage, rim and thickness all come from one array.
+Lengths are in µm, x to the right and y downwards from the middle of the shape. A shape is its *depth*:
+how far a point lies inside the edge (negative outside), so that coverage, rim and thickness all come from
+one array.
 """
 
 from dataclasses import dataclass, replace
@@ -53,12 +54,13 @@ def patch_around(centre: tuple[float, float], reach_um: float, shape: tuple[int,
     x = (np.arange(spans[1].start, spans[1].stop, dtype=np.float32) + 0.5) * np.float32(um) - np.float32(
         centre[0]
     )
-    return Patch(y[:, None], x[None, :], um, spans[0], spans[1])
+    return Patch(y[:, None].astype(np.float32), x[None, :].astype(np.float32), um, spans[0], spans[1])
 
 
 def gaussian(frequency: Field, sigma_px: float) -> Field:
     """What a blur of ``sigma_px`` leaves of each frequency (cycles a pixel)."""
-    return np.exp(np.float32(-2 * np.pi**2 * sigma_px**2) * frequency * frequency)
+    left: Field = np.exp(np.float32(-2 * np.pi**2 * sigma_px**2) * frequency * frequency)
+    return left
 
 
 def noise(rng: RNG, shape: tuple[int, int], sigma_px: float) -> Field:
@@ -86,7 +88,8 @@ def noise(rng: RNG, shape: tuple[int, int], sigma_px: float) -> Field:
 def ramp(values: Field, low: float, high: float) -> Field:
     """0 below low, 1 above high, smooth between."""
     t = np.clip((values - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
-    return t * t * (3 - 2 * t)
+    risen: Field = t * t * (3 - 2 * t)
+    return risen
 
 
 @dataclass(frozen=True)

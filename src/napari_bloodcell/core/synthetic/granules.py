@@ -85,7 +85,7 @@ def vacuoles(rng: RNG, cell: Sketch, mean_number: float) -> None:
     points = middle + rng.normal(0, 0.22 * reach, (count, 2))
     hole = np.zeros(cell.patch.shape, np.float32)
     for radius in (0.25, 0.45, 0.7):
-        hole += scatter(cell.patch, points, rng.random(count) < 0.4, radius)
+        hole += scatter(cell.patch, points, (rng.random(count) < 0.4) * 1.0, radius)
     hole = np.minimum(hole, 1) * ramp(-cell.core, 0.0, 0.4)
     cell.layers[BLUE : PURPLE + 1] *= 1 - np.float32(rng.uniform(0.5, 0.9)) * hole
     cell.layers[RELIEF] -= 0.25 * hole

@@ -200,11 +200,11 @@ def _light(rng: np.random.Generator) -> Rgb:
 def random_look(rng: np.random.Generator, *, spread: float = 1.0) -> Look:
     """A laboratory nobody has seen. ``spread`` 0 stays between the named looks, 1 goes well beyond."""
     start = LOOKS[list(LOOKS)[int(rng.integers(len(LOOKS)))]]
-    drawn = replace(
+    return replace(
         start,
         name="random",
         light=_light(rng),
-        **_stain(rng, spread),  # type: ignore[arg-type]
+        **_stain(rng, spread),
         clumping=_between(rng, 0.45, 1.35),
         pallor=_between(rng, 0.2, 0.85),
         refraction=float(rng.normal(0.05, 0.08)),
@@ -221,7 +221,6 @@ def random_look(rng: np.random.Generator, *, spread: float = 1.0) -> Look:
         contrast=float(np.exp(rng.normal(0, 0.10))),
         saturation=float(np.exp(rng.normal(0, 0.14))),
     )
-    return drawn
 
 
 LOOK_NAMES = (*LOOKS, "random")

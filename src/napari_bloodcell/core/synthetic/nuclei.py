@@ -12,7 +12,8 @@ Strokes = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 def _turn(points: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
     c, s = np.cos(angle), np.sin(angle)
-    return points @ np.array([[c, s], [-s, c]])
+    turned: NDArray[np.float64] = points @ np.array([[c, s], [-s, c]])
+    return turned
 
 
 def _arc(radius: float, span: float, count: int, *, squeeze: float = 1.0) -> NDArray[np.float64]:
@@ -66,7 +67,7 @@ def _lobed(rng: RNG, count: int, *, area: float, ring: float, off: float) -> Str
     away = ring * rng.uniform(0.75, 1.12, count)
     if count >= 4 and rng.random() < 0.35:
         away[int(rng.integers(1, count - 1))] *= 0.35
-    centres = np.stack([away * np.cos(angle), away * np.sin(angle)], axis=1) + [off - 0.12 * (count == 2), 0]
+    centres = np.stack([away * np.cos(angle) + off - 0.12 * (count == 2), away * np.sin(angle)], axis=1)
     parts: list[Strokes] = []
     for i in range(count):
         parts.append(_lobe(rng, centres[i], size[i], angle[i] + np.pi / 2 + rng.normal(0, 0.5)))

@@ -110,7 +110,8 @@ def paint_red(
     depth, moulded = _make_room(rng, depth, _near(centre, whites, contour), patch, radius)
     if moulded and np.count_nonzero(depth > 0) < 0.35 * np.pi * radius**2 / um**2:
         return []
-    thickness = _profile(rng, depth, distance / np.maximum(edge, 1e-3), habit, patch, um)
+    share = (distance / np.maximum(edge, 1e-3)).astype(np.float32)
+    thickness = _profile(rng, depth, share, habit, patch, um)
     target = layers[:, patch.rows, patch.columns]
     amount = float(np.clip(rng.normal(1, 0.09), 0.6, 1.4))
     # Where two cells lie on each other densities add, though less than twice: both were squeezed in drying.
@@ -161,7 +162,8 @@ def _profile(rng: RNG, depth: Field, share: Field, habit: RedHabit, patch: Patch
     body *= np.maximum(1 + tilt[0] * patch.x + tilt[1] * patch.y, 0.5)
     if rng.random() < habit.solid:
         middle = np.float32(1 - 0.35 * habit.pallor * rng.random()) * np.exp(-((share / 0.6) ** 4))
-        return body * (0.92 + 0.08 * middle + 0.06 * ramp(share, 0.6, 0.9))
+        solid: Field = body * (0.92 + 0.08 * middle + 0.06 * ramp(share, 0.6, 0.9))
+        return solid
     width = rng.uniform(0.36, 0.66)
     off = rng.normal(0, 0.35, 2)
     lean, squeeze = (
@@ -175,11 +177,12 @@ def _profile(rng: RNG, depth: Field, share: Field, habit: RedHabit, patch: Patch
     depth_of_pallor = np.float32(np.clip(habit.pallor * rng.uniform(0.5, 1.3), 0, 0.95))
     sharp = rng.uniform(1.0, 2.6)
     pale = np.exp(-(away2 ** np.float32(sharp)))
-    thickness = body * (1 - depth_of_pallor * pale) * (0.9 + 0.16 * ramp(share, 0.45, 0.85))
+    thickness: Field = body * (1 - depth_of_pallor * pale) * (0.9 + 0.16 * ramp(share, 0.45, 0.85))
     if rng.random() < habit.burnt:  # a glassy ring where water stayed under the cell
         ring = np.exp(-((away2 - np.float32(rng.uniform(0.3, 0.8))) ** 2) / np.float32(0.03))
         thickness = thickness + np.float32(rng.choice([-0.6, 0.8])) * ring * body
-    return np.maximum(thickness, 0)
+    np.maximum(thickness, 0, out=thickness)
+    return thickness
 
 
 def paint_platelet(rng: RNG, layers: Field, centre: tuple[float, float], um: float) -> list[float]:
@@ -212,7 +215,7 @@ def paint_dirt(rng: RNG, layers: Field, amount: float, um: float) -> None:
         patch = patch_around(centre, 3 * radius + 2 * um, (height, width), um)
         if patch.empty:
             continue
-        spot = ramp(radius - np.hypot(patch.x, patch.y), -soft, soft)
+        spot = ramp(np.float32(radius) - np.hypot(patch.x, patch.y).astype(np.float32), -soft, soft)
         layer = int(rng.choice([CHROMATIN, PURPLE, PURPLE, BLUE]))
         layers[layer, patch.rows, patch.columns] += np.float32(rng.uniform(0.3, 1.1)) * spot
         layers[RELIEF, patch.rows, patch.columns] += np.float32(rng.choice([-0.5, 0.5])) * spot

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ from napari_bloodcell.core.synthetic.red import (
     paint_red,
 )
 from napari_bloodcell.core.synthetic.white import KINDS, MAIN_KINDS, Outline, outline, paint
+
+_Kind = TypeVar("_Kind", bound=np.generic)
 
 # Of a hundred white cells of a healthy adult; the rest of the kinds are rare.
 NORMAL_BLOOD = {
@@ -90,7 +93,7 @@ class _Placed:
         return [(self.x + x, self.y + y, r) for x, y, r in self.cell.contacts]
 
 
-def make_smear(config: SmearConfig = SmearConfig(), *, progress: Progress = silent) -> SyntheticSmear:  # noqa: B008
+def make_smear(config: SmearConfig = SmearConfig(), *, progress: Progress = silent) -> SyntheticSmear:
     """One field of a stained film, with exact masks. The same config gives the same bytes."""
     import hashlib
 
@@ -160,7 +163,7 @@ def _generators(seed: int, count: int) -> list[RNG]:
     return [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(count)]
 
 
-def _crop(array: NDArray[np.generic]) -> NDArray[np.generic]:
+def _crop(array: NDArray[_Kind]) -> NDArray[_Kind]:
     return array[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
@@ -175,7 +178,7 @@ def _one_cell(rng: RNG, name: str, size_px: int, look: Look) -> tuple[ByteArray,
     parts = np.zeros((full, full), np.uint8)
     _add_white(rng, white, layers, parts, um, look.clumping)
     _surround(rng, layers, [white], look, um, float(rng.uniform(0.0, 0.9)))
-    return photograph(rng, layers, look, um), _crop(parts).astype(np.uint8), um
+    return photograph(rng, layers, look, um), _crop(parts), um
 
 
 def _place(rng: RNG, config: SmearConfig, shape: tuple[int, int]) -> list[_Placed]:
@@ -203,7 +206,8 @@ def _place(rng: RNG, config: SmearConfig, shape: tuple[int, int]) -> list[_Place
 def _too_many(config: SmearConfig) -> ConfigError:
     width, height = config.width_px * config.um_per_px, config.height_px * config.um_per_px
     return ConfigError(
-        f"SmearConfig.white_cells = {config.white_cells} do not fit a field of {width:.0f} x {height:.0f} µm. "
+        f"SmearConfig.white_cells = {config.white_cells} do not fit a field of "
+        f"{width:.0f} x {height:.0f} µm. "
         "Ask for fewer cells, a wider picture or a larger pixel."
     )
 
@@ -216,7 +220,7 @@ def _add_white(
     um: float,
     clumping: float,
 ) -> NDArray[np.bool_]:
-    """Paint one white cell; what no earlier cell holds becomes its own in ``parts``. Its pixels in the slide."""
+    """Paint one white cell and return its pixels: those that no earlier cell holds."""
     patch = patch_around((white.x, white.y), white.cell.contour.reach_um + 1.0, parts.shape, um)
     mine = np.zeros(parts.shape, np.bool_)
     if patch.empty:
@@ -243,9 +247,8 @@ def _surround(
     platelets: list[list[float]] = []
     for _ in range(int(rng.poisson(rng.uniform(0.3, 2.2) * size[0] * size[1] / 600))):
         spot = (float(rng.uniform(0, size[0])), float(rng.uniform(0, size[1])))
-        column, row = (
-            min(int(v / um), n - 1) for v, n in zip(spot, (layers.shape[2], layers.shape[1]), strict=True)
-        )
+        column = min(int(spot[0] / um), layers.shape[2] - 1)
+        row = min(int(spot[1] / um), layers.shape[1] - 1)
         occupied = layers[HAEMOGLOBIN, row, column] > 0.2 and rng.random() < 0.8
         if occupied or layers[BLUE, row, column] + layers[CHROMATIN, row, column] > 0.05:
             continue
@@ -264,10 +267,9 @@ def _clip_boxes(boxes: list[list[float]], size: tuple[int, int]) -> IntArray:
     return array[seen].astype(np.int32)
 
 
-def _masks(labels: NDArray[np.generic], parts: NDArray[np.generic], um: float) -> Masks:
+def _masks(labels: IntArray, parts: ByteArray, um: float) -> Masks:
     from scipy import ndimage
 
-    labels = labels.astype(np.int32)
     height, width = labels.shape
     found = [(i + 1, s) for i, s in enumerate(ndimage.find_objects(labels)) if s is not None]
     boxes = np.array([(s[1].start, s[0].start, s[1].stop, s[0].stop) for _, s in found], np.int32).reshape(
@@ -278,7 +280,7 @@ def _masks(labels: NDArray[np.generic], parts: NDArray[np.generic], um: float) -
         labels=labels,
         nucleus=(parts == 2) & (labels > 0),
         boxes_xyxy=boxes,
-        touches_border=(boxes[:, :2] <= 0).any(axis=1) | (boxes[:, 2:] >= [width, height]).any(axis=1),
+        touches_border=np.any(np.c_[boxes[:, :2] <= 0, boxes[:, 2:] >= [width, height]], axis=1),
         um_per_px=um,
         scale_source="file",
         segmenter="synthetic",

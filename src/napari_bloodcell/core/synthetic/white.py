@@ -145,7 +145,8 @@ def _nucleus_depth(rng: RNG, kind: Kind, cell: Outline, patch: Patch, depth: Fie
     )
     if kind.nucleus == "burst":
         return core
-    return np.minimum(core, depth - np.float32(rng.uniform(0.12, 0.4)))
+    inner: Field = np.minimum(core, depth - np.float32(rng.uniform(0.12, 0.4)))
+    return inner
 
 
 def _cytoplasm(rng: RNG, kind: Kind, patch: Patch, depth: Field, core: Field) -> Field:
@@ -156,7 +157,8 @@ def _cytoplasm(rng: RNG, kind: Kind, patch: Patch, depth: Field, core: Field) ->
     rim = 1 + np.float32(rng.uniform(-0.25, 0.5 if kind.blue[1] > 0.5 else 0.1)) * np.exp(
         -np.abs(depth) / 0.8
     )
-    return np.maximum(cloud * halo * rim, 0.05)
+    density: Field = np.maximum(cloud * halo * rim, 0.05)
+    return density
 
 
 def _chromatin(rng: RNG, kind: Kind, patch: Patch, core: Field, clumping: float) -> Field:
@@ -174,4 +176,5 @@ def _chromatin(rng: RNG, kind: Kind, patch: Patch, core: Field, clumping: float)
     amount = np.float32(rng.uniform(*kind.chromatin)) * (
         dome + rim + np.float32(kind.clump * clumping * rng.uniform(0.7, 1.3)) * texture
     )
-    return np.maximum(amount, 0.15) * ramp(core, -soft, soft)
+    stained: Field = np.maximum(amount, 0.15) * ramp(core, -soft, soft)
+    return stained
