@@ -439,6 +439,15 @@ def test_folders_of_domains_give_one_domain_each(tmp_path: Path) -> None:
     assert reasons(found) == {"notes": "no data set recognised in this folder"}
 
 
+def test_train_and_test_folders_are_one_domain(tmp_path: Path) -> None:
+    picture(tmp_path / "lab" / "train" / "lymphocyte" / "1.png")
+    picture(tmp_path / "lab" / "test" / "monocyte" / "2.png")
+    found = load_dataset(tmp_path / "lab")
+    assert found.domains == ("lab",)
+    assert len(found) == 2
+    assert found.notes == ("The folders test, train are parts of one domain, lab.",)
+
+
 def test_a_folder_of_an_unknown_class_is_named_with_the_nearest_known_one(tmp_path: Path) -> None:
     picture(tmp_path / "lab" / "lymphocyte" / "1.png")
     for number in range(3):

@@ -10,6 +10,8 @@ from napari_bloodcell.core.datasets.records import CellImage, Dataset, Preset, S
 from napari_bloodcell.core.datasets.sources import DATASETS
 from napari_bloodcell.core.taxonomy import DATASET_CODES, DEFAULT, Taxonomy, normalise
 
+# Parts of one laboratory's cells: never domains of their own.
+SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 NO_CLASS_FOLDER = "outside any class folder"
 
 
@@ -105,7 +107,26 @@ def has_class_folders(root: Path, taxonomy: Taxonomy = DEFAULT) -> bool:
     return any(namer(folder.name).class_name and holds_images(folder) for folder in visible_folders(root))
 
 
+def _split_folders(root: Path, taxonomy: Taxonomy) -> list[Path]:
+    """``train`` and ``test`` folders of class folders, where there is nothing else."""
+    inside = visible_folders(root)
+    splits = bool(inside) and all(normalise(folder.name) in SPLIT_NAMES for folder in inside)
+    return inside if splits and any(has_class_folders(folder, taxonomy) for folder in inside) else []
+
+
+def recognises_folders(root: Path, taxonomy: Taxonomy = DEFAULT) -> bool:
+    return has_class_folders(root, taxonomy) or bool(_split_folders(root, taxonomy))
+
+
 def load_folders(root: Path, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "standard") -> Dataset:  # noqa: ARG001
     """Class folders of any lab; the domain is the folder's name. No preset changes a lab's own names."""
-    found = read_classes(root, Namer(taxonomy), root.name)
-    return Dataset("folders", root, found.cells, found.skipped)
+    splits = _split_folders(root, taxonomy)
+    parts = [read_classes(folder, Namer(taxonomy), root.name) for folder in splits or [root]]
+    names = ", ".join(folder.name for folder in splits)
+    return Dataset(
+        "folders",
+        root,
+        tuple(cell for part in parts for cell in part.cells),
+        tuple(s for part in parts for s in part.skipped),
+        (f"The folders {names} are parts of one domain, {root.name}.",) if splits else (),
+    )

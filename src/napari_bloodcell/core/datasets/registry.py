@@ -11,8 +11,8 @@ from napari_bloodcell.core.datasets.class_tree import (
     MATEK,
     MLL23,
     SYSU3H,
-    has_class_folders,
     load_folders,
+    recognises_folders,
 )
 from napari_bloodcell.core.datasets.layout import images_of, unwrap, visible_folders
 from napari_bloodcell.core.datasets.records import Dataset, Preset, Skipped
@@ -46,7 +46,7 @@ LOADERS: dict[str, Loader] = {
     "ldwbc": Loader(LDWBC.load, LDWBC.recognises),
     "sysu3h": Loader(SYSU3H.load, SYSU3H.recognises),
     "wbc_dg": Loader(wbc_dg.load, wbc_dg.recognises),
-    "folders": Loader(load_folders, has_class_folders),
+    "folders": Loader(load_folders, recognises_folders),
 }
 
 
@@ -82,7 +82,7 @@ def known_name(name: str) -> str:
 
 def _load_named(root: Path, name: str, taxonomy: Taxonomy, preset: Preset) -> Dataset:
     for place in unwrap(root):
-        if name == "folders" and not has_class_folders(place, taxonomy):
+        if name == "folders" and not recognises_folders(place, taxonomy):
             continue
         found = LOADERS[name].load(place, taxonomy=taxonomy, preset=preset)
         if found.cells or found.unlabelled:
@@ -99,7 +99,7 @@ def _recognise(root: Path, taxonomy: Taxonomy) -> tuple[str, Path] | None:
         for name, loader in LOADERS.items():
             if name != "folders" and loader.recognises(place):
                 return name, place
-    return next((("folders", place) for place in places if has_class_folders(place, taxonomy)), None)
+    return next((("folders", place) for place in places if recognises_folders(place, taxonomy)), None)
 
 
 def _side_by_side(root: Path, taxonomy: Taxonomy, preset: Preset) -> tuple[list[Dataset], list[Skipped]]:

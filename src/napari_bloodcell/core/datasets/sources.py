@@ -126,7 +126,7 @@ _ALL = (
         name="folders",
         title="Class folders of any lab",
         domain="",
-        layout="<class>/ or <domain>/<class>/ folders named by class",
+        layout="<class>/ or <domain>/<class>/ folders named by class (train/ and test/ are one domain)",
     ),
 )
 
