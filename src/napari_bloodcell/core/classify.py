@@ -166,7 +166,7 @@ def _check_training(embeddings: Embeddings, labels: Sequence[str]) -> None:
         raise ClassifyError(f"{len(labels)} labels for {len(embeddings)} cells. Give one label to each cell.")
     names, counts = np.unique(np.asarray(labels, dtype=np.str_), return_counts=True)
     if len(names) < 2:
-        found = f"only {names[0]!r}" if len(names) else "none"
+        found = f"only {str(names[0])!r}" if len(names) else "none"
         raise ClassifyError(f"A classifier needs cells of two classes at least; there is {found}. Add cells.")
     if counts.min() < 2:
         lonely = ", ".join(map(str, names[counts < 2]))
