@@ -41,7 +41,7 @@ class StainSegmenter:
     def segment(
         self,
         image: SmearImage,
-        config: SegmentConfig = SegmentConfig(),  # noqa: B008 (frozen)
+        config: SegmentConfig = SegmentConfig(),
         *,
         progress: Progress = silent,
     ) -> Masks:
@@ -60,7 +60,7 @@ class StainSegmenter:
             nucleus = np.zeros(labels.shape, np.bool_)
             return self._masks(labels, nucleus, image.um_per_px, "file" if known else "unknown")
         located = locate(pixels, seen, config, progress=progress)
-        labels, nucleus = outline(pixels, seen, located, config, progress=progress)
+        labels, nucleus = outline(pixels, seen, located, progress=progress)
         if config.border == "drop":
             _drop_border(labels, nucleus)
         return self._masks(labels, nucleus, seen.um_per_px, seen.scale_source)
@@ -72,7 +72,8 @@ class StainSegmenter:
         ]
         boxes_xyxy = np.asarray(boxes, np.int32).reshape(-1, 4)
         height, width = labels.shape
-        touches = (boxes_xyxy[:, :2] <= 0).any(axis=1) | (boxes_xyxy[:, 2:] >= (width, height)).any(axis=1)
+        left, top, right, bottom = boxes_xyxy.T
+        touches = (left <= 0) | (top <= 0) | (right >= width) | (bottom >= height)
         return Masks(
             cell_id=np.arange(1, len(boxes) + 1, dtype=np.int32),
             labels=labels,

@@ -8,16 +8,25 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage as ndi
+from skimage.measure import regionprops
+from skimage.segmentation import watershed
 
 from napari_bloodcell.core.config import SegmentConfig
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import BoolArray, ByteArray, FloatArray, IntArray
-from napari_bloodcell.core.segment.survey import Survey, otsu, reduce
+from napari_bloodcell.core.segment.survey import Survey, nuclear_weights, otsu, plasm_weights, reduce
 from napari_bloodcell.core.stain import mixed_density
 
 LOBE_GAP_UM = 1.6  # pieces closer than this are lobes of one nucleus
-PLASM_GAP_UM = 4.0  # and so are pieces with dense plasm between them
+WHOLE_UM2 = 26.0  # a nucleus of this area may be one by itself; lobes are smaller
+WHOLE_APART_UM = 8.0  # and two such have their middles this far apart
+BODY_UM = 4.0  # the plasm looked at to tell one cell from two
+ROUNDEST = 0.9  # area in areas of the convex hull: one cell is rounder than two that touch
+LONGEST = 1.5  # and two that touch are longer, in widths
+NECK = 0.75  # width of the bridge between two nuclei, in widths of the smaller
+PLASM_GAP_UM = 7.0  # and so are pieces with dense plasm between them
 REACH_UM = 6.5  # plasm ends at this distance from its nucleus
+PALEST = 0.05  # and below which nothing is plasm
 FAINTEST = 0.08  # density contrast below which nothing is a nucleus
 
 
@@ -31,26 +40,16 @@ class Located:
     stride: int
 
 
-def nuclear_weights(survey: Survey) -> tuple[float, float, float]:
-    """A density mix in which red cells are as dark as the ground."""
-    return (1.0, 1.0, -(survey.heme if survey.heme is not None else 0.8))
-
-
-def plasm_weights(survey: Survey) -> tuple[float, float, float]:
-    """The same where there are red cells; without them every stained thing round a nucleus is plasm."""
-    return (1.0, 1.0, -survey.heme) if survey.heme is not None else (1.0, 1.0, 0.0)
-
-
 def locate(
     pixels: ByteArray, survey: Survey, config: SegmentConfig, *, progress: Progress = silent
 ) -> Located:
     stride = survey.stride
     um = survey.assumed_um_per_px * stride
     small = reduce(pixels, stride)
-    stain = ndi.uniform_filter(mixed_density(small, survey.light, nuclear_weights(survey)), 3)
+    stain = ndi.uniform_filter(mixed_density(small, survey.light, nuclear_weights(survey.heme)), 3)
     progress("locate nuclei", 1, 3)
     if survey.heme is None:
-        plasm = ndi.uniform_filter(mixed_density(small, survey.light, plasm_weights(survey)), 3)
+        plasm = ndi.uniform_filter(mixed_density(small, survey.light, plasm_weights(survey.heme)), 3)
     else:
         plasm = stain
     pieces = nuclear_pieces(stain, um)
@@ -83,14 +82,80 @@ def group_pieces(pieces: BoolArray, plasm: FloatArray, um: float, config: Segmen
     speck = area < np.pi / 4 * (0.35 * config.min_nucleus_um) ** 2
     pieces = ~speck[labels] & pieces
     away = ndi.distance_transform_edt(~pieces)
-    bridge = (away <= LOBE_GAP_UM / 2 / um) | ((away <= PLASM_GAP_UM / 2 / um) & (plasm > 0.06))
+    body = ndi.binary_opening(plasm > PALEST, disc(0.8 / um))
+    bridge = (away <= LOBE_GAP_UM / 2 / um) | ((away <= PLASM_GAP_UM / 2 / um) & body)
     groups, count = ndi.label(bridge)
     nuclei = np.where(pieces, groups, 0).astype(np.int32)
+    if config.split_touching:
+        count = split_groups(nuclei, body, count, um)
     total = np.bincount(nuclei.ravel(), minlength=count + 1) * um**2
     keep = total >= np.pi / 4 * config.min_nucleus_um**2
     keep[0] = False
     number = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
-    return number[nuclei]
+    return np.asarray(number[nuclei], np.int32)
+
+
+def split_groups(nuclei: IntArray, body: BoolArray, count: int, um: float) -> int:
+    """Give each whole nucleus of a group its own number, in place; returns the highest number."""
+    highest = count
+    for number, box in enumerate(ndi.find_objects(nuclei), 1):
+        if box is None:
+            continue
+        group = nuclei[box] == number
+        if group.sum() * um**2 < 2 * WHOLE_UM2 or _one_cell(nuclei, number, box, body, um):
+            continue
+        owner = _whole_nuclei(np.pad(group, 1), um)[1:-1, 1:-1]
+        for extra in range(2, int(owner.max()) + 1):
+            highest += 1
+            nuclei[box][group & (owner == extra)] = highest
+    return highest
+
+
+def _one_cell(nuclei: IntArray, number: int, box: tuple[slice, slice], body: BoolArray, um: float) -> bool:
+    """One round body round all these nuclei: lobes or buds of one nucleus, however large."""
+    wide = round(BODY_UM / um)
+    window = tuple(slice(max(0, s.start - wide), s.stop + wide) for s in box)
+    group = nuclei[window] == number
+    near = (ndi.distance_transform_edt(~group) <= wide) & (body[window] | group)
+    parts, _ = ndi.label(ndi.binary_opening(near, disc(1.2 / um)) | group)
+    whole = regionprops(np.isin(parts, np.unique(parts[group])).astype(np.uint8))[0]
+    elongated = whole.axis_major_length > LONGEST * whole.axis_minor_length
+    return bool(whole.solidity >= ROUNDEST and not elongated)
+
+
+def _whole_nuclei(group: BoolArray, um: float) -> IntArray:
+    """1, 2, ... on each whole nucleus; lobes and fragments go with the nearest."""
+    depth = ndi.gaussian_filter(ndi.distance_transform_edt(group), 0.8)
+    wide = 2 * round(1.2 / um) + 1
+    peaks, count = ndi.label((depth == ndi.maximum_filter(depth, wide)) & group)
+    parts = watershed(-depth, peaks, mask=group)
+    area = np.bincount(parts.ravel(), minlength=count + 1)[1:] * um**2
+    index = np.arange(1, count + 1)
+    middle = np.asarray(ndi.center_of_mass(group, parts, index), np.float32) * um
+    peak = np.asarray(ndi.maximum(depth, parts, index), np.float32)
+    chosen: list[int] = []
+    for i in np.argsort(-area, kind="stable"):
+        if area[i] < WHOLE_UM2:
+            break
+        if all(_apart(parts, depth, (i, j), peak, middle) for j in chosen):
+            chosen.append(int(i))
+    if len(chosen) < 2:
+        return group.astype(np.int32)
+    nearest = np.linalg.norm(middle[:, None] - middle[chosen], axis=2).argmin(axis=1) + 1
+    owner = np.concatenate([[0], nearest])[parts]
+    return np.asarray(owner, np.int32)
+
+
+def _apart(
+    parts: IntArray, depth: FloatArray, pair: tuple[int, int], peak: FloatArray, middle: FloatArray
+) -> bool:
+    """Two cells, not one nucleus: far enough for two round nuclei, and joined by a neck at most."""
+    i, j = pair
+    if np.linalg.norm(middle[i] - middle[j]) < WHOLE_APART_UM:
+        return False
+    shared = ndi.binary_dilation(parts == i + 1, iterations=2) & (parts == j + 1)
+    neck = float(depth[shared].max()) if shared.any() else 0.0
+    return neck < NECK * min(float(peak[i]), float(peak[j]))
 
 
 def grow_cells(nuclei: IntArray, plasm: FloatArray, um: float, config: SegmentConfig) -> IntArray:
@@ -100,6 +165,7 @@ def grow_cells(nuclei: IntArray, plasm: FloatArray, um: float, config: SegmentCo
     for number, box in enumerate(ndi.find_objects(nuclei), 1):
         window = tuple(slice(max(0, s.start - reach - 2), s.stop + reach + 2) for s in box)
         cell = _cell(nuclei[window], number, plasm[window], um)
+        cell &= _within(nuclei[window] == number, config.max_cell_um / 2 / um)
         labels[window][cell & (labels[window] == 0)] = number
     return labels
 
@@ -112,13 +178,21 @@ def _cell(nuclei: IntArray, number: int, plasm: FloatArray, um: float) -> BoolAr
     if others.any():
         mine &= away <= ndi.distance_transform_edt(~others) * um
     ring = mine & (away > 0.6) & (away <= 1.6)
-    far = mine & (away > 0.75 * REACH_UM)
-    ground = float(np.median(plasm[far])) if far.any() else 0.0
-    level = float(np.percentile(plasm[ring], 65)) if ring.any() else 0.0
-    threshold = max(ground + 0.5 * (level - ground), ground + 0.02)
+    level = float(np.percentile(plasm[ring], 50)) if ring.any() else 0.0
+    threshold = min(max(0.35 * level, PALEST), 0.2)
     cell = mine & ((plasm > threshold) | (away <= 0.5))
     cell = ndi.binary_opening(cell, disc(1.0 / um)) | (away <= 0.4)
-    cell = ndi.binary_fill_holes(cell)
     parts, _ = ndi.label(cell)
-    kept = np.unique(parts[nucleus])
+    cell = np.isin(parts, np.unique(parts[nucleus]))
+    cell = ndi.binary_fill_holes(ndi.binary_closing(np.pad(cell, 8, mode="edge"), disc(1.2 / um)))[8:-8, 8:-8]
+    cell &= mine
+    parts, _ = ndi.label(cell)
+    kept = np.unique(parts[nucleus & cell])
     return np.asarray(np.isin(parts, kept[kept > 0]))
+
+
+def _within(nucleus: BoolArray, radius: float) -> BoolArray:
+    """A disc around the middle of the nucleus."""
+    y, x = ndi.center_of_mass(nucleus)
+    rows, columns = np.ogrid[: nucleus.shape[0], : nucleus.shape[1]]
+    return np.asarray((rows - y) ** 2 + (columns - x) ** 2 <= radius**2)

@@ -3,11 +3,10 @@
 import numpy as np
 from scipy import ndimage as ndi
 
-from napari_bloodcell.core.config import SegmentConfig
 from napari_bloodcell.core.progress import Progress, silent
-from napari_bloodcell.core.records import BoolArray, ByteArray, FloatArray, IntArray
-from napari_bloodcell.core.segment.locate import Located, nuclear_weights
-from napari_bloodcell.core.segment.survey import Survey, otsu
+from napari_bloodcell.core.records import BoolArray, ByteArray, IntArray
+from napari_bloodcell.core.segment.locate import Located
+from napari_bloodcell.core.segment.survey import Survey, nuclear_weights, otsu
 from napari_bloodcell.core.stain import mixed_density
 
 FINE_UM = 0.12  # finer than this no nucleus has detail
@@ -17,19 +16,19 @@ def outline(
     pixels: ByteArray,
     survey: Survey,
     located: Located,
-    config: SegmentConfig,
     *,
     progress: Progress = silent,
 ) -> tuple[IntArray, BoolArray]:
     """Labels and nuclei as large as the image."""
-    labels = np.zeros(pixels.shape[:2], np.int32)
-    nuclei = np.zeros(pixels.shape[:2], np.bool_)
+    height, width = pixels.shape[:2]
+    labels = np.zeros((height, width), np.int32)
+    nuclei = np.zeros((height, width), np.bool_)
     boxes = ndi.find_objects(located.labels)
     for done, box in enumerate(boxes):
         progress("outline cells", done, len(boxes))
         if box is None:
             continue
-        window, cell = _enlarge(located.labels, box, done + 1, located.stride, labels.shape)
+        window, cell = _enlarge(located.labels, box, done + 1, located.stride, (height, width))
         free = labels[window] == 0
         cell &= free
         nucleus = _nucleus(pixels[window], cell, survey)
@@ -67,11 +66,14 @@ def _enlarge(
 def _nucleus(pixels: ByteArray, cell: BoolArray, survey: Survey) -> BoolArray:
     um = survey.assumed_um_per_px
     step = max(1, int(FINE_UM / um))
-    stain = mixed_density(pixels[::step, ::step], survey.light, nuclear_weights(survey))
+    stain = mixed_density(pixels[::step, ::step], survey.light, nuclear_weights(survey.heme))
     stain = ndi.gaussian_filter(stain, max(0.6, 0.15 / um / step))
     inside = cell[::step, ::step]
     if not inside.any():
         return np.zeros(cell.shape, np.bool_)
-    nucleus = inside & (stain > otsu(stain[inside], 0.05))
+    # The darkest chromatin would draw the threshold into the nucleus: cut it off and look again.
+    dark = float(np.median(stain[inside & (stain >= otsu(stain[inside], 0.05))]))
+    nucleus = inside & (stain > otsu(np.minimum(stain[inside], dark), 0.05))
+    nucleus = ndi.binary_fill_holes(nucleus)
     nucleus = np.repeat(np.repeat(nucleus, step, 0), step, 1)[: cell.shape[0], : cell.shape[1]]
     return np.asarray(nucleus & cell)

@@ -9,14 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from napari_bloodcell.core.records import BoolArray, ByteArray, FloatArray
+from napari_bloodcell.core.records import ByteArray, FloatArray
 from napari_bloodcell.core.stain import DIMMEST_LIGHT, ground_light, mixed_density
 
 RED_CELL_UM = 7.3
 WINDOW_PX = 1536  # side of a window, in pixels of the image
 LOOK_PX = 512  # side of a window as looked at
-RED_CELLS_NEEDED = 5
+RED_CELLS_NEEDED = 3
+INSCRIBED = 1.14  # a red cell is not quite round: its mean diameter over that of the inscribed circle
 NUCLEUS_UM = 8.5  # taken for a typical nucleus where nothing tells the scale
+LEAST_RED = 0.03  # of the pixels, or the colour of red cells is not known
+REACH_OF_PLASM = 1.0  # in radii of the largest nucleus
 WORKING_UM = 0.28  # pixel size at which cells are located: a cell is 40 pixels wide
 
 
@@ -73,21 +76,21 @@ def survey(pixels: ByteArray, um_per_px: float | None) -> Survey | None:
     light = ground_light(np.concatenate([s.reshape(-1, 3) for s in small])[None])
     if light.max() < DIMMEST_LIGHT:
         return None
-    looks = [_look(s, light) for s in small]
-    ratios = np.concatenate([look.heme for look in looks])
-    heme = float(np.median(ratios)) if len(ratios) >= 0.02 * sum(s[..., 0].size for s in small) else None
-    red_cells = np.concatenate([look.red_cells_px for look in looks]) * stride
-    source, known = "unknown", um_per_px
+    ratios = np.concatenate([_heme_ratios(s, light) for s in small])
+    heme = float(np.median(ratios)) if len(ratios) >= LEAST_RED * sum(s[..., 0].size for s in small) else None
     if um_per_px is not None:
-        source = "file"
-    elif (diameter := _typical(red_cells)) is not None:
-        known, source = RED_CELL_UM / diameter, "red cells"
-    if known is not None:
-        assumed = known
-    else:
-        nuclei = np.concatenate([look.nuclei_px for look in looks]) * stride
-        assumed = NUCLEUS_UM / _weighted_median(nuclei, nuclei**2) if len(nuclei) else 0.25
-    return Survey(light=light, heme=heme, um_per_px=known, scale_source=source, assumed_um_per_px=assumed)
+        return Survey(
+            light=light, heme=heme, um_per_px=um_per_px, scale_source="file", assumed_um_per_px=um_per_px
+        )
+    red_cells = _typical(np.concatenate([_red_cells_px(s, light) for s in small]))
+    if red_cells is not None:
+        size = RED_CELL_UM / (red_cells * stride)
+        return Survey(
+            light=light, heme=heme, um_per_px=size, scale_source="red cells", assumed_um_per_px=size
+        )
+    nuclei = np.concatenate([_nuclei_px(s, light, heme) for s in small])
+    assumed = NUCLEUS_UM / (_weighted_median(nuclei, nuclei**2) * stride) if len(nuclei) else WORKING_UM
+    return Survey(light=light, heme=heme, um_per_px=None, scale_source="unknown", assumed_um_per_px=assumed)
 
 
 def _windows(pixels: ByteArray) -> list[ByteArray]:
@@ -101,50 +104,74 @@ def _windows(pixels: ByteArray) -> list[ByteArray]:
     return [pixels[y : y + side_y, x : x + side_x] for y, x in dict.fromkeys(corners)]
 
 
-@dataclass(frozen=True)
-class _Look:
-    heme: FloatArray  # ratio at each pixel of red cells
-    red_cells_px: FloatArray  # diameters
-    nuclei_px: FloatArray  # diameters
+def nuclear_weights(heme: float | None) -> tuple[float, float, float]:
+    """A density mix in which red cells are as light as the ground."""
+    return (1.0, 1.0, -(heme if heme is not None else 0.8))
 
 
-def _look(pixels: ByteArray, light: FloatArray) -> _Look:
-    thick = ndi.uniform_filter(mixed_density(pixels, light, (0, 1, 1)), 3)
-    blue_stain = ndi.uniform_filter(mixed_density(pixels, light, (1, 0, -1)), 3)
-    purple = ndi.uniform_filter(mixed_density(pixels, light, (1, 1, -1)), 3)
-    nuclear = purple > otsu(purple[purple > 0.1], 0.15)
-    nuclear = ndi.binary_opening(nuclear, iterations=2)
-    pieces, count = ndi.label(nuclear)
-    areas = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
-    solid = thick > 0.6 * otsu(thick[thick > 0.06], 0.1)
-    # Cytoplasm lies within reach of a nucleus; what lies further out is red cells.
-    reach = float(np.sqrt(areas.max() / np.pi)) if count else 0.0
-    far = ndi.distance_transform_edt(~nuclear) > reach if count else np.ones_like(nuclear)
-    red = solid & far & (blue_stain < 0.06)
-    parts = [mixed_density(pixels[red][None], light, weights)[0] for weights in ((1, 1, 0), (0, 0, 1))]
-    ratio = parts[0] / np.maximum(parts[1], 0.02)
-    return _Look(
-        ratio[(ratio > 0.8) & (ratio < 3.6)],
-        _round_objects(solid, blue_stain > 0.06),
-        np.sqrt(4 / np.pi * areas[areas >= 40]).astype(np.float32),
+def plasm_weights(heme: float | None) -> tuple[float, float, float]:
+    """The same where there are red cells; without them every stained thing round a nucleus is plasm."""
+    return (1.0, 1.0, -heme) if heme is not None else (1.0, 1.0, 0.0)
+
+
+def _smooth_mix(pixels: ByteArray, light: FloatArray, weights: tuple[float, float, float]) -> FloatArray:
+    return np.asarray(ndi.uniform_filter(mixed_density(pixels, light, weights), 3), np.float32)
+
+
+def _heme_ratios(pixels: ByteArray, light: FloatArray) -> FloatArray:
+    """(red + green) / blue density wherever a pixel must be of a red cell: stained, not blue, and out of
+    reach of any nucleus."""
+    purple = _smooth_mix(pixels, light, nuclear_weights(1.0))
+    nuclear = ndi.binary_opening(purple > otsu(purple[purple > 0.1], 0.15), iterations=2)
+    thick = _smooth_mix(pixels, light, (0, 1, 1))
+    solid = thick > 0.6 * otsu(thick[(thick > 0.06) & ~nuclear], 0.1)
+    objects, count = ndi.label(solid | nuclear)
+    held = np.bincount(objects[nuclear], minlength=count + 1)
+    if held.any():
+        reach = REACH_OF_PLASM * float(np.sqrt(held.max() / np.pi))
+        far, _ = ndi.label(solid & (ndi.distance_transform_edt(~nuclear) > reach))
+        # Plasm can lie that far out too, but it is enclosed by its cell.
+        outer = np.unique(np.concatenate([far[0], far[-1], far[:, 0], far[:, -1]]))
+        sizes = np.bincount(objects[solid], minlength=count + 1)
+        alone = (held == 0) & (sizes >= 0.15 * held.max())
+        solid &= alone[objects] | np.isin(far, outer[outer > 0])
+    red = solid & (_smooth_mix(pixels, light, (1, 0, -1)) < 0.06)
+    red_green, blue = (
+        mixed_density(pixels[red][None], light, weights)[0] for weights in ((1, 1, 0), (0, 0, 1))
     )
+    ratio = red_green / np.maximum(blue, 0.02)
+    return np.asarray(ratio[(ratio > 0.8) & (ratio < 3.6)], np.float32)
 
 
-def _round_objects(solid: BoolArray, stained: BoolArray) -> FloatArray:
-    """Diameters of the whole, round objects that hold no nuclear stain."""
-    filled = ndi.binary_opening(ndi.binary_fill_holes(solid), iterations=2)
-    labels, count = ndi.label(filled)
-    areas = np.bincount(labels.ravel(), minlength=count + 1)
-    blue = np.bincount(labels[stained], minlength=count + 1)
+def _red_cells_px(pixels: ByteArray, light: FloatArray) -> FloatArray:
+    """Diameters of red cells with a free outline for at least half of it, so that clumps do not count."""
+    thick = _smooth_mix(pixels, light, (0, 1, 1))
+    solid = ndi.binary_fill_holes(thick > 0.6 * otsu(thick[thick > 0.06], 0.1))
+    solid = ndi.binary_opening(solid, iterations=2)
+    stained = ndi.binary_opening(_smooth_mix(pixels, light, (1, 0, -1)) > 0.06, iterations=2)
+    from_stain = ndi.distance_transform_edt(~stained) if stained.any() else np.full(solid.shape, np.inf)
+    depth = ndi.gaussian_filter(ndi.distance_transform_edt(np.pad(solid, 1))[1:-1, 1:-1], 1)
+    peaks = np.argwhere((depth == ndi.maximum_filter(depth, 9)) & (depth >= 4))
+    angles = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    circle = np.stack([np.sin(angles), np.cos(angles)], axis=1)
     found: list[float] = []
-    for i, (rows, columns) in enumerate(ndi.find_objects(labels), 1):
-        h, w = rows.stop - rows.start, columns.stop - columns.start
-        cut = not (rows.start > 0 and rows.stop < labels.shape[0] and columns.start > 0)
-        if cut or columns.stop >= labels.shape[1] or min(h, w) < 6 or max(h, w) > 1.35 * min(h, w):
-            continue
-        if 0.92 < areas[i] / (np.pi / 4 * h * w) < 1.12 and blue[i] < 0.05 * areas[i]:
-            found.append(float(np.sqrt(4 / np.pi * areas[i])))
+    for y, x in peaks:
+        radius = float(depth[y, x])
+        around = np.rint((y, x) + 1.25 * radius * circle).astype(int)
+        inside = (around >= 0).all() and (around < solid.shape).all()
+        if inside and from_stain[y, x] > 1.2 * radius and (~solid[tuple(around.T)]).mean() >= 0.5:
+            found.append(2 * INSCRIBED * radius)
     return np.asarray(found, np.float32)
+
+
+def _nuclei_px(pixels: ByteArray, light: FloatArray, heme: float | None) -> FloatArray:
+    """Diameter of a disc of the area of each nucleus. Lobes count as one where plasm joins them."""
+    stain = _smooth_mix(pixels, light, nuclear_weights(heme))
+    plasm = stain if heme is not None else _smooth_mix(pixels, light, plasm_weights(heme))
+    nuclear = ndi.binary_opening(stain > otsu(stain[stain > 0.08], 0.08), iterations=1)
+    cells, count = ndi.label(ndi.binary_opening(plasm > 0.06, iterations=2) | nuclear)
+    areas = np.bincount(cells[nuclear], minlength=count + 1)[1:]
+    return np.asarray(np.sqrt(4 / np.pi * areas[areas >= 40]), np.float32)
 
 
 def _typical(diameters: FloatArray) -> float | None:
