@@ -17,10 +17,11 @@ _FROM_YCC = np.linalg.inv(_TO_YCC).astype(np.float32)
 def photograph(rng: RNG, layers: Field, look: Look, um_per_px: float) -> NDArray[np.uint8]:
     """Layers (LAYERS x H x W, with MARGIN on each side) to H x W x 3 uint8."""
     density = np.tensordot(look.absorbance, layers[: LAYERS - 1], axes=(0, 0))  # 3 x H x W
-    density += np.float32(look.refraction) * _bending(layers[LAYERS - 1], um_per_px)
+    density += np.float32(look.refraction) * _bending(rng, layers[LAYERS - 1], look, um_per_px)
     light = np.exp(-density)
     light *= _lamp(rng, light.shape[1:], look)
     light = _lens(rng, light, look, um_per_px)[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+    _dust(rng, light, look)
     light = _sensor(rng, np.maximum(light, 0), look)
     picture = np.moveaxis(light, 0, -1) * np.float32(255)
     if look.jpeg > 0.05:
@@ -35,12 +36,19 @@ def _frequencies(shape: tuple[int, ...]) -> tuple[Field, Field]:
     ]
 
 
-def _bending(relief: Field, um_per_px: float) -> Field:
-    """Light leaves steep edges: minus the Laplacian of thickness, as the difference of two blurs."""
+def _bending(rng: RNG, relief: Field, look: Look, um_per_px: float) -> Field:
+    """Light leaves steep edges: minus the Laplacian of thickness, as the difference of two blurs.
+
+    Oblique light adds a slope in one direction.
+    """
     fy, fx = _frequencies(relief.shape)
     fine = max(0.16 / um_per_px, 0.6)
     wide = max(0.42 / um_per_px, 1.3 * fine)
     band = gaussian(fy, fine) * gaussian(fx, fine) - gaussian(fy, wide) * gaussian(fx, wide)
+    angle = rng.normal(0.8, 0.5)
+    slope = fy * np.float32(np.sin(angle)) + fx * np.float32(np.cos(angle))
+    slope = slope * gaussian(fy, fine) * gaussian(fx, fine)
+    band = band + np.complex64(2j * np.pi * look.oblique * 0.3 / um_per_px) * slope
     bent: Field = fft.irfft2(fft.rfft2(relief) * band, s=relief.shape)
     return bent * np.float32(4)
 
@@ -72,6 +80,21 @@ def _lens(rng: RNG, light: Field, look: Look, um_per_px: float) -> Field:
         spectrum = fft.rfft2(light[channel]) * (down * across)
         out[channel] = fft.irfft2(spectrum * sharpen, s=light.shape[1:])
     return out
+
+
+def _dust(rng: RNG, light: Field, look: Look) -> None:
+    """Dust on the sensor's window: small faint rings, of one size, at the same sharpness everywhere."""
+    height, width = light.shape[1:]
+    radius = rng.uniform(1.8, 4.0)
+    for _ in range(int(rng.poisson(look.dust * height * width / 1e4))):
+        y, x = int(rng.integers(height)), int(rng.integers(width))
+        rows, columns = slice(max(y - 9, 0), y + 10), slice(max(x - 9, 0), x + 10)
+        away = np.hypot(
+            np.arange(rows.start, min(rows.stop, height))[:, None] - y,
+            np.arange(columns.start, min(columns.stop, width)) - x,
+        ).astype(np.float32)
+        ring = np.exp(-((away - np.float32(radius)) ** 2) / 1.4) - 0.5 * np.exp(-(away**2) / 3)
+        light[:, rows, columns] *= 1 - np.float32(rng.uniform(0.01, 0.09)) * ring
 
 
 def _sensor(rng: RNG, light: Field, look: Look) -> Field:

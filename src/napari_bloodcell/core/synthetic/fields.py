@@ -139,6 +139,13 @@ def wavy(rng: RNG, radius_um: float, oval: float, rough: float) -> Contour:
 Disc = tuple[float, float, float]  # x, y, radius, µm
 
 
+def pulled(rng: RNG, contour: Contour) -> Contour:
+    """Drawn out to one side: an egg, a pear or a drop."""
+    toward = np.maximum(np.cos(_THETA - np.float32(rng.uniform(0, 2 * np.pi))), 0)
+    share = rng.uniform(0.08, 0.42) * toward ** np.float32(rng.uniform(2, 9))
+    return Contour((contour.radius_um * (1 + share)).astype(np.float32))
+
+
 def press(contour: Contour, discs: list[Disc]) -> Contour:
     """The contour with discs pressed into it: a white cell between its neighbours."""
     radius = contour.radius_um.copy()

@@ -26,8 +26,8 @@ def none(_rng: RNG, _cell: Sketch) -> None:
 
 def fine(rng: RNG, cell: Sketch) -> None:
     """Neutrophil dust: lilac to pink, at the limit of resolution."""
-    points = grid_points(rng, cell.contour.reach_um, 0.55, 0.45)
-    grain = scatter(cell.patch, points, rng.gamma(1.5, 0.66, len(points)), rng.uniform(0.12, 0.2))
+    points = grid_points(rng, cell.contour.reach_um, 0.42, 0.5)
+    grain = scatter(cell.patch, points, rng.gamma(1.8, 0.5, len(points)), rng.uniform(0.1, 0.17))
     strength = rng.uniform(0.15, 0.65)
     cell.layers[PINK] += np.float32(strength) * grain * ramp(cell.depth, 0.2, 0.9)
     cell.layers[PURPLE] += (
@@ -38,12 +38,13 @@ def fine(rng: RNG, cell: Sketch) -> None:
 def eosin(rng: RNG, cell: Sketch) -> None:
     """Packed, round, even, refractile granules."""
     spacing = rng.uniform(0.62, 0.9)
-    points = grid_points(rng, cell.contour.reach_um, spacing, 0.17)
-    weight = rng.uniform(0.55, 1.15, len(points)) * (rng.random(len(points)) < 0.93)
+    points = grid_points(rng, cell.contour.reach_um, spacing, rng.uniform(0.14, 0.28))
+    weight = rng.uniform(0.4, 1.2, len(points)) * (rng.random(len(points)) < 0.93)
     where = ramp(cell.depth, 0.1, 0.6)
     full = scatter(cell.patch, points, weight, 0.46 * spacing)
     heart = scatter(cell.patch, points, weight, 0.24 * spacing)
-    amount = 0.25 + 0.75 * np.minimum(full, 1.3) - np.float32(rng.uniform(0.05, 0.3)) * heart
+    base = np.float32(rng.uniform(0.2, 0.6))
+    amount = base + (1 - base) * np.minimum(full, 1.5) - np.float32(rng.uniform(0.0, 0.2)) * heart
     cell.layers[ORANGE] += np.float32(rng.uniform(0.75, 1.25)) * amount * where
     cell.layers[RELIEF] += np.float32(0.25) * np.minimum(full, 1) * where
 
@@ -51,17 +52,18 @@ def eosin(rng: RNG, cell: Sketch) -> None:
 def basic(rng: RNG, cell: Sketch) -> None:
     """Coarse granules of uneven size over everything, crowded here and washed out there."""
     where = ramp(cell.depth, 0.0, 0.35)
-    lean = rng.uniform(0, 2 * np.pi)
-    uneven = rng.uniform(0.0, 0.5)
     reach = cell.contour.reach_um
+    waves = rng.normal(0, 2.2 / reach, (5, 2))
+    phase = rng.uniform(0, 2 * np.pi, 5)
+    unevenness, fullness = rng.uniform(0.1, 0.55), rng.uniform(0.3, 0.75)
     sum_ = np.zeros(cell.patch.shape, np.float32)
-    for radius, spacing in ((0.22, 0.75), (0.33, 0.85), (0.45, 1.25)):
-        points = grid_points(rng, reach, spacing, 0.45)
-        side = (points @ [np.cos(lean), np.sin(lean)]) / reach
-        kept = rng.random(len(points)) < rng.uniform(0.25, 0.8) * (1 + uneven * side)
-        sum_ += scatter(cell.patch, points, kept * rng.uniform(0.35, 1.0, len(points)), radius)
-    strength = np.float32(rng.uniform(0.45, 0.8))
-    cell.layers[PURPLE] += (np.float32(rng.uniform(0.05, 0.3)) + strength * (1 - np.exp(-sum_))) * where
+    for radius, spacing in ((0.16, 0.55), (0.26, 0.7), (0.38, 0.95), (0.46, 1.5)):
+        points = grid_points(rng, reach, spacing, 0.5)
+        crowd = np.cos(points @ waves.T + phase).sum(axis=1) * unevenness
+        kept = rng.random(len(points)) < fullness * rng.uniform(0.5, 1.1) * (1 + crowd)
+        sum_ += scatter(cell.patch, points, kept * rng.uniform(0.3, 1.3, len(points)), radius)
+    strength = np.float32(rng.uniform(0.55, 1.0))
+    cell.layers[PURPLE] += (np.float32(rng.uniform(0.02, 0.2)) + strength * (1 - np.exp(-sum_))) * where
     cell.layers[RELIEF] += np.float32(0.2) * np.minimum(sum_, 1) * where
     pale = grid_points(rng, reach, 2.6, 0.4)
     washed = scatter(cell.patch, pale, (rng.random(len(pale)) < 0.3) * 1.0, 0.45) * (cell.core < 0.5)

@@ -5,6 +5,7 @@ and the lamp's light is dimmed by exp(-density).
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ HAEMOGLOBIN, CHROMATIN, BLUE, PINK, ORANGE, PURPLE, RELIEF = range(7)
 LAYERS = 7
 
 Rgb = tuple[float, float, float]
+DYES = ("haemoglobin", "chromatin", "blue", "pink", "orange", "purple")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +35,10 @@ class Look:
     clumping: float = 1.0  # contrast of chromatin
     pallor: float = 0.55  # depth of the pale centre of red cells
     refraction: float = 0.05  # dark or (negative) bright lines at edges
+    oblique: float = 0.0  # how one-sided those lines are: the lamp is not quite centred
     haze: float = 0.02  # dried plasma
     dirt: float = 0.3  # specks a field, in tens
+    dust: float = 0.0  # rings of dust on the sensor, for each 100 x 100 px
     blur_um: float = 0.12
     blur_px: float = 0.5
     sharpen: float = 0.2
@@ -49,8 +53,7 @@ class Look:
     @property
     def absorbance(self) -> NDArray[np.float32]:
         """LAYERS - 1 rows, RGB."""
-        rows = (self.haemoglobin, self.chromatin, self.blue, self.pink, self.orange, self.purple)
-        return np.array(rows, np.float32)
+        return np.array([getattr(self, dye) for dye in DYES], np.float32)
 
 
 LOOKS: dict[str, Look] = {
@@ -59,17 +62,19 @@ LOOKS: dict[str, Look] = {
         Look(
             name="giemsa_blue",
             light=(0.825, 0.845, 0.815),
-            haemoglobin=(0.155, 0.42, 0.44),
+            haemoglobin=(0.095, 0.31, 0.32),
             chromatin=(0.60, 1.25, 0.00),
             blue=(0.32, 0.27, 0.06),
             pink=(0.14, 0.42, 0.06),
             orange=(0.16, 0.62, 0.40),
             purple=(0.50, 0.85, 0.05),
             clumping=1.1,
-            pallor=0.6,
+            pallor=0.75,
+            dust=0.5,
             refraction=0.11,
+            oblique=0.3,
             blur_um=0.20,
-            blur_px=0.9,
+            blur_px=0.8,
             sharpen=0.25,
             fringe_px=0.8,
             noise=0.006,
@@ -87,11 +92,12 @@ LOOKS: dict[str, Look] = {
             purple=(0.75, 1.3, 0.5),
             clumping=0.7,
             pallor=0.8,
-            refraction=0.42,
+            refraction=0.26,
+            oblique=0.9,
             haze=0.035,
             blur_um=0.24,
-            blur_px=0.9,
-            sharpen=0.35,
+            blur_px=0.8,
+            sharpen=0.6,
             fringe_px=0.5,
             noise=0.008,
             noise_px=0.7,
@@ -111,9 +117,9 @@ LOOKS: dict[str, Look] = {
             pallor=0.45,
             refraction=0.05,
             dirt=0.6,
-            blur_um=0.10,
-            blur_px=0.55,
-            sharpen=0.5,
+            blur_um=0.075,
+            blur_px=0.5,
+            sharpen=0.8,
             fringe_px=0.25,
             noise=0.008,
             noise_px=0.4,
@@ -154,12 +160,38 @@ LOOKS: dict[str, Look] = {
 
 
 def look_of(name: str, rng: np.random.Generator) -> Look:
-    """A look by name; ``random`` draws one."""
+    """A look by name, as it came out that day; ``random`` draws one."""
     if name == "random":
         return random_look(rng)
     if name not in LOOKS:
         raise ConfigError(f"There is no look {name!r}. There are: {', '.join(LOOKS)}, random.")
-    return LOOKS[name]
+    return _on_another_day(LOOKS[name], rng)
+
+
+def _on_another_day(look: Look, rng: np.random.Generator) -> Look:
+    """No laboratory stains or focuses twice alike."""
+    strength = np.exp(rng.normal(0, 0.12))
+    dyes: dict[str, Any] = {
+        dye: _scaled(getattr(look, dye), strength * np.exp(rng.normal(0, 0.07, 3))) for dye in DYES
+    }
+    light = _scaled(look.light, np.exp(rng.normal(0, 0.02)) * np.exp(rng.normal(0, 0.012, 3)))
+    defocus = rng.uniform(0.8, 1.3) if rng.random() < 0.85 else rng.uniform(1.3, 2.4)
+    return replace(
+        look,
+        light=light,
+        **dyes,
+        refraction=look.refraction * rng.uniform(0.4, 1.7),
+        pallor=look.pallor * rng.uniform(0.75, 1.15),
+        blur_um=look.blur_um * defocus,
+        clumping=look.clumping * rng.uniform(0.8, 1.2),
+        vignette=look.vignette * rng.uniform(0.3, 1.6),
+        noise=look.noise * rng.uniform(0.7, 1.4),
+    )
+
+
+def _scaled(colour: Rgb, factor: NDArray[np.float64] | float) -> Rgb:
+    red, green, blue = (float(v) for v in np.array(colour) * factor)
+    return red, green, blue
 
 
 def _between(rng: np.random.Generator, low: float, high: float) -> float:
@@ -173,14 +205,12 @@ def _stain(rng: np.random.Generator, spread: float) -> dict[str, Rgb]:
     strength = float(np.exp(rng.normal(0, 0.16)))
     tint = np.exp(rng.normal(0, 0.10 * spread, 3))  # of the camera: the same for every dye
     dyes: dict[str, Rgb] = {}
-    for dye in ("haemoglobin", "chromatin", "blue", "pink", "orange", "purple"):
+    for dye in DYES:
         mean = sum(w * np.array(getattr(LOOKS[n], dye)) for w, n in zip(share, names, strict=True))
         vector = mean * tint * np.exp(rng.normal(0, 0.13 * spread, 3)) * np.exp(rng.normal(0, 0.12 * spread))
-        red, green, blue = (float(v) for v in vector * strength)
-        dyes[dye] = (red, green, blue)
-    red, green, blue = dyes["haemoglobin"]
+        dyes[dye] = _scaled((1, 1, 1), vector * strength)
     faint = float(np.exp(-abs(rng.normal(0, 0.35 * spread))))
-    dyes["haemoglobin"] = (red * faint, green * faint, blue * faint)
+    dyes["haemoglobin"] = _scaled(dyes["haemoglobin"], faint)
     return dyes
 
 
@@ -208,8 +238,10 @@ def random_look(rng: np.random.Generator, *, spread: float = 1.0) -> Look:
         clumping=_between(rng, 0.45, 1.35),
         pallor=_between(rng, 0.2, 0.85),
         refraction=float(rng.normal(0.05, 0.08)),
+        oblique=float(abs(rng.normal(0, 0.5))),
         haze=_between(rng, 0.0, 0.06),
         dirt=_between(rng, 0.0, 1.0),
+        dust=max(_between(rng, -1.0, 0.7), 0.0),
         blur_um=_between(rng, 0.08, 0.26),
         blur_px=float(rng.uniform(0.35, 1.0) + (rng.random() < 0.25) * rng.uniform(0, 1.4)),
         sharpen=_between(rng, 0.0, 0.7),

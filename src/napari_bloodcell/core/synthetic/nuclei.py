@@ -118,7 +118,7 @@ def kidney(rng: RNG) -> Strokes:
 
 def round_(rng: RNG) -> Strokes:
     """Nearly fills the cell; off centre; now and then slightly dented."""
-    radius = rng.uniform(0.74, 0.90)
+    radius = rng.uniform(0.76, 0.93)
     off = (0.97 - radius) * rng.uniform(0.1, 1.0)
     dent = rng.uniform(0.0, 0.22) if rng.random() < 0.5 else 0.0
     points = _arc(0.30, 2.4, 9) * [1 + dent, 1.0] - [0.2, 0]

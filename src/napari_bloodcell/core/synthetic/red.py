@@ -13,6 +13,7 @@ from napari_bloodcell.core.synthetic.fields import (
     Patch,
     noise,
     patch_around,
+    pulled,
     ramp,
     scatter,
     wavy,
@@ -48,17 +49,23 @@ class RedHabit:
     pallor: float
     burnt: float  # share of cells with refractile drying artefacts
     solid: float  # share of cells without a pale centre
+    pulled: float  # share of egg and drop shapes
+    rim: float  # how much redder the edge stains
+    squeeze: float  # what overlapping takes off the density
 
 
 def habit_of(rng: RNG, look: Look) -> RedHabit:
     return RedHabit(
         diameter_um=float(rng.normal(7.3, 0.3)),
         spread=float(rng.uniform(0.03, 0.09)),
-        oval=float(rng.uniform(0.02, 0.09)),
-        rough=float(rng.uniform(0.008, 0.022)),
+        oval=float(rng.uniform(0.03, 0.12)),
+        rough=float(rng.uniform(0.008, 0.035)),
         pallor=float(look.pallor * rng.uniform(0.7, 1.25)),
         burnt=float(rng.uniform(0, 0.12) * (rng.random() < 0.5)),
-        solid=float(rng.uniform(0.05, 0.55)),
+        solid=float(rng.uniform(0.02, 0.9) * (1 - 0.8 * look.pallor)),
+        pulled=float(rng.uniform(0.02, 0.3)),
+        rim=float(rng.uniform(0, 0.45)),
+        squeeze=float(rng.uniform(0.4, 0.9)),
     )
 
 
@@ -102,6 +109,8 @@ def paint_red(
     radius = habit.diameter_um / 2 * float(np.clip(rng.normal(1, habit.spread), 0.75, 1.3))
     oval = abs(rng.normal(0, habit.oval)) + (rng.random() < 0.04) * rng.uniform(0.1, 0.25)
     contour = wavy(rng, radius, oval, habit.rough * rng.uniform(0.5, 1.6))
+    if rng.random() < habit.pulled:
+        contour = pulled(rng, contour)
     patch = patch_around(centre, contour.reach_um + 2 * um, (layers.shape[1], layers.shape[2]), um)
     if patch.empty:
         return []
@@ -116,11 +125,14 @@ def paint_red(
     amount = float(np.clip(rng.normal(1, 0.09), 0.6, 1.4))
     # Where two cells lie on each other densities add, though less than twice: both were squeezed in drying.
     below = target[HAEMOGLOBIN]
-    target[HAEMOGLOBIN] = below + np.float32(amount) * thickness * (1 - 0.30 * np.minimum(below, 1))
+    target[HAEMOGLOBIN] = below + np.float32(amount) * thickness * (
+        1 - np.float32(habit.squeeze) * np.minimum(below, 1)
+    )
     target[RELIEF] += thickness * np.float32(0.9)
     bluish = rng.uniform(0.1, 0.35) if rng.random() < 0.03 else max(rng.normal(0, 0.05), 0)  # young cells are
     target[BLUE] += np.float32(bluish) * thickness
-    target[PINK] += np.float32(max(rng.normal(0, 0.14), 0)) * thickness
+    steep = thickness * np.exp(-((depth - np.float32(0.6)) ** 2) / np.float32(0.5))
+    target[PINK] += np.float32(max(rng.normal(0, 0.14), 0)) * thickness + np.float32(habit.rim) * steep
     return _box(depth, patch)
 
 
@@ -187,7 +199,7 @@ def _profile(rng: RNG, depth: Field, share: Field, habit: RedHabit, patch: Patch
 
 def paint_platelet(rng: RNG, layers: Field, centre: tuple[float, float], um: float) -> list[float]:
     """2 to 3 µm, seldom a giant: a pale body with purple grains in its middle. Its box, as for red cells."""
-    radius = float(np.clip(rng.lognormal(np.log(1.2), 0.25), 0.7, 2.6))
+    radius = float(np.clip(rng.lognormal(np.log(1.1), 0.25), 0.6, 2.6))
     contour = wavy(rng, radius, abs(rng.normal(0, 0.15)), 0.05)
     patch = patch_around(centre, contour.reach_um + 0.6, (layers.shape[1], layers.shape[2]), um)
     if patch.empty:

@@ -38,37 +38,39 @@ class Kind:
     contacts: float = 0.8  # neighbours pressed in, mean
     granules: str = ""
     vacuoles: float = 0.0  # mean number
+    fray_um: float = 0.10  # raggedness of the edge, at most
+    size: float = 1.0  # of the nucleus, against its drawing
 
 
 KINDS: dict[str, Kind] = {
     "neutrophil_segmented": Kind(
         diameter_um=(13.2, 1.1, 10.5), nucleus="segmented", blue=(0.05, 0.25), pink=(0.45, 0.95),
-        chromatin=(0.95, 1.25), clump_um=0.42, clump=0.36, granules="fine", vacuoles=0.2,
+        chromatin=(0.95, 1.25), clump_um=0.32, clump=0.36, granules="fine", vacuoles=0.2,
     ),
     "neutrophil_banded": Kind(
         diameter_um=(13.6, 1.1, 11.0), nucleus="band", blue=(0.08, 0.3), pink=(0.45, 0.9),
-        chromatin=(0.85, 1.15), clump_um=0.42, clump=0.33, granules="fine", vacuoles=0.2,
+        chromatin=(0.85, 1.15), clump_um=0.32, clump=0.33, granules="fine", vacuoles=0.2,
     ),
     "eosinophil": Kind(
         diameter_um=(14.0, 1.2, 11.5), nucleus="bilobed", blue=(0.05, 0.25), pink=(0.3, 0.6),
-        chromatin=(0.85, 1.15), clump_um=0.5, clump=0.32, granules="eosin", rough=0.022,
+        chromatin=(0.85, 1.15), clump_um=0.36, clump=0.32, granules="eosin", rough=0.022,
     ),
     "basophil": Kind(
         diameter_um=(12.4, 1.1, 10.0), nucleus="blurred_lobes", blue=(0.1, 0.3), pink=(0.4, 0.8),
-        chromatin=(0.55, 0.9), clump_um=0.8, clump=0.15, granules="basic", rough=0.025,
+        chromatin=(0.55, 0.9), size=1.2, clump_um=0.42, clump=0.2, granules="basic", rough=0.025,
     ),
     "monocyte": Kind(
         diameter_um=(16.6, 1.6, 13.5), nucleus="kidney", blue=(0.55, 1.0), pink=(0.1, 0.35),
-        chromatin=(0.72, 1.0), clump_um=0.32, clump=0.30, oval=0.09, rough=0.04, contacts=1.6,
-        granules="dust", vacuoles=1.6,
+        chromatin=(0.6, 1.0), clump_um=0.24, clump=0.30, oval=0.09, rough=0.04, contacts=1.6,
+        granules="dust", vacuoles=1.6, fray_um=0.45, size=1.14,
     ),
     "lymphocyte_typical": Kind(
         diameter_um=(9.6, 1.2, 7.4), nucleus="round", blue=(0.6, 1.2), pink=(0.0, 0.12),
-        chromatin=(1.0, 1.4), clump_um=0.6, clump=0.20, oval=0.05, rough=0.022, contacts=0.8,
+        chromatin=(1.0, 1.4), clump_um=0.42, clump=0.24, oval=0.05, rough=0.022, contacts=0.8,
     ),
     "lymphocyte_atypical": Kind(
         diameter_um=(15.0, 1.8, 11.5), nucleus="irregular", blue=(0.7, 1.5), pink=(0.0, 0.15),
-        chromatin=(0.8, 1.15), clump_um=0.6, clump=0.2, oval=0.12, rough=0.035, contacts=2.6, vacuoles=0.4,
+        chromatin=(0.8, 1.15), clump_um=0.42, clump=0.2, oval=0.12, rough=0.035, contacts=2.6, vacuoles=0.4,
     ),
     "smudge_cell": Kind(
         diameter_um=(13.0, 2.0, 9.5), nucleus="burst", blue=(0.0, 0.1), pink=(0.0, 0.15),
@@ -111,10 +113,15 @@ def paint(rng: RNG, cell: Outline, patch: Patch, *, clumping: float = 1.0) -> tu
     kind, um = KINDS[cell.name], patch.um_per_px
     layers = np.zeros((LAYERS, *patch.shape), np.float32)
     depth = cell.contour.depth(patch)
-    depth += noise(rng, patch.shape, 0.45 / um) * np.float32(rng.uniform(0.02, 0.14))
+    patchy = np.maximum(noise(rng, patch.shape, 2.5 / um) + 0.3, 0.15)
+    depth += (
+        noise(rng, patch.shape, rng.uniform(0.3, 0.7) / um)
+        * patchy
+        * np.float32(0.02 + kind.fray_um * rng.random() ** 2)
+    )
     core = _nucleus_depth(rng, kind, cell, patch, depth)
     inside = ramp(depth, -0.5 * um - 0.05, 0.5 * um + 0.05)
-    body = inside * (0.55 + 0.45 * ramp(depth, 0.0, 1.6))
+    body = inside * (1 - np.float32(rng.uniform(0.15, 0.7)) * (1 - ramp(depth, 0.0, rng.uniform(0.6, 2.4))))
     shade = _cytoplasm(rng, kind, patch, depth, core)
     layers[BLUE] = np.float32(rng.uniform(*kind.blue)) * body * shade
     layers[PINK] = np.float32(rng.uniform(*kind.pink)) * body * shade
@@ -125,7 +132,8 @@ def paint(rng: RNG, cell: Outline, patch: Patch, *, clumping: float = 1.0) -> tu
         vacuoles(rng, sketch, kind.vacuoles)
     layers[BLUE : PURPLE + 1] *= 1 - 0.75 * np.clip(chromatin, 0, 1) * (kind.granules != "basic")
     layers[CHROMATIN] = chromatin
-    layers[RELIEF] = 0.5 * inside + 0.35 * np.minimum(chromatin, 1.2)
+    layers[PINK] += np.float32(0.35) * ramp(core, -0.1, 0.2) * np.maximum(1.1 - chromatin, 0)
+    layers[RELIEF] = 0.8 * inside + 0.35 * np.minimum(chromatin, 1.2)
     parts = (depth > 0).astype(np.uint8)
     parts[(core > 0) & (depth > 0)] = 2
     return layers, parts
@@ -133,7 +141,7 @@ def paint(rng: RNG, cell: Outline, patch: Patch, *, clumping: float = 1.0) -> tu
 
 def _nucleus_depth(rng: RNG, kind: Kind, cell: Outline, patch: Patch, depth: Field) -> Field:
     points, radii = BUILDERS[kind.nucleus](rng)
-    size = cell.contour.mean_um
+    size = cell.contour.mean_um * kind.size
     core = strokes(patch, points * size, radii * size)
     um = patch.um_per_px
     uneven = 0.20 * noise(rng, patch.shape, 0.9 / um) + 0.06 * noise(rng, patch.shape, 0.3 / um)
@@ -164,14 +172,14 @@ def _cytoplasm(rng: RNG, kind: Kind, patch: Patch, depth: Field, core: Field) ->
 def _chromatin(rng: RNG, kind: Kind, patch: Patch, core: Field, clumping: float) -> Field:
     um = patch.um_per_px
     coarse = noise(rng, patch.shape, kind.clump_um / um)
-    fine = noise(rng, patch.shape, 0.4 * kind.clump_um / um)
+    fine = noise(rng, patch.shape, 0.36 * kind.clump_um / um)
     if kind.nucleus in ("kidney", "irregular"):  # strands around paler holes: lace
-        texture = 1.1 - 1.5 * np.abs(coarse) + 0.5 * fine
+        texture = 1.1 - 1.5 * np.abs(coarse) + 0.6 * fine
         texture = 0.6 * texture + 0.5 * noise(rng, patch.shape, 2.4 * kind.clump_um / um)
     else:
-        texture = np.tanh(1.2 * coarse) + 0.35 * fine
+        texture = np.tanh(1.2 * coarse) + 0.6 * fine
     dome = 0.80 + 0.20 * ramp(core, 0.0, 1.3)
-    rim = np.float32(rng.uniform(0.04, 0.28)) * np.exp(-((core - np.float32(0.22)) ** 2) / np.float32(0.05))
+    rim = np.float32(rng.uniform(0.05, 0.4)) * np.exp(-((core - np.float32(0.15)) ** 2) / np.float32(0.02))
     soft = max(0.5 * um, 0.10 if kind.nucleus != "burst" else 0.5)
     amount = np.float32(rng.uniform(*kind.chromatin)) * (
         dome + rim + np.float32(kind.clump * clumping * rng.uniform(0.7, 1.3)) * texture
