@@ -68,7 +68,8 @@ class StainSegmenter:
     def _masks(self, labels: IntArray, nucleus: BoolArray, um_per_px: float | None, source: str) -> Masks:
         _number_anew(labels)
         boxes = [
-            (columns.start, rows.start, columns.stop, rows.stop) for rows, columns in ndi.find_objects(labels)
+            (columns.start, rows.start, columns.stop, rows.stop)
+            for rows, columns in filter(None, _boxes_of(labels))
         ]
         boxes_xyxy = np.asarray(boxes, np.int32).reshape(-1, 4)
         height, width = labels.shape
@@ -107,9 +108,13 @@ def _drop_border(labels: IntArray, nucleus: BoolArray) -> None:
     nucleus[gone] = False
 
 
+def _boxes_of(labels: IntArray) -> list[tuple[slice, slice] | None]:
+    return list(ndi.find_objects(labels)) if labels.size else []
+
+
 def _number_anew(labels: IntArray) -> None:
     """Ids from 1 without gaps, in place."""
-    boxes = ndi.find_objects(labels)
+    boxes = _boxes_of(labels)
     number = 0
     for old, box in enumerate(boxes, 1):
         if box is None:

@@ -14,7 +14,7 @@ from skimage.segmentation import watershed
 from napari_bloodcell.core.config import SegmentConfig
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import BoolArray, ByteArray, FloatArray, IntArray
-from napari_bloodcell.core.segment.survey import Survey, nuclear_weights, otsu, plasm_weights, reduce
+from napari_bloodcell.core.segment.survey import Survey, not_red, nuclear_weights, otsu, plasm_weights, reduce
 from napari_bloodcell.core.stain import mixed_density
 
 LOBE_GAP_UM = 1.6  # pieces closer than this are lobes of one nucleus
@@ -53,6 +53,8 @@ def locate(
     else:
         plasm = stain
     pieces = nuclear_pieces(stain, um)
+    if survey.heme is None:  # then the mix does not cancel red cells, if there are a few after all
+        pieces &= not_red(small, survey.light)
     nuclei = group_pieces(pieces, plasm, um, config)
     progress("locate nuclei", 2, 3)
     labels = grow_cells(nuclei, plasm, um, config)

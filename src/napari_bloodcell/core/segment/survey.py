@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
-from napari_bloodcell.core.records import ByteArray, FloatArray
+from napari_bloodcell.core.records import BoolArray, ByteArray, FloatArray
 from napari_bloodcell.core.stain import DIMMEST_LIGHT, ground_light, mixed_density
 
 RED_CELL_UM = 7.3
@@ -18,6 +18,7 @@ LOOK_PX = 512  # side of a window as looked at
 RED_CELLS_NEEDED = 3
 INSCRIBED = 1.14  # a red cell is not quite round: its mean diameter over that of the inscribed circle
 NUCLEUS_UM = 8.5  # taken for a typical nucleus where nothing tells the scale
+REDDEST = 2.6  # of these densities, red cells keep next to nothing in red + green - 2.6 blue
 LEAST_RED = 0.03  # of the pixels, or the colour of red cells is not known
 REACH_OF_PLASM = 1.0  # in radii of the largest nucleus
 WORKING_UM = 0.28  # pixel size at which cells are located: a cell is 40 pixels wide
@@ -114,6 +115,11 @@ def plasm_weights(heme: float | None) -> tuple[float, float, float]:
     return (1.0, 1.0, -heme) if heme is not None else (1.0, 1.0, 0.0)
 
 
+def not_red(pixels: ByteArray, light: FloatArray) -> BoolArray:
+    """Too little blue density for a red cell of any laboratory: (red + green) / blue is below 3.2 there."""
+    return _smooth_mix(pixels, light, (1.0, 1.0, -REDDEST)) > 0.05
+
+
 def _smooth_mix(pixels: ByteArray, light: FloatArray, weights: tuple[float, float, float]) -> FloatArray:
     return np.asarray(ndi.uniform_filter(mixed_density(pixels, light, weights), 3), np.float32)
 
@@ -122,7 +128,8 @@ def _heme_ratios(pixels: ByteArray, light: FloatArray) -> FloatArray:
     """(red + green) / blue density wherever a pixel must be of a red cell: stained, not blue, and out of
     reach of any nucleus."""
     purple = _smooth_mix(pixels, light, nuclear_weights(1.0))
-    nuclear = ndi.binary_opening(purple > otsu(purple[purple > 0.1], 0.15), iterations=2)
+    nuclear = (purple > otsu(purple[purple > 0.1], 0.15)) & not_red(pixels, light)
+    nuclear = ndi.binary_opening(nuclear, iterations=2)
     thick = _smooth_mix(pixels, light, (0, 1, 1))
     solid = thick > 0.6 * otsu(thick[(thick > 0.06) & ~nuclear], 0.1)
     objects, count = ndi.label(solid | nuclear)
@@ -168,7 +175,10 @@ def _nuclei_px(pixels: ByteArray, light: FloatArray, heme: float | None) -> Floa
     """Diameter of a disc of the area of each nucleus. Lobes count as one where plasm joins them."""
     stain = _smooth_mix(pixels, light, nuclear_weights(heme))
     plasm = stain if heme is not None else _smooth_mix(pixels, light, plasm_weights(heme))
-    nuclear = ndi.binary_opening(stain > otsu(stain[stain > 0.08], 0.08), iterations=1)
+    nuclear = stain > otsu(stain[stain > 0.08], 0.08)
+    if heme is None:
+        nuclear &= not_red(pixels, light)
+    nuclear = ndi.binary_opening(nuclear, iterations=1)
     cells, count = ndi.label(ndi.binary_opening(plasm > 0.06, iterations=2) | nuclear)
     areas = np.bincount(cells[nuclear], minlength=count + 1)[1:]
     return np.asarray(np.sqrt(4 / np.pi * areas[areas >= 40]), np.float32)
