@@ -17,6 +17,12 @@ RNG = np.random.Generator
 ANGLES = 180  # samples of a contour, one every two degrees
 _THETA = np.linspace(0, 2 * np.pi, ANGLES, endpoint=False, dtype=np.float32)
 
+_ORDER = np.arange(3, 15, dtype=np.float32)[:, None]
+# Sines and cosines of rising order and falling height: what makes an outline uneven.
+_WAVES = np.concatenate([np.cos(_ORDER * _THETA), np.sin(_ORDER * _THETA)]) * np.tile(
+    (3 / _ORDER) ** 1.8, (2, 1)
+)
+
 
 @dataclass(frozen=True)
 class Patch:
@@ -100,7 +106,7 @@ class Contour:
 
     def edge(self, patch: Patch) -> tuple[Field, Field]:
         """Distance of each pixel from the middle, and of the contour in that direction."""
-        distance = np.hypot(patch.x, patch.y)
+        distance = np.sqrt(patch.x * patch.x + patch.y * patch.y)
         turn = np.arctan2(patch.y, patch.x) * np.float32(ANGLES / (2 * np.pi)) + np.float32(ANGLES)
         below = turn.astype(np.int32)
         part = turn - below
@@ -128,10 +134,7 @@ class Contour:
 
 def wavy(rng: RNG, radius_um: float, oval: float, rough: float) -> Contour:
     """A disc drawn out (``oval``) and made uneven (``rough``), as fractions of its radius."""
-    order = np.arange(3, 15, dtype=np.float32)
-    height = rng.standard_normal(order.size, dtype=np.float32) * np.float32(rough) * (3 / order) ** 1.8
-    phase = rng.uniform(0, 2 * np.pi, order.size).astype(np.float32)
-    shape = (height[:, None] * np.cos(order[:, None] * _THETA + phase[:, None])).sum(axis=0)
+    shape = (rng.standard_normal(len(_WAVES), dtype=np.float32) * np.float32(rough)) @ _WAVES
     stretch = np.float32(oval) * np.cos(2 * _THETA + np.float32(rng.uniform(0, 2 * np.pi)))
     return Contour(np.float32(radius_um) * np.maximum(1 + shape + stretch, 0.35).astype(np.float32))
 

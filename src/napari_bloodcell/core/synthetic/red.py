@@ -28,6 +28,8 @@ from napari_bloodcell.core.synthetic.looks import (
     Look,
 )
 
+_TRIES = 8  # places looked at for one red cell before it is left out
+
 
 @dataclass(frozen=True)
 class Neighbour:
@@ -82,23 +84,20 @@ def lay_red(
     spots[:count] = [(x, y) for x, y, _ in fixed] or np.empty((0, 2))
     overlap = 0.08 + 0.5 * crowding
     for _ in range(wanted):
-        chained = count > 0 and rng.random() < 0.6 * crowding
         nearest = 7.1 if rng.random() > overlap else rng.uniform(2.8, 6.8)
-        for _ in range(8):
-            if chained:
-                angle, step = rng.uniform(0, 2 * np.pi), rng.uniform(max(nearest, 3.5), 7.6)
-                spot = spots[int(rng.integers(count))] + step * np.array([np.cos(angle), np.sin(angle)])
-            else:
-                spot = rng.uniform(-margin, [size_um[0] + margin, size_um[1] + margin])
-            if count and np.min(np.sum((spots[:count] - spot) ** 2, axis=1)) < nearest**2:
-                continue
-            if len(white) and np.any(
-                np.hypot(white[:, 0] - spot[0], white[:, 1] - spot[1]) < white[:, 2] + 2.4
-            ):
-                continue
-            spots[count] = spot
+        if count and rng.random() < 0.6 * crowding:  # beside or upon another one
+            angle, step = rng.uniform(0, 2 * np.pi, _TRIES), rng.uniform(max(nearest, 3.5), 7.6, _TRIES)
+            tries = (
+                spots[rng.integers(count, size=_TRIES)] + (step * np.array([np.cos(angle), np.sin(angle)])).T
+            )
+        else:
+            tries = rng.uniform(-margin, [size_um[0] + margin, size_um[1] + margin], (_TRIES, 2))
+        from_red = ((tries[:, None] - spots[None, :count]) ** 2).sum(axis=2)
+        from_white = ((tries[:, None] - white[None, :, :2]) ** 2).sum(axis=2)
+        free = (from_red >= nearest**2).all(axis=1) & (from_white >= (white[:, 2] + 2.4) ** 2).all(axis=1)
+        if free.any():
+            spots[count] = tries[int(free.argmax())]
             count += 1
-            break
     return spots[:count]
 
 
@@ -173,7 +172,7 @@ def _profile(rng: RNG, depth: Field, share: Field, habit: RedHabit, patch: Patch
     tilt = rng.normal(0, 0.07, 2).astype(np.float32) / np.float32(habit.diameter_um / 2)
     body *= np.maximum(1 + tilt[0] * patch.x + tilt[1] * patch.y, 0.5)
     if rng.random() < habit.solid:
-        middle = np.float32(1 - 0.35 * habit.pallor * rng.random()) * np.exp(-((share / 0.6) ** 4))
+        middle = np.float32(1 - 0.35 * habit.pallor * rng.random()) * np.exp(-7.7 * (share * share) ** 2)
         solid: Field = body * (0.92 + 0.08 * middle + 0.06 * ramp(share, 0.6, 0.9))
         return solid
     width = rng.uniform(0.36, 0.66)
@@ -187,8 +186,8 @@ def _profile(rng: RNG, depth: Field, share: Field, habit: RedHabit, patch: Patch
     across = (y * np.float32(np.cos(lean)) - x * np.float32(np.sin(lean))) * np.float32(squeeze**0.5)
     away2 = (along**2 + across**2) / np.float32((width * habit.diameter_um / 2) ** 2)
     depth_of_pallor = np.float32(np.clip(habit.pallor * rng.uniform(0.5, 1.3), 0, 0.95))
-    sharp = rng.uniform(1.0, 2.6)
-    pale = np.exp(-(away2 ** np.float32(sharp)))
+    blunt = np.float32(rng.uniform(0.0, 1.0))
+    pale = np.exp(-away2 * (1 - blunt + blunt * away2))
     thickness: Field = body * (1 - depth_of_pallor * pale) * (0.9 + 0.16 * ramp(share, 0.45, 0.85))
     if rng.random() < habit.burnt:  # a glassy ring where water stayed under the cell
         ring = np.exp(-((away2 - np.float32(rng.uniform(0.3, 0.8))) ** 2) / np.float32(0.03))
@@ -236,6 +235,7 @@ def paint_dirt(rng: RNG, layers: Field, amount: float, um: float) -> None:
 def paint_haze(rng: RNG, layers: Field, amount: float, um: float) -> None:
     """Dried plasma: a faint, cloudy bluish film; and red cells are not quite even."""
     shape = (layers.shape[1], layers.shape[2])
-    cloud = np.maximum(1 + 0.6 * noise(rng, shape, 4.0 / um) + 0.35 * noise(rng, shape, 0.5 / um), 0)
+    wide, fine = noise(rng, shape, 4.0 / um), noise(rng, shape, 0.4 / um)
+    cloud = np.maximum(1 + 0.6 * wide + 0.35 * fine, 0)
     layers[BLUE] += np.float32(amount) * cloud * (1 - np.minimum(layers[HAEMOGLOBIN], 1))
-    layers[HAEMOGLOBIN] *= 1 + 0.035 * noise(rng, shape, 0.9 / um) + 0.02 * noise(rng, shape, 0.25 / um)
+    layers[HAEMOGLOBIN] *= 1 + 0.04 * noise(rng, shape, 0.9 / um) - 0.025 * fine

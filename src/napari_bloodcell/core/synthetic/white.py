@@ -44,15 +44,15 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "neutrophil_segmented": Kind(
-        diameter_um=(13.2, 1.1, 10.5), nucleus="segmented", blue=(0.05, 0.25), pink=(0.45, 0.95),
+        diameter_um=(13.7, 1.3, 10.5), nucleus="segmented", blue=(0.05, 0.25), pink=(0.45, 0.95),
         chromatin=(0.95, 1.25), clump_um=0.32, clump=0.36, granules="fine", vacuoles=0.2,
     ),
     "neutrophil_banded": Kind(
-        diameter_um=(13.6, 1.1, 11.0), nucleus="band", blue=(0.08, 0.3), pink=(0.45, 0.9),
+        diameter_um=(13.9, 1.3, 11.0), nucleus="band", blue=(0.08, 0.3), pink=(0.45, 0.9),
         chromatin=(0.85, 1.15), clump_um=0.32, clump=0.33, granules="fine", vacuoles=0.2,
     ),
     "eosinophil": Kind(
-        diameter_um=(14.0, 1.2, 11.5), nucleus="bilobed", blue=(0.05, 0.25), pink=(0.3, 0.6),
+        diameter_um=(14.4, 1.3, 11.5), nucleus="bilobed", blue=(0.05, 0.25), pink=(0.3, 0.6),
         chromatin=(0.85, 1.15), clump_um=0.36, clump=0.32, granules="eosin", rough=0.022,
     ),
     "basophil": Kind(
