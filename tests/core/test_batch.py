@@ -1,0 +1,145 @@
+import errno
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_bloodcell.core import store
+from napari_bloodcell.core.batch import analyse_files
+from napari_bloodcell.core.config import AnalyseConfig, CountConfig, ReadConfig, SmearConfig
+from napari_bloodcell.core.errors import Cancelled
+from napari_bloodcell.core.pipeline import analyse
+from napari_bloodcell.core.synthetic import make_smear
+
+FILES = {
+    "cells.csv", "cells.parquet", "differential.csv", "differential.json", "differential.png", "labels.ome.tif",
+    "nuclei.ome.tif", "overlay.png", "run.json",
+}  # fmt: skip
+
+
+def draw(path: Path, seed: int) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    smear = make_smear(SmearConfig(width_px=320, height_px=240, white_cells=2, seed=seed))
+    Image.fromarray(np.array(smear.image.pixels)).save(path)
+    return path
+
+
+@pytest.fixture
+def fields(tmp_path: Path) -> Path:
+    for seed in (1, 2):
+        draw(tmp_path / "in" / f"f{seed}.png", seed)
+    return tmp_path / "in"
+
+
+def test_each_image_has_its_folder_and_the_run_its_pool(fields: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    config = AnalyseConfig(read=ReadConfig(um_per_px=0.08))
+    result = analyse_files([fields], out, config=config)
+    assert [item.state for item in result.items] == ["done", "done"]
+    assert {p.name for p in (out / "f1").iterdir()} == FILES
+    pooled = pd.read_parquet(out / "cells.parquet")
+    single = [analyse(fields / f"f{i}.png", config=config) for i in (1, 2)]
+    assert len(pooled) == sum(len(one.masks) for one in single) == result.differential.counted
+    pd.testing.assert_frame_equal(pooled, pd.concat([one.table() for one in single], ignore_index=True))
+
+
+def test_files_hold_the_numbers_of_the_api(fields: Path, tmp_path: Path) -> None:
+    analyse_files([fields / "f1.png"], tmp_path / "out")
+    folder, direct = tmp_path / "out" / "f1", analyse(fields / "f1.png")
+    np.testing.assert_array_equal(tifffile.imread(folder / "labels.ome.tif"), direct.masks.labels)
+    nuclei = tifffile.imread(folder / "nuclei.ome.tif")
+    np.testing.assert_array_equal(nuclei, np.where(direct.masks.nucleus, direct.masks.labels, 0))
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / "cells.parquet"), direct.table())
+    assert list(pd.read_csv(folder / "cells.csv").columns) == list(direct.table().columns)
+    run = json.loads((folder / "run.json").read_text())
+    assert run["image"]["sha256"] == direct.image.sha256
+    assert run["header"]["parents"]["bundle"] == direct.bundle.hash
+    assert run["header"]["config"]["count"]["level"] == "coarse"
+    assert set(run["outputs"]) == FILES - {"run.json"}
+    assert "Research use only" in run["note"]
+
+
+def test_a_second_run_keeps_what_is_done(fields: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    analyse_files([fields], out)
+    before = (out / "f1" / "run.json").stat().st_mtime_ns
+    draw(fields / "f3.png", 3)
+    again = analyse_files([fields], out)
+    assert [item.state for item in again.items] == ["kept", "kept", "done"]
+    assert (out / "f1" / "run.json").stat().st_mtime_ns == before
+
+
+def test_a_changed_image_setting_or_result_is_done_again(fields: Path, tmp_path: Path) -> None:
+    out, one = tmp_path / "out", fields / "f1.png"
+    states = []
+    for change in (
+        lambda: None,
+        lambda: draw(one, 9),
+        lambda: (out / "f1" / "cells.parquet").unlink(),
+    ):
+        change()
+        states.append(analyse_files([one], out).items[0].state)
+    states.append(
+        analyse_files([one], out, config=AnalyseConfig(count=CountConfig(target=400))).items[0].state
+    )
+    assert states == ["done", "done", "done", "done"]
+
+
+def test_a_bad_image_costs_only_itself(fields: Path, tmp_path: Path) -> None:
+    (fields / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing more")
+    Image.fromarray(np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)).save(fields / "gray.png")
+    result = analyse_files([fields], tmp_path / "out")
+    assert {item.path.name: item.state for item in result.items} == {
+        "broken.png": "failed", "f1.png": "done", "f2.png": "done", "gray.png": "failed",
+    }  # fmt: skip
+    assert all(item.reason for item in result.failed)
+    listing = json.loads((tmp_path / "out" / "images.json").read_text())["images"]
+    assert [entry["state"] for entry in listing].count("failed") == 2
+
+
+def test_cancel_keeps_the_finished_images(fields: Path, tmp_path: Path) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
+        if stage.startswith("f2.png"):
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        analyse_files([fields], tmp_path / "out", progress=stop)
+    assert (tmp_path / "out" / "f1" / "run.json").is_file()
+    assert not (tmp_path / "out" / "f2" / "run.json").exists()
+    assert [item.state for item in analyse_files([fields], tmp_path / "out").items] == ["kept", "done"]
+
+
+def test_a_full_disk_is_named_and_leaves_no_half_result(
+    fields: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+    result = analyse_files([fields / "f1.png"], tmp_path / "out")
+    assert "No space left on device" in result.failed[0].reason
+    assert not (tmp_path / "out" / "f1" / store.RUN).exists()
+    monkeypatch.undo()
+    assert analyse_files([fields / "f1.png"], tmp_path / "out").items[0].state == "done"
+
+
+def test_two_files_of_one_name_do_not_share_a_folder(fields: Path, tmp_path: Path) -> None:
+    other = draw(tmp_path / "other" / "f1.png", 5)
+    result = analyse_files(
+        [fields / "f1.png", other, draw(tmp_path / "other" / "f1.bmp", 6)], tmp_path / "out"
+    )
+    assert len({item.folder for item in result.items}) == 3
+    assert not result.failed
+
+
+def test_images_without_cells_give_an_empty_pool(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (64, 64), (230, 225, 240)).save(tmp_path / "in" / "blank.png")
+    result = analyse_files([tmp_path / "in"], tmp_path / "out")
+    assert result.items[0].state == "done"
+    assert result.differential.counted == 0

@@ -1,0 +1,110 @@
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from napari_bloodcell.core.bundle import CLASSIFIER, MANIFEST, find_bundle, load_bundle, shipped
+from napari_bloodcell.core.errors import ArtifactError
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(find_bundle("nano"), tmp_path / "copy"))
+
+
+def test_nano_ships_and_says_what_it_is() -> None:
+    assert "nano" in shipped()
+    nano = load_bundle("nano")
+    assert "weights-free" in nano.title
+    assert "synthetic" in nano.title
+    assert "Research use only" in nano.card
+    assert nano.scores["held-out synthetic"]["accuracy"] > 0.8
+
+
+def test_a_bundle_is_loaded_once() -> None:
+    assert load_bundle("nano") is load_bundle("nano")
+    assert load_bundle(load_bundle("nano")) is load_bundle("nano")
+
+
+def test_a_folder_anywhere_is_a_bundle(copy: Path) -> None:
+    assert load_bundle(copy).hash == load_bundle("nano").hash
+
+
+def test_unknown_bundle_lists_what_ships() -> None:
+    with pytest.raises(ArtifactError, match=r"No bundle 'giant'. Shipped: nano. Or give the path"):
+        load_bundle("giant")
+
+
+def rewrite(folder: Path, **changes: object) -> None:
+    """Edit the manifest as a forger would: with a hash that fits."""
+    from napari_bloodcell.core.artifact import read_json, write_json
+
+    _, body = read_json(folder / MANIFEST, "bundle")
+    write_json(folder / MANIFEST, "bundle", body | changes)
+
+
+def test_edited_manifest_is_refused(copy: Path) -> None:
+    text = (copy / MANIFEST).read_text()
+    (copy / MANIFEST).write_text(text.replace("stain-watershed", "stain-watershod"))
+    with pytest.raises(ArtifactError, match="changed after it was written"):
+        load_bundle(copy)
+
+
+def test_edited_member_is_refused(copy: Path) -> None:
+    with (copy / CLASSIFIER).open("ab") as file:
+        file.write(b"\0")
+    rewrite(copy, name="other")  # another manifest hash, so that nothing comes from the cache
+    with pytest.raises(ArtifactError, match=f"does not match the hash in {MANIFEST}"):
+        load_bundle(copy)
+
+
+def test_missing_member_is_named(copy: Path) -> None:
+    (copy / CLASSIFIER).unlink()
+    rewrite(copy, name="other")
+    with pytest.raises(ArtifactError, match=f"lacks its file {CLASSIFIER}"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "a/b"])
+def test_a_path_out_of_the_folder_is_refused(copy: Path, name: str) -> None:
+    rewrite(copy, files={name: "0" * 64})
+    with pytest.raises(ArtifactError, match="names a file outside its folder"):
+        load_bundle(copy)
+
+
+def test_a_link_out_of_the_folder_is_refused(copy: Path) -> None:
+    original = find_bundle("nano") / CLASSIFIER
+    (copy / CLASSIFIER).unlink()
+    os.symlink(original, copy / CLASSIFIER)
+    rewrite(copy, name="other")
+    with pytest.raises(ArtifactError, match="names a file outside its folder"):
+        load_bundle(copy)
+
+
+def test_unlisted_classifier_is_refused(copy: Path) -> None:
+    rewrite(copy, files={})
+    with pytest.raises(ArtifactError, match="does not list"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("role", ["segmenter", "embedder"])
+def test_an_unknown_part_names_what_this_release_has(copy: Path, role: str) -> None:
+    rewrite(copy, **{role: "telepathy"})
+    with pytest.raises(ArtifactError, match=rf"asks for {role} 'telepathy'; this release has"):
+        load_bundle(copy)
+
+
+def test_a_bundle_from_the_future_names_the_release(copy: Path) -> None:
+    content = json.loads((copy / MANIFEST).read_text())
+    content["header"] |= {"version": 9, "needs_release": "3.1"}
+    (copy / MANIFEST).write_text(json.dumps(content))
+    with pytest.raises(ArtifactError, match=r"napari-bloodcell>=3\.1"):
+        load_bundle(copy)
+
+
+def test_the_shipped_bundle_holds_no_code_and_little_weight() -> None:
+    members = list(find_bundle("nano").iterdir())
+    assert {path.suffix for path in members} <= {".json", ".safetensors", ".md"}
+    assert sum(path.stat().st_size for path in members) < 15 * 2**20

@@ -1,0 +1,142 @@
+"""The command line as a person types it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_bloodcell.cli import main
+from napari_bloodcell.core.config import AnalyseConfig, CountConfig, ReadConfig, SegmentConfig
+
+
+def run(*arguments: str | Path) -> int:
+    with pytest.raises(SystemExit) as end:
+        main([str(a) for a in arguments])
+    return int(end.value.code or 0)
+
+
+@pytest.fixture
+def field(tmp_path: Path) -> Path:
+    assert (
+        run("sample", tmp_path / "field.png", "--width-px", "320", "--height-px", "240", "--white-cells", "2")
+        == 0
+    )
+    return tmp_path / "field.png"
+
+
+def test_analyse_writes_and_prints_the_differential(
+    field: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert run("analyse", field, "--out", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert "95 % limits" in printed
+    assert "Research use only" in printed
+    assert (tmp_path / "out" / "field" / "overlay.png").is_file()
+
+
+def test_every_setting_is_a_flag_and_is_recorded(field: Path, tmp_path: Path) -> None:
+    flags = [
+        "--read.um-per-px",
+        "0.09",
+        "--segment.border",
+        "drop",
+        "--count.level",
+        "fine",
+        "--count.target",
+        "400",
+    ]
+    assert run("analyse", field, "--out", tmp_path / "out", *flags) == 0
+    stored = json.loads((tmp_path / "out" / "field" / "run.json").read_text())["header"]["config"]
+    expected = AnalyseConfig(
+        read=ReadConfig(um_per_px=0.09),
+        segment=SegmentConfig(border="drop"),
+        count=CountConfig(level="fine", target=400),
+    )
+    assert AnalyseConfig.from_json(stored) == expected
+
+
+def test_one_bad_image_among_good_ones_is_exit_code_1(
+    field: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    assert run("analyse", field, tmp_path / "bad.png", "--out", tmp_path / "out") == 1
+    captured = capsys.readouterr()
+    assert "2 images, 0 kept from before, 1 failed" in captured.out
+    assert "bad.png" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["analyse", "nowhere.png", "--out", "out"], "nowhere.png"),
+        (["analyse", "{field}", "--out", "out", "--bundle", "giant"], "No bundle 'giant'"),
+        (
+            ["analyse", "{field}", "--out", "out", "--count.confidence", "2"],
+            "CountConfig.confidence = 2.0 is out of range",
+        ),
+        (["datasets", "check", "nowhere"], "nowhere"),
+        (["sample", "field.tif"], "does not end in .png"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_1(
+    field: Path,
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(field.parent)
+    capsys.readouterr()
+    assert run(*[a.format(field=field) for a in arguments]) == 1
+    captured = capsys.readouterr()
+    assert message in captured.err + captured.out
+    assert "Traceback" not in captured.err + captured.out
+    assert not (field.parent / "out").exists()
+
+
+def test_sample_writes_picture_labels_and_classes(field: Path) -> None:
+    assert np.asarray(Image.open(field)).shape == (240, 320, 3)
+    rows = field.with_suffix(".classes.csv").read_text().splitlines()
+    assert rows[0] == "cell_id,class"
+    assert len(rows) == 3
+    assert field.with_suffix(".labels.ome.tif").is_file()
+
+
+def test_demo_finds_most_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("demo", "--out", tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert "Drawn: 12 white cells." in printed
+    assert (tmp_path / "result" / "overlay.png").is_file()
+
+
+def test_bundle_list_and_info(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("bundle", "list") == 0
+    assert "nano" in capsys.readouterr().out
+    assert run("bundle", "info") == 0
+    assert "What it cannot do" in capsys.readouterr().out
+
+
+def test_interrupt_says_that_finished_work_is_kept(
+    field: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    from napari_bloodcell.core import batch
+
+    def interrupted(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(batch, "analyse_files", interrupted)
+    assert run("analyse", field, "--out", tmp_path / "out") == 130
+    assert "What was finished is kept" in capsys.readouterr().err
+
+
+def test_the_installed_command_answers() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "napari_bloodcell.cli", "--help"], capture_output=True, text=True, check=True
+    )
+    for command in ("analyse", "demo", "sample", "doctor", "datasets", "bundle"):
+        assert command in shown.stdout
