@@ -133,22 +133,37 @@ def _jpeg(picture: Field, strength: float) -> Field:
     return result
 
 
+def _cosines() -> Field:
+    """The orthonormal 8-point cosine transform as a matrix."""
+    k, n = np.arange(8)[:, None], np.arange(8)[None, :]
+    rows = 0.5 * np.cos(np.pi * (2 * n + 1) * k / 16)
+    rows[0] /= np.sqrt(2)
+    return rows.astype(np.float32)
+
+
+_DCT = _cosines()
+
+
 def _blocks(plane: Field, steps: Field) -> Field:
+    """Round the cosines of each 8 x 8 block to multiples of ``steps``."""
     height, width = plane.shape
-    blocks = plane.reshape(height // 8, 8, width // 8, 8).transpose(0, 2, 1, 3)
-    cosines = fft.dctn(blocks, axes=(2, 3), norm="ortho")
-    cosines = np.rint(cosines / steps) * steps
-    back: Field = fft.idctn(cosines, axes=(2, 3), norm="ortho").transpose(0, 2, 1, 3).reshape(height, width)
+    down = (_DCT @ plane.reshape(height // 8, 8, width)).reshape(height, width // 8, 8) @ _DCT.T
+    cosines = down.reshape(height // 8, 8, width // 8, 8)
+    step = steps[None, :, None, :]
+    kept = (np.rint(cosines / step) * step).reshape(height, width // 8, 8) @ _DCT
+    back: Field = (_DCT.T @ kept.reshape(height // 8, 8, width)).reshape(height, width)
     return back
 
 
 def _double(plane: Field) -> Field:
     """Twice the size, with the triangle filter decoders use."""
-    for axis in (0, 1):
-        before = np.concatenate([np.take(plane, [0], axis), np.delete(plane, -1, axis)], axis)
-        after = np.concatenate([np.delete(plane, 0, axis), np.take(plane, [-1], axis)], axis)
-        pair = np.stack([0.75 * plane + 0.25 * before, 0.75 * plane + 0.25 * after], axis=axis + 1)
-        shape = list(plane.shape)
-        shape[axis] *= 2
-        plane = pair.reshape(shape).astype(np.float32)
-    return plane
+    height, width = plane.shape
+    framed = np.pad(plane, 1, mode="edge")
+    tall = np.empty((height, 2, width + 2), np.float32)
+    tall[:, 0] = 0.75 * framed[1:-1] + 0.25 * framed[:-2]
+    tall[:, 1] = 0.75 * framed[1:-1] + 0.25 * framed[2:]
+    framed = tall.reshape(2 * height, width + 2)
+    wide = np.empty((2 * height, width, 2), np.float32)
+    wide[..., 0] = 0.75 * framed[:, 1:-1] + 0.25 * framed[:, :-2]
+    wide[..., 1] = 0.75 * framed[:, 1:-1] + 0.25 * framed[:, 2:]
+    return wide.reshape(2 * height, 2 * width)

@@ -6,6 +6,7 @@ one array.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,11 +124,11 @@ class Contour:
         x, y = self.radius_um * np.cos(_THETA), self.radius_um * np.sin(_THETA)
         return float(x.min()), float(y.min()), float(x.max()), float(y.max())
 
-    @property
+    @cached_property
     def reach_um(self) -> float:
         return float(self.radius_um.max())
 
-    @property
+    @cached_property
     def mean_um(self) -> float:
         return float(self.radius_um.mean())
 

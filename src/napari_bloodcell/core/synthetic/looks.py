@@ -62,14 +62,14 @@ LOOKS: dict[str, Look] = {
         Look(
             name="giemsa_blue",
             light=(0.815, 0.83, 0.81),
-            haemoglobin=(0.105, 0.32, 0.30),
+            haemoglobin=(0.12, 0.265, 0.275),
             chromatin=(0.60, 1.25, 0.00),
             blue=(0.32, 0.27, 0.06),
-            pink=(0.14, 0.42, 0.06),
+            pink=(0.14, 0.38, 0.06),
             orange=(0.16, 0.62, 0.40),
             purple=(0.50, 0.85, 0.05),
             clumping=1.1,
-            pallor=0.75,
+            pallor=0.85,
             dust=0.5,
             refraction=0.075,
             oblique=0.3,
@@ -84,7 +84,7 @@ LOOKS: dict[str, Look] = {
         Look(
             name="rapid_yellow",
             light=(1.05, 1.0, 0.63),
-            haemoglobin=(0.015, 0.035, 0.05),
+            haemoglobin=(0.01, 0.027, 0.04),
             chromatin=(0.85, 2.05, 0.60),
             blue=(0.50, 0.50, 0.22),
             pink=(0.23, 0.55, 0.40),
@@ -221,9 +221,9 @@ def _light(rng: np.random.Generator) -> Rgb:
         colour = np.array(near) * np.exp(rng.normal(0, 0.03, 3))
     else:
         warmth = rng.normal(0.03, 0.07) + (rng.random() < 0.12) * rng.uniform(0, 0.25)
-        brightness = rng.uniform(0.72, 1.02)
+        brightness = rng.uniform(0.72, 1.1)
         colour = brightness * np.exp([warmth * 0.4, rng.normal(0, 0.035), -warmth])
-    red, green, blue = (float(v) for v in np.clip(colour, 0.45, 1.04))
+    red, green, blue = (float(v) for v in np.clip(colour, 0.45, 1.12))
     return red, green, blue
 
 

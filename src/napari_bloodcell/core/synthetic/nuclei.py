@@ -150,11 +150,13 @@ def burst(rng: RNG) -> Strokes:
     """A smudge: bare chromatin, squashed and drawn out in strands."""
     parts: list[Strokes] = [(rng.normal(0, 0.16, (5, 2)), rng.uniform(0.4, 0.62, 5))]
     lean = rng.uniform(0, 2 * np.pi)
-    for _ in range(int(rng.integers(3, 8))):
-        angle = lean + rng.normal(0, 0.8)
-        tip = rng.uniform(0.7, 1.05) * np.array([np.cos(angle), np.sin(angle)])
-        t = np.linspace(0.2, 1, 8)
-        parts.append((t[:, None] * tip, 0.26 * (1.08 - t) + 0.05))
+    for _ in range(int(rng.integers(4, 12))):
+        angle = lean + rng.normal(0, 0.55)
+        tip = rng.uniform(0.6, 1.05) * np.array([np.cos(angle), np.sin(angle)])
+        t = np.linspace(0.2, 1, 18)
+        sway = rng.normal(0, 0.12) * np.sin(3 * t)
+        strand = t[:, None] * tip + sway[:, None] * np.array([-np.sin(angle), np.cos(angle)])
+        parts.append((strand, rng.uniform(0.2, 0.34) * (1.05 - t) + 0.06))
     return _gather(parts)
 
 

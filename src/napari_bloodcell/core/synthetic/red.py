@@ -28,7 +28,7 @@ from napari_bloodcell.core.synthetic.looks import (
     Look,
 )
 
-_TRIES = 8  # places looked at for one red cell before it is left out
+_TRIES = 6  # places looked at for one red cell before it is left out
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ def habit_of(rng: RNG, look: Look) -> RedHabit:
         diameter_um=float(rng.normal(7.3, 0.3)),
         spread=float(rng.uniform(0.03, 0.09)),
         oval=float(rng.uniform(0.03, 0.12)),
-        rough=float(rng.uniform(0.008, 0.035)),
+        rough=float(rng.uniform(0.008, 0.025)),
         pallor=float(look.pallor * rng.uniform(0.7, 1.25)),
         burnt=float(rng.uniform(0, 0.12) * (rng.random() < 0.5)),
         solid=float(rng.uniform(0.02, 0.9) * (1 - 0.8 * look.pallor)),
         pulled=float(rng.uniform(0.02, 0.3)),
-        rim=float(rng.uniform(0, 0.45)),
+        rim=float(rng.uniform(0, 0.28)),
         squeeze=float(rng.uniform(0.4, 0.9)),
     )
 
@@ -92,13 +92,21 @@ def lay_red(
             )
         else:
             tries = rng.uniform(-margin, [size_um[0] + margin, size_um[1] + margin], (_TRIES, 2))
-        from_red = ((tries[:, None] - spots[None, :count]) ** 2).sum(axis=2)
-        from_white = ((tries[:, None] - white[None, :, :2]) ** 2).sum(axis=2)
-        free = (from_red >= nearest**2).all(axis=1) & (from_white >= (white[:, 2] + 2.4) ** 2).all(axis=1)
+        free = ~_any_nearer(tries, spots[:count], nearest) & ~_any_nearer(
+            tries, white[:, :2], white[:, 2] + 2.4
+        )
         if free.any():
             spots[count] = tries[int(free.argmax())]
             count += 1
     return spots[:count]
+
+
+def _any_nearer(
+    points: NDArray[np.float64], others: NDArray[np.float64], than: NDArray[np.float64] | float
+) -> NDArray[np.bool_]:
+    """For each point: does any of the others lie nearer than so many µm?"""
+    dx, dy = points[:, :1] - others[:, 0], points[:, 1:] - others[:, 1]
+    return np.asarray(np.any(dx * dx + dy * dy < np.square(than), axis=1))
 
 
 def paint_red(
@@ -131,8 +139,26 @@ def paint_red(
     bluish = rng.uniform(0.1, 0.35) if rng.random() < 0.03 else max(rng.normal(0, 0.05), 0)  # young cells are
     target[BLUE] += np.float32(bluish) * thickness
     steep = thickness * np.exp(-((depth - np.float32(0.6)) ** 2) / np.float32(0.5))
-    target[PINK] += np.float32(max(rng.normal(0, 0.14), 0)) * thickness + np.float32(habit.rim) * steep
+    target[PINK] += np.float32(max(rng.normal(0, 0.10), 0)) * thickness + np.float32(habit.rim) * steep
+    if rng.random() < habit.burnt:
+        _glint(rng, target, patch, depth, radius)
     return _box(depth, patch)
+
+
+def _glint(rng: RNG, target: Field, patch: Patch, depth: Field, radius: float) -> None:
+    """Water caught under a drying cell: a small bright streak with dark sides, or a glassy ring."""
+    angle, off = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.3 * radius, 2).astype(np.float32)
+    x, y = patch.x - off[0], patch.y - off[1]
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    bend = across + np.float32(rng.normal(0, 0.3)) * along**2
+    away = np.sqrt(
+        (along / np.float32(rng.uniform(0.4, 1.1))) ** 2 + (bend / np.float32(rng.uniform(0.2, 0.5))) ** 2
+    )
+    bright, dark = np.exp(-(away**2)), np.exp(-((away - 1.7) ** 2) * 2)
+    inside = ramp(depth, 0.0, 0.6)
+    target[HAEMOGLOBIN] *= 1 - bright * inside
+    target[HAEMOGLOBIN] += np.float32(rng.uniform(0.2, 1.0)) * dark * inside
+    target[RELIEF] -= np.float32(rng.uniform(0.5, 4.0)) * bright * inside
 
 
 def _box(depth: Field, patch: Patch) -> list[float]:
@@ -175,7 +201,7 @@ def _profile(rng: RNG, depth: Field, share: Field, habit: RedHabit, patch: Patch
         middle = np.float32(1 - 0.35 * habit.pallor * rng.random()) * np.exp(-7.7 * (share * share) ** 2)
         solid: Field = body * (0.92 + 0.08 * middle + 0.06 * ramp(share, 0.6, 0.9))
         return solid
-    width = rng.uniform(0.36, 0.66)
+    width = rng.uniform(0.34, 0.74)
     off = rng.normal(0, 0.35, 2)
     lean, squeeze = (
         rng.uniform(0, np.pi),
@@ -185,13 +211,10 @@ def _profile(rng: RNG, depth: Field, share: Field, habit: RedHabit, patch: Patch
     along = (x * np.float32(np.cos(lean)) + y * np.float32(np.sin(lean))) / np.float32(squeeze**0.5)
     across = (y * np.float32(np.cos(lean)) - x * np.float32(np.sin(lean))) * np.float32(squeeze**0.5)
     away2 = (along**2 + across**2) / np.float32((width * habit.diameter_um / 2) ** 2)
-    depth_of_pallor = np.float32(np.clip(habit.pallor * rng.uniform(0.5, 1.3), 0, 0.95))
+    depth_of_pallor = np.float32(np.clip(habit.pallor * rng.uniform(0.5, 1.35), 0, 0.95))
     blunt = np.float32(rng.uniform(0.0, 1.0))
     pale = np.exp(-away2 * (1 - blunt + blunt * away2))
     thickness: Field = body * (1 - depth_of_pallor * pale) * (0.9 + 0.16 * ramp(share, 0.45, 0.85))
-    if rng.random() < habit.burnt:  # a glassy ring where water stayed under the cell
-        ring = np.exp(-((away2 - np.float32(rng.uniform(0.3, 0.8))) ** 2) / np.float32(0.03))
-        thickness = thickness + np.float32(rng.choice([-0.6, 0.8])) * ring * body
     np.maximum(thickness, 0, out=thickness)
     return thickness
 

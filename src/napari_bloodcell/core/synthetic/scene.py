@@ -177,7 +177,7 @@ def _one_cell(rng: RNG, name: str, size_px: int, look: Look) -> tuple[ByteArray,
     layers = np.zeros((LAYERS, full, full), np.float32)
     parts = np.zeros((full, full), np.uint8)
     _add_white(rng, white, layers, parts, um, look.clumping)
-    _surround(rng, layers, [white], look, um, float(rng.uniform(0.0, 0.9)))
+    _surround(rng, layers, [white], look, um, float(0.9 * rng.random() ** 1.4))
     return photograph(rng, layers, look, um), _crop(parts), um
 
 
@@ -237,7 +237,7 @@ def _surround(
     rng: RNG, layers: Field, whites: list[_Placed], look: Look, um: float, crowding: float
 ) -> tuple[list[list[float]], list[list[float]]]:
     """Red cells, platelets, plasma and dirt. Returns boxes of red cells and platelets, in slide pixels."""
-    habit, near = habit_of(rng, look), [w.neighbour for w in whites]
+    habit, near = habit_of(rng, look), [w.neighbour for w in whites if KINDS[w.cell.name].nucleus != "burst"]
     size = (layers.shape[2] * um, layers.shape[1] * um)
     fixed = [disc for w in whites for disc in w.contacts] if crowding > 0 else []
     red: list[list[float]] = []

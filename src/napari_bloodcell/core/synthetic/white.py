@@ -120,6 +120,8 @@ def paint(rng: RNG, cell: Outline, patch: Patch, *, clumping: float = 1.0) -> tu
         * np.float32(0.02 + kind.fray_um * rng.random() ** 2)
     )
     core = _nucleus_depth(rng, kind, cell, patch, depth)
+    if kind.nucleus == "burst":  # nothing is left of the cell but its chromatin
+        depth = np.minimum(depth, core + np.float32(0.4))
     inside = ramp(depth, -0.5 * um - 0.05, 0.5 * um + 0.05)
     body = inside * (1 - np.float32(rng.uniform(0.15, 0.7)) * (1 - ramp(depth, 0.0, rng.uniform(0.6, 2.4))))
     shade = _cytoplasm(rng, kind, patch, depth, core)
