@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_bloodcell.core.config import ReadConfig
 from napari_bloodcell.core.errors import ImageError
-from napari_bloodcell.core.labels_file import write_labels_ome_tiff as write_labels_ome_tiff
+from napari_bloodcell.core.labels_file import write_labels_ome_tiff
 from napari_bloodcell.core.omezarr import is_zarr_folder, read_zarr
 from napari_bloodcell.core.pixels import (
     DECODER_ERRORS,
@@ -33,6 +33,16 @@ from napari_bloodcell.core.pixels import (
 from napari_bloodcell.core.rasters import read_raster
 from napari_bloodcell.core.records import SmearImage
 from napari_bloodcell.core.tiff import read_tiff
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "find_images",
+    "from_array",
+    "hash_file",
+    "is_image_file",
+    "read_image",
+    "write_labels_ome_tiff",
+]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".zarr")
 _ACCEPTED = "PNG, JPEG, BMP, TIFF, OME-TIFF and OME-Zarr"

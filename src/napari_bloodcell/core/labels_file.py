@@ -1,7 +1,6 @@
 """Label images -> OME-TIFF."""
 
-import os
-import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -29,31 +28,22 @@ def write_labels_ome_tiff(path: str | Path, labels: NDArray[Any], um_per_px: flo
     if um_per_px is not None:
         for axis in "XY":
             metadata |= {f"PhysicalSize{axis}": float(um_per_px), f"PhysicalSize{axis}Unit": "µm"}
-    temporary: str | None = None
+    # Beside the target: a rename is atomic only within one file system. The suffix keeps image searches off it.
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tif", dir=target.parent)
-        with os.fdopen(handle, "wb") as file:
-            tifffile.imwrite(
-                file,
-                array.astype(np.int32),
-                ome=True,
-                photometric="minisblack",
-                compression="zlib",
-                metadata=metadata,
-            )
-        _give_usual_mode(temporary)
-        os.replace(temporary, target)  # noqa: PTH105 (same folder: atomic)
-        temporary = None
+        tifffile.imwrite(
+            temporary,
+            array.astype(np.int32),
+            ome=True,
+            photometric="minisblack",
+            compression="zlib",
+            metadata=metadata,
+        )
+        temporary.replace(target)
     except OSError as error:
         raise ImageError(
             f"Labels cannot be saved as '{target}': {error.strerror or error}. "
             "Choose a folder that can be written."
         ) from error
     finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _give_usual_mode(path: str) -> None:
-    # mkstemp makes files only their owner can read; results are shared in a lab like any other new file.
-    Path(path).chmod(0o644)
+        temporary.unlink(missing_ok=True)
