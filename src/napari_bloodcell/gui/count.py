@@ -1,0 +1,270 @@
+"""The panel "Count cells": one image to a counted differential, in one press."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QTableWidget,
+    QTableWidgetItem,
+    QToolButton,
+    QWidget,
+)
+
+from napari_bloodcell.core.config import AnalyseConfig
+from napari_bloodcell.core.errors import BloodcellError
+from napari_bloodcell.core.progress import Progress
+from napari_bloodcell.gui import layers
+from napari_bloodcell.gui.form import Form, section
+from napari_bloodcell.gui.help import HelpLink
+from napari_bloodcell.gui.panel import ImagePanel
+from napari_bloodcell.gui.task import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from napari.viewer import Viewer
+
+    from napari_bloodcell.core.pipeline import Analysis
+    from napari_bloodcell.core.report import Differential
+
+DEFAULT_BUNDLE = "nano"
+# Settings of files, which a layer has behind it.
+OF_FILES = ("read.page", "read.max_megapixels")
+
+HELP = """
+### Count cells
+
+1. Open a smear: a colour picture of a stained film, taken with an oil lens or a scanner.
+2. Choose it under **Image** and press **Count cells**.
+3. Look at the outlines. Hold the mouse over a cell to read its class, probability and doubt below the image.
+
+**The table** gives each class in per cent of the white cells counted, with exact limits: with few cells the
+limits are wide. A cell the model is not sure of is *unidentified* and stays in the hundred per cent.
+
+**The layers**: *cells* are the outlines and hold the table of cells, *classes* the colours, *nuclei* the
+nuclei. Your own layers stay as they are, and counting again adds new layers.
+
+**Pixel size** is taken from the layer where its units are lengths, or from Advanced > Read, or else guessed
+from the size of the cells.
+
+**Export** writes the outlines, the tables, the picture and a record of what was done into a new folder.
+"""
+
+
+def count_cells(
+    picture: layers.Picture, bundle: str, config: AnalyseConfig, progress: Progress
+) -> "tuple[Analysis, pd.DataFrame]":
+    """The core call, in the task."""
+    from napari_bloodcell.core.pipeline import analyse
+
+    progress("Reading the image", 0, 0)
+    analysis = analyse(picture.read(config.read), bundle, config, progress=progress)
+    return analysis, analysis.table()
+
+
+def shipped_bundles(progress: Progress) -> list[str]:  # noqa: ARG001 (a call of a task)
+    from napari_bloodcell.core.bundle import shipped
+
+    return shipped()
+
+
+def export(folder: Path, analysis: "Analysis", progress: Progress) -> Path:
+    """Into a new folder named after the image: nothing is overwritten."""
+    from napari_bloodcell.core.store import write_analysis
+
+    progress("Writing", 0, 0)
+    target = new_folder(folder, Path(analysis.image.name).stem)
+    write_analysis(target, analysis)
+    return target
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    plain = "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(" .") or "image"
+    number, target = 1, parent / f"{plain}-count"
+    while target.exists():
+        number += 1
+        target = parent / f"{plain}-count-{number}"
+    target.mkdir(parents=True)
+    return target
+
+
+class CountCells(ImagePanel):
+    """Image in, differential out. ``analyse``, ``export`` and ``ask_folder`` are what it calls."""
+
+    def __init__(self, napari_viewer: "Viewer") -> None:
+        super().__init__(napari_viewer, "Count cells")
+        self.analyse = count_cells
+        self.export = export
+        self.ask_folder = self._ask_folder
+        self.analysis: Analysis | None = None
+        self._picture: layers.Picture | None = None
+
+        self.bundle = QComboBox()
+        self.bundle.setToolTip("The model: what finds, measures and classifies the cells.")
+        self.bundle.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.bundle.addItem(DEFAULT_BUNDLE, DEFAULT_BUNDLE)
+        other = QToolButton()
+        other.setText("…")
+        other.setToolTip("Use a model from another folder")
+        other.clicked.connect(self._choose_bundle)
+        model = QHBoxLayout()
+        model.addWidget(self.bundle, 1)
+        model.addWidget(other)
+        self.choices.addRow("Model", model)
+
+        self.form = Form(AnalyseConfig(), without=OF_FILES)
+        self.table = DifferentialTable()
+        self.state = QLabel()
+        self.state.setWordWrap(True)
+        self.export_button = QPushButton("Export …")
+        self.export_button.setToolTip("Write outlines, tables, picture and run record into a new folder.")
+        self.export_button.clicked.connect(self._export)
+        self.results = [self.table, self.state, self.export_button]
+        self.research_use = QLabel()
+        below = QHBoxLayout()
+        below.addWidget(self.research_use, 1)
+        below.addWidget(HelpLink("Count cells", HELP))
+
+        self.body.addWidget(section("Advanced", self.form))
+        self.body.addWidget(self.task)
+        for widget in self.results:
+            widget.hide()
+            self.body.addWidget(widget)
+        self.body.addLayout(below)
+        self.body.addStretch(1)
+        self.task.pressed.connect(self._count)
+        self.task.busy_changed.connect(self.export_button.setDisabled)
+        self._say_research_use()
+        # The list needs the core's heavy libraries; they load while the person looks at the image.
+        self._listing = Run(shipped_bundles)
+        self._listing.ended.connect(self._list_bundles)
+        self._listing.start()
+
+    def _count(self) -> None:
+        try:
+            picture = layers.picture_of(self.image.value, self.viewer)
+            config: Any = self.form.get()
+        except BloodcellError as error:
+            self.task.say(str(error), error=True)
+            return
+        self._picture = picture
+        call = partial(self.analyse, picture, self.bundle.currentData(), config)
+        self.task.start(call, self._counted)
+
+    def _counted(self, result: "tuple[Analysis, pd.DataFrame]") -> None:
+        self.analysis, table = result
+        self.table.show_differential(self.analysis.differential)
+        self.state.setText(_state(self.analysis.differential))
+        for widget in self.results:
+            widget.show()
+        picture = self._picture
+        assert picture is not None
+        if picture.is_in(self.viewer):
+            layers.add_analysis(self.viewer, picture, self.analysis, table)
+            self.task.say(f"Counted {picture.name}.")
+        else:
+            self.task.say(
+                f"Counted {picture.name}. The image is gone from the viewer, so no outlines were added."
+            )
+
+    def _export(self) -> None:
+        folder = self.ask_folder()
+        if folder is not None and self.analysis is not None:
+            self.task.start(partial(self.export, folder, self.analysis), self._exported)
+
+    def _exported(self, folder: Path) -> None:
+        self.task.say(f"Written to {folder}")
+
+    def _ask_folder(self) -> Path | None:
+        chosen = QFileDialog.getExistingDirectory(self, "Folder for the result")
+        return Path(chosen) if chosen else None
+
+    def _list_bundles(self) -> None:
+        for name in self._listing.result or ():
+            if self.bundle.findData(name) < 0:
+                self.bundle.addItem(name, name)
+
+    def _choose_bundle(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, "Folder of a model")
+        if chosen:
+            self.bundle.addItem(Path(chosen).name, chosen)
+            self.bundle.setCurrentIndex(self.bundle.count() - 1)
+
+    def _say_research_use(self) -> None:
+        from napari_bloodcell.core.report import RESEARCH_USE
+
+        self.research_use.setText(RESEARCH_USE)
+        self.research_use.setWordWrap(True)
+
+
+def _state(differential: "Differential") -> str:
+    from napari_bloodcell.core.report import state_of
+
+    return state_of(differential)
+
+
+class DifferentialTable(QTableWidget):
+    """One row a class: colour, n, per cent, exact limits. It is as high as its rows: the panel scrolls."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(0, 4, parent)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setShowGrid(False)
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(24)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setSectionsClickable(False)
+
+    def show_differential(self, differential: "Differential") -> None:
+        rows = rows_of(differential)
+        self.setHorizontalHeaderLabels(["Class", "n", "%", f"{100 * differential.confidence:g} % limits"])
+        self.setRowCount(len(rows))
+        for at, row in enumerate(rows):
+            for column, text in enumerate(row):
+                item = QTableWidgetItem(text)
+                if column == 0:
+                    item.setText(text.replace("_", " "))
+                    item.setIcon(_swatch(text))
+                else:
+                    item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                self.setItem(at, column, item)
+        height = self.horizontalHeader().sizeHint().height() + 24 * len(rows) + 2 * self.frameWidth()
+        self.setFixedHeight(height)
+
+
+def rows_of(differential: "Differential") -> list[tuple[str, str, str, str]]:
+    """The table's text. Without any cell there is neither per cent nor limit to show."""
+    rows = []
+    for row in differential.rows:
+        percent, limits = f"{row.percent:.1f}", f"{row.low:.1f} to {row.high:.1f}"
+        rows.append((row.class_name, str(row.n), *((percent, limits) if differential.counted else ("", ""))))
+    for name, n in differential.outside.items():
+        rate = differential.per_hundred.get(name)
+        note = "not counted" if rate is None else f"{rate:.1f} per 100"
+        rows.append((name, str(n), "", note))
+    return rows
+
+
+def _swatch(class_name: str) -> QIcon:
+    from napari_bloodcell.core.palette import colour_of
+
+    square = QPixmap(12, 12)
+    square.fill(QColor(colour_of(class_name)))
+    return QIcon(square)

@@ -1,0 +1,36 @@
+"""The help of a panel: a link, and a page that needs no network."""
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QTextBrowser, QVBoxLayout, QWidget
+
+
+class HelpLink(QLabel):
+    """Opens the page beside the window, which stays usable."""
+
+    def __init__(self, title: str, markdown: str, parent: QWidget | None = None) -> None:
+        super().__init__('<a href="#help">Help</a>', parent)
+        self.setAccessibleName(f"Help for {title}")
+        self._title, self._markdown = title, markdown
+        self.page: QDialog | None = None
+        self.linkActivated.connect(self.open_page)
+
+    def open_page(self, _link: str = "") -> None:
+        if self.page is None:
+            self.page = _page(self._title, self._markdown, self)
+        self.page.show()
+        self.page.raise_()
+
+
+def _page(title: str, markdown: str, parent: QWidget) -> QDialog:
+    page = QDialog(parent.window(), Qt.WindowType.Tool)
+    page.setWindowTitle(title)
+    page.resize(460, 480)
+    text = QTextBrowser()
+    text.setMarkdown(markdown)
+    text.setOpenExternalLinks(True)
+    buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+    buttons.rejected.connect(page.close)
+    layout = QVBoxLayout(page)
+    layout.addWidget(text)
+    layout.addWidget(buttons)
+    return page

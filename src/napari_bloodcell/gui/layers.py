@@ -1,0 +1,215 @@
+"""The only file that touches napari layers: an image layer to a ``Picture``, outlines and classes to layers.
+
+Panels meet through the layers written here. A Labels layer "cells" carries one row a cell in ``features``
+(``index`` for napari's look-up, ``label`` for people; then class, doubt and measurements) and says in
+``metadata["napari_bloodcell"]`` what it was made from. The person's own layers are never touched.
+"""
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from napari_bloodcell.core.config import Config, ReadConfig
+from napari_bloodcell.core.errors import ImageError
+from napari_bloodcell.core.records import UNIDENTIFIED, Masks, SmearImage
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from napari.layers import Image, Labels, Layer
+    from napari.viewer import Viewer
+
+    from napari_bloodcell.core.pipeline import Analysis
+
+KEY = "napari_bloodcell"
+SCHEMA = 1
+
+CELLS, NUCLEI, CLASSES = "cells", "nuclei", "classes"
+CATEGORIES = ("cell_type", "cell_type_source", "best", "second", "doubt")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Picture:
+    """What a core call needs of an image layer, taken on the main thread; safe to hand to a thread."""
+
+    pixels: Any  # as the layer holds them: lazy ones are computed where ``read`` is called
+    name: str
+    source: str | None = None  # the file the layer came from
+    um_per_px: float | None = None  # only where the layer's units are lengths
+    placement: Mapping[str, Any] = field(default_factory=dict)  # of layers that lie on this image
+    lead: int = 0  # axes before the picture's own, one long in the layers that lie on it
+    layer: "weakref.ref[Layer] | None" = None
+
+    def read(self, config: ReadConfig) -> SmearImage:
+        """Pixels as the core wants them. Slow: call it in a task."""
+        from napari_bloodcell.core.image import from_array
+
+        if config.um_per_px is None and self.um_per_px is not None:
+            config = replace(config, um_per_px=self.um_per_px)
+        return from_array(self.pixels, config, name=self.name, source=self.source)
+
+    def is_in(self, viewer: "Viewer") -> bool:
+        layer = None if self.layer is None else self.layer()
+        return layer is not None and layer in viewer.layers
+
+
+def images(viewer: "Viewer") -> list["Image"]:
+    from napari.layers import Image
+
+    return [layer for layer in viewer.layers if isinstance(layer, Image)]
+
+
+def picture_of(layer: "Layer | None", viewer: "Viewer") -> Picture:
+    """The plane of an image layer that the person looks at, at its finest level."""
+    from napari.layers import Image
+
+    if not isinstance(layer, Image):
+        raise ImageError(
+            "No image is chosen. Open a smear (File > Open, or drop the file on the window) and choose it."
+        )
+    data = layer.data[0] if layer.multiscale else layer.data
+    lead = 0 if _is_channels_first(layer, data) else layer.ndim - 2
+    index = _shown_index(layer, viewer)[:lead]
+    name = layer.name + (f" {list(index)}" if index else "")
+    return Picture(
+        pixels=data[index] if index else data,
+        name=name,
+        source=layer.source.path,
+        um_per_px=_um_per_px(layer),
+        placement=_placement(layer, lead, index),
+        lead=lead,
+        layer=weakref.ref(layer),
+    )
+
+
+def _is_channels_first(layer: "Image", data: Any) -> bool:
+    """Colours along the first axis, as many readers give them; the core puts them in order."""
+    return not layer.rgb and data.ndim == 3 and data.shape[0] in (3, 4)
+
+
+def _shown_index(layer: "Image", viewer: "Viewer") -> tuple[int, ...]:
+    point = layer.world_to_data(viewer.dims.point)
+    extent = layer.data[0].shape if layer.multiscale else layer.data.shape
+    return tuple(min(max(round(float(at)), 0), size - 1) for at, size in zip(point, extent, strict=False))
+
+
+def _placement(layer: "Image", lead: int, index: tuple[int, ...]) -> dict[str, Any]:
+    """Where layers on this plane lie: as the image, the axes before the plane's own at the shown index."""
+    kept = lead + 2
+    scale, translate = layer.scale[-kept:], layer.translate[-kept:].copy()
+    translate[:lead] += scale[:lead] * index
+    placement: dict[str, Any] = {"scale": scale, "translate": translate, "units": layer.units[-kept:]}
+    if kept == layer.ndim:  # a turned or sheared image; else the matrices have other sizes
+        placement |= {"rotate": layer.rotate, "shear": layer.shear, "affine": layer.affine}
+    return placement
+
+
+def _um_per_px(layer: "Image") -> float | None:
+    sizes = []
+    for unit, scale in zip(layer.units[-2:], layer.scale[-2:], strict=True):
+        if not unit.is_compatible_with("micrometer"):
+            return None
+        sizes.append(float((1 * unit).to("micrometer").magnitude * abs(scale)))
+    height, width = sizes
+    # Pixels that are not square have no one size.
+    return width if width > 0 and abs(height - width) <= 0.01 * width else None
+
+
+def add_analysis(viewer: "Viewer", picture: Picture, analysis: "Analysis", table: "pd.DataFrame") -> "Labels":
+    """Nuclei, classes and outlines of a finished count. ``table``: ``analysis.table()``, made in the task."""
+    metadata = _made_from(
+        picture,
+        analysis.image,
+        analysis.config,
+        bundle={"name": analysis.bundle.name, "sha256": analysis.bundle.hash},
+    )
+    features = features_of(table)
+    classes = dict(zip(features["index"], features["cell_type"], strict=True))
+    _add_labels(viewer, picture, NUCLEI, _nuclei(analysis.masks), metadata, visible=False)
+    _add_labels(
+        viewer,
+        picture,
+        CLASSES,
+        analysis.masks.labels,
+        metadata,
+        features=features,
+        colormap=class_colormap(classes),
+        opacity=0.45,
+    )
+    return _add_cells(viewer, picture, analysis.masks, features, metadata)
+
+
+def add_masks(
+    viewer: "Viewer", picture: Picture, image: SmearImage, masks: Masks, config: Config
+) -> "Labels":
+    """Nuclei and outlines, without classes."""
+    import pandas as pd
+
+    metadata = _made_from(picture, image, config, bundle=None) | {"segmenter": masks.segmenter}
+    features = features_of(pd.DataFrame({"cell_id": masks.cell_id, "touches_border": masks.touches_border}))
+    _add_labels(viewer, picture, NUCLEI, _nuclei(masks), metadata, opacity=0.5)
+    return _add_cells(viewer, picture, masks, features, metadata)
+
+
+def add_sample(viewer: "Viewer", sample: "tuple[Any, dict[str, Any], str]") -> "Layer":
+    from napari.layers import Layer
+
+    layer: Layer = viewer.add_layer(Layer.create(*sample))
+    return layer
+
+
+def features_of(table: "pd.DataFrame") -> "pd.DataFrame":
+    """A table of cells as napari looks it up: by ``index``; ``label`` says the same to people."""
+    features = table.drop(columns="image", errors="ignore").rename(columns={"cell_id": "label"})
+    features.insert(0, "index", features["label"])
+    for name in CATEGORIES:
+        if name in features:
+            features[name] = features[name].astype("category")
+    return features
+
+
+def class_colormap(classes: Mapping[int, str]) -> Any:
+    """Each cell in the colour of its class; what has no class yet is grey."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    from napari_bloodcell.core.palette import colour_of
+
+    colours: dict[int | None, Any] = {int(label): colour_of(str(name)) for label, name in classes.items()}
+    return DirectLabelColormap(color_dict={None: colour_of(UNIDENTIFIED), 0: "transparent"} | colours)
+
+
+def _add_cells(
+    viewer: "Viewer", picture: Picture, masks: Masks, features: "pd.DataFrame", metadata: dict[str, Any]
+) -> "Labels":
+    layer = _add_labels(viewer, picture, CELLS, masks.labels, metadata, features=features)
+    layer.contour = max(2, round(max(masks.labels.shape) / 500))
+    return layer
+
+
+def _add_labels(
+    viewer: "Viewer", picture: Picture, name: str, labels: Any, metadata: dict[str, Any], **options: Any
+) -> "Labels":
+    data = labels.copy()  # the core's arrays are read-only; a person may want to paint
+    layer: Labels = viewer.add_labels(
+        data.reshape((1,) * picture.lead + data.shape),
+        name=name,
+        metadata={KEY: metadata | {"role": name}},
+        **picture.placement,
+        **options,
+    )
+    return layer
+
+
+def _nuclei(masks: Masks) -> Any:
+    return masks.labels * masks.nucleus
+
+
+def _made_from(
+    picture: Picture, image: SmearImage, config: Config, bundle: dict[str, str] | None
+) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "bundle": bundle,
+        "image": {"sha256": image.sha256, "um_per_px": image.um_per_px, "layer": picture.name},
+        "config": config.to_json(),
+    }

@@ -1,0 +1,36 @@
+"""Sample data: synthetic smears of three laboratories, drawn on the spot. Nothing is downloaded."""
+
+from typing import Any
+
+from napari_bloodcell.core.config import SmearConfig, SmearLook
+from napari_bloodcell.core.progress import Progress, silent
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+def giemsa() -> list[LayerData]:
+    return [draw("giemsa_blue", seed=7)]
+
+
+def wright() -> list[LayerData]:
+    return [draw("wright_cream", seed=11)]
+
+
+def rapid() -> list[LayerData]:
+    return [draw("rapid_yellow", seed=23)]
+
+
+def draw(look: SmearLook = "giemsa_blue", seed: int = 7, *, progress: Progress = silent) -> LayerData:
+    """One field with its pixel size, and the truth in its metadata."""
+    from napari_bloodcell.core.synthetic import make_smear
+
+    config = SmearConfig(look=look, seed=seed, width_px=1280, height_px=960, white_cells=12)
+    smear = make_smear(config, progress=progress)
+    truth = dict(zip(smear.masks.cell_id.tolist(), smear.class_names, strict=True))
+    options = {
+        "name": smear.image.name,
+        "scale": (config.um_per_px, config.um_per_px),
+        "units": ("um", "um"),
+        "metadata": {"napari_bloodcell_sample": {"config": config.to_json(), "classes": truth}},
+    }
+    return smear.image.pixels.copy(), options, "image"

@@ -1,0 +1,81 @@
+"""The panel "Segment cells": find and outline white cells, nothing more."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QHBoxLayout
+
+from napari_bloodcell.core.config import AnalyseConfig
+from napari_bloodcell.core.errors import BloodcellError
+from napari_bloodcell.core.progress import Progress
+from napari_bloodcell.core.records import Masks, SmearImage
+from napari_bloodcell.gui import layers
+from napari_bloodcell.gui.form import Form
+from napari_bloodcell.gui.help import HelpLink
+from napari_bloodcell.gui.panel import ImagePanel
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+LATER_STEPS = ("crop", "classify", "count", "read.page", "read.max_megapixels")
+
+HELP = """
+### Segment cells
+
+Finds the white cells of an image and outlines nucleus and cytoplasm. It adds two layers: *cells*, one number
+a cell, and *nuclei*. Correct them with napari's brush; the other panels take them from there.
+
+**Pixel size** is taken from the layer where its units are lengths, or from Read, or else guessed from the
+size of the cells.
+"""
+
+
+def segment_cells(
+    picture: layers.Picture, config: AnalyseConfig, progress: Progress
+) -> tuple[SmearImage, Masks]:
+    """The core call, in the task."""
+    from napari_bloodcell.core.segment import StainSegmenter
+
+    progress("Reading the image", 0, 0)
+    smear = picture.read(config.read)
+    return smear, StainSegmenter().segment(smear, config.segment, progress=progress)
+
+
+class SegmentCells(ImagePanel):
+    """Image in, outlines out. ``segment`` is what it calls."""
+
+    def __init__(self, napari_viewer: "Viewer") -> None:
+        super().__init__(napari_viewer, "Segment cells")
+        self.segment = segment_cells
+        self._picture: layers.Picture | None = None
+        self._config = AnalyseConfig()
+        self.form = Form(self._config, without=LATER_STEPS, unfolded=("segment",))
+        below = QHBoxLayout()
+        below.addStretch(1)
+        below.addWidget(HelpLink("Segment cells", HELP))
+        self.body.addWidget(self.form)
+        self.body.addWidget(self.task)
+        self.body.addLayout(below)
+        self.body.addStretch(1)
+        self.task.pressed.connect(self._segment)
+
+    def _segment(self) -> None:
+        try:
+            picture = layers.picture_of(self.image.value, self.viewer)
+            config: Any = self.form.get()
+        except BloodcellError as error:
+            self.task.say(str(error), error=True)
+            return
+        self._picture, self._config = picture, config
+        self.task.start(partial(self.segment, picture, config), self._segmented)
+
+    def _segmented(self, result: tuple[SmearImage, Masks]) -> None:
+        smear, masks = result
+        picture = self._picture
+        assert picture is not None
+        if picture.is_in(self.viewer):
+            layers.add_masks(self.viewer, picture, smear, masks, self._config)
+            cells = "1 white cell" if len(masks) == 1 else f"{len(masks)} white cells"
+            self.task.say(f"Found {cells} in {picture.name}.")
+        else:
+            self.task.say("The image is gone from the viewer, so no outlines were added.")

@@ -1,0 +1,200 @@
+"""The only thread code: a core call in a thread; progress, Cancel and errors in the panel that started it."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_bloodcell.core.errors import BloodcellError, Cancelled
+from napari_bloodcell.core.progress import Progress
+
+Call = Callable[[Progress], Any]
+
+REPORT_EVERY_S = 0.05  # more often than this nobody sees, and the main thread would only draw
+
+_under_way: "set[Run]" = set()
+
+
+class Run(QObject):
+    """One call under way. It knows no widget and outlives the one that started it.
+
+    ``call`` must not hold the panel: a closed panel would live on as long as the call.
+    """
+
+    progressed = Signal(str, int, int)
+    ended = Signal()
+
+    def __init__(self, call: Call) -> None:
+        from napari.qt.threading import create_worker
+
+        super().__init__()
+        self.result: Any = None
+        self.error: Exception | None = None
+        self._call = call
+        self._cancelled = threading.Event()
+        self._reported = ("", 0.0)
+        # A function worker: of a generator worker that raises, nothing would be heard.
+        self._worker = create_worker(self._work, _start_thread=False, _ignore_errors=True)
+        self._worker.finished.connect(self._end)
+
+    def start(self) -> None:
+        _under_way.add(self)
+        self._worker.start()
+
+    def cancel(self) -> None:
+        """Ask it to stop; it does at its next report of progress."""
+        self._cancelled.set()
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled.is_set() or self._worker.abort_requested
+
+    def _work(self) -> None:
+        try:
+            self.result = self._call(self._report)
+        except Exception as error:  # noqa: BLE001 (shown to the person by whoever started this)
+            self.error = error
+
+    def _report(self, stage: str, done: int, total: int) -> None:
+        if self.cancelled:
+            raise Cancelled
+        last_stage, last_time = self._reported
+        now = time.monotonic()
+        if stage != last_stage or now - last_time > REPORT_EVERY_S:
+            self._reported = stage, now
+            self.progressed.emit(stage, done, total)
+
+    def _end(self) -> None:
+        _under_way.discard(self)
+        if self.error is None and self.cancelled:
+            self.error, self.result = Cancelled(), None
+        self.ended.emit()
+
+
+def under_way() -> int:
+    """How many calls are running, those of closed panels included."""
+    return len(_under_way)
+
+
+class Task(QWidget):
+    """Run, Cancel, a bar and a line of text."""
+
+    pressed = Signal()
+    busy_changed = Signal(bool)
+
+    def __init__(self, run_text: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.run_button = QPushButton(run_text)
+        self.run_button.clicked.connect(self.pressed)
+        self.cancel_button = QPushButton("Cancel")
+        self.cancel_button.setEnabled(False)
+        self.cancel_button.clicked.connect(self.cancel)
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setMaximumHeight(6)
+        keep = self.bar.sizePolicy()
+        keep.setRetainSizeWhenHidden(True)
+        self.bar.setSizePolicy(keep)
+        self.bar.hide()
+        self.message = QLabel()
+        self.message.setWordWrap(True)
+        self.message.setTextFormat(Qt.TextFormat.PlainText)
+        self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.run_button, 1)
+        buttons.addWidget(self.cancel_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(buttons)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.message)
+        self._run: Run | None = None
+        self._then: Callable[[Any], None] | None = None
+        self._ready = True
+
+    @property
+    def busy(self) -> bool:
+        return self._run is not None
+
+    def start(self, call: Call, then: Callable[[Any], None], saying: str = "Starting …") -> None:
+        """Run ``call(progress)`` in a thread, then ``then(result)`` on the main thread, if all went well."""
+        if self.busy:
+            return
+        run = Run(call)
+        self._run, self._then = run, then
+        run.progressed.connect(self._show_progress)
+        run.ended.connect(self._finish)
+        self.destroyed.connect(run.cancel)
+        self.bar.setRange(0, 0)
+        self.bar.show()
+        self.say(saying)
+        self._show_state()
+        run.start()
+
+    def cancel(self) -> None:
+        if self._run is not None:
+            self._run.cancel()
+            self.cancel_button.setEnabled(False)
+            self.say("Stopping …")
+
+    def set_ready(self, ready: bool) -> None:
+        """Whether there is something to run on."""
+        self._ready = ready
+        self._show_state()
+
+    def say(self, text: str, *, error: bool = False) -> None:
+        # The mark at the side is seen in dark and light themes alike; the text keeps the theme's colour.
+        self.message.setStyleSheet("border-left: 3px solid #D55E00; padding-left: 6px;" if error else "")
+        self.message.setText(text)
+
+    def _show_progress(self, stage: str, done: int, total: int) -> None:
+        if self._run is None or self._run.cancelled:
+            return
+        self.bar.setRange(0, max(total, 0))
+        self.bar.setValue(done)
+        self.say(f"{stage[:1].upper()}{stage[1:]}" + (f": {done} of {total}" if total > 1 else " …"))
+
+    def _finish(self) -> None:
+        run, then = self._run, self._then
+        if run is None or then is None:
+            return
+        self._run = self._then = None
+        self.bar.hide()
+        self.say("")
+        self._show_state()
+        error = run.error
+        if error is None:
+            try:
+                then(run.result)
+            except BloodcellError as refused:
+                error = refused
+        if isinstance(error, Cancelled):
+            self.say(str(error))
+        elif isinstance(error, BloodcellError):
+            self.say(str(error), error=True)
+        elif error is not None:
+            self._notify(error)
+
+    def _notify(self, error: Exception) -> None:
+        """A fault of ours: the panel says so, napari's notification holds the trace to send us."""
+        from napari.utils.notifications import notification_manager
+
+        self.say(
+            f"This should not happen: {type(error).__name__}. Nothing was changed. "
+            "The notification holds the details for a bug report.",
+            error=True,
+        )
+        notification_manager.receive_error(type(error), error, error.__traceback__)
+
+    def _show_state(self) -> None:
+        self.run_button.setEnabled(self._ready and not self.busy)
+        self.cancel_button.setEnabled(self.busy)
+        self.busy_changed.emit(self.busy)
+
+
+def is_taken_out(widget: QWidget, event: QEvent) -> bool:
+    """Whether this event tells that the widget's dock was closed: napari orphans what was in it."""
+    return event.type() == QEvent.Type.ParentChange and widget.parentWidget() is None
