@@ -62,7 +62,7 @@ LOOKS: dict[str, Look] = {
         Look(
             name="giemsa_blue",
             light=(0.815, 0.83, 0.81),
-            haemoglobin=(0.12, 0.265, 0.275),
+            haemoglobin=(0.115, 0.275, 0.315),
             chromatin=(0.60, 1.25, 0.00),
             blue=(0.32, 0.27, 0.06),
             pink=(0.14, 0.38, 0.06),

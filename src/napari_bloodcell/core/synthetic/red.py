@@ -53,10 +53,14 @@ class RedHabit:
     solid: float  # share of cells without a pale centre
     pulled: float  # share of egg and drop shapes
     rim: float  # how much redder the edge stains
+    tint: float  # how much the cells take up of other dyes
     squeeze: float  # what overlapping takes off the density
 
 
 def habit_of(rng: RNG, look: Look) -> RedHabit:
+    strength = min(
+        1.0, sum(look.haemoglobin) / 0.6
+    )  # where haemoglobin is faint, so is all else in red cells
     return RedHabit(
         diameter_um=float(rng.normal(7.3, 0.3)),
         spread=float(rng.uniform(0.03, 0.09)),
@@ -66,7 +70,8 @@ def habit_of(rng: RNG, look: Look) -> RedHabit:
         burnt=float(rng.uniform(0, 0.12) * (rng.random() < 0.5)),
         solid=float(rng.uniform(0.02, 0.9) * (1 - 0.8 * look.pallor)),
         pulled=float(rng.uniform(0.02, 0.3)),
-        rim=float(rng.uniform(0, 0.28)),
+        rim=float(rng.uniform(0, 0.28) * strength),
+        tint=0.1 * strength,
         squeeze=float(rng.uniform(0.4, 0.9)),
     )
 
@@ -122,27 +127,34 @@ def paint_red(
     if patch.empty:
         return []
     distance, edge = contour.edge(patch)
-    depth = edge - distance
-    depth, moulded = _make_room(rng, depth, _near(centre, whites, contour), patch, radius)
-    if moulded and np.count_nonzero(depth > 0) < 0.35 * np.pi * radius**2 / um**2:
+    whole = edge - distance
+    depth = _make_room(rng, whole, _near(centre, whites, contour), patch, radius)
+    if np.count_nonzero(depth > 0) < 0.35 * np.count_nonzero(whole > 0):
         return []
     share = (distance / np.maximum(edge, 1e-3)).astype(np.float32)
     thickness = _profile(rng, depth, share, habit, patch, um)
     target = layers[:, patch.rows, patch.columns]
-    amount = float(np.clip(rng.normal(1, 0.09), 0.6, 1.4))
-    # Where two cells lie on each other densities add, though less than twice: both were squeezed in drying.
-    below = target[HAEMOGLOBIN]
-    target[HAEMOGLOBIN] = below + np.float32(amount) * thickness * (
-        1 - np.float32(habit.squeeze) * np.minimum(below, 1)
-    )
-    target[RELIEF] += thickness * np.float32(0.9)
-    bluish = rng.uniform(0.1, 0.35) if rng.random() < 0.03 else max(rng.normal(0, 0.05), 0)  # young cells are
-    target[BLUE] += np.float32(bluish) * thickness
-    steep = thickness * np.exp(-((depth - np.float32(0.6)) ** 2) / np.float32(0.5))
-    target[PINK] += np.float32(max(rng.normal(0, 0.10), 0)) * thickness + np.float32(habit.rim) * steep
+    _lay_down(rng, target, thickness, depth, habit)
     if rng.random() < habit.burnt:
         _glint(rng, target, patch, depth, radius)
     return _box(depth, patch)
+
+
+def _lay_down(rng: RNG, target: Field, thickness: Field, depth: Field, habit: RedHabit) -> None:
+    """Dyes of one red cell upon what already lies there.
+
+    Where two cells lie on each other densities add, though less than twice: both were squeezed in drying.
+    """
+    amount = np.float32(np.clip(rng.normal(1, 0.09), 0.6, 1.4))
+    squeezed = 1 - np.float32(habit.squeeze) * np.minimum(target[HAEMOGLOBIN], 1)
+    target[HAEMOGLOBIN] += amount * thickness * squeezed
+    target[RELIEF] += thickness * np.float32(0.9)
+    young = rng.random() < 0.03  # and therefore bluish
+    blue = rng.uniform(1, 3.5) * habit.tint if young else max(rng.normal(0, habit.tint / 2), 0)
+    pink = max(rng.normal(0, habit.tint), 0)
+    steep = np.exp(-((depth - np.float32(0.6)) ** 2) / np.float32(0.5))
+    target[BLUE] += np.float32(blue) * thickness
+    target[PINK] += (np.float32(pink) + np.float32(habit.rim) * steep) * thickness
 
 
 def _glint(rng: RNG, target: Field, patch: Patch, depth: Field, radius: float) -> None:
@@ -183,12 +195,12 @@ def _near(
 
 def _make_room(
     rng: RNG, depth: Field, near: list[tuple[float, float, Contour]], patch: Patch, radius: float
-) -> tuple[Field, bool]:
+) -> Field:
     """A red cell gives way to a white one: its edge follows the other's, with a gap or a slight overlap."""
     for dx, dy, contour in near:
         overlap = rng.normal(0.05, 0.25) if rng.random() > 0.15 else rng.uniform(0, 0.35) * radius
         depth = np.minimum(depth, np.float32(overlap) - contour.depth(patch.seen_from(dx, dy)))
-    return depth, bool(near)
+    return depth
 
 
 def _profile(rng: RNG, depth: Field, share: Field, habit: RedHabit, patch: Patch, um: float) -> Field:
