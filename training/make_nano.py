@@ -30,7 +30,7 @@ from napari_bloodcell.core.segment import StainSegmenter  # noqa: E402
 from napari_bloodcell.core.synthetic import MAIN_KINDS, make_cells  # noqa: E402
 from napari_bloodcell.core.taxonomy import DEFAULT  # noqa: E402
 
-CELLS, SEED, SIZE_PX, CHUNK = 6000, 2026, 160, 500
+CELLS, SEED, SIZE_PX, CHUNK = 1000, 2026, 160, 500
 SEGMENTER, EMBEDDER = StainSegmenter(), MeasurementEmbedder()
 TITLE = "weights-free baseline (stain outlines, measurements, linear classifier trained on synthetic cells)"
 

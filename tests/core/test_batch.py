@@ -117,7 +117,7 @@ def test_cancel_keeps_the_finished_images(fields: Path, tmp_path: Path) -> None:
 def test_a_full_disk_is_named_and_leaves_no_half_result(
     fields: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*args: object) -> None:
+    def full(*args: object, **kwargs: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(pd.DataFrame, "to_parquet", full)

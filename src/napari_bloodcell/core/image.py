@@ -209,8 +209,7 @@ def _expand(path: Path) -> list[Path]:
     elif path.is_dir():
         images = _below(path)
     else:
-        _kind_of_file(path)
-        images = [path]
+        images = [path]  # named by a person: if it is no image, reading says so, for this one alone
     if not images:
         raise ImageError(f"'{path}' holds no images; accepted are {_ACCEPTED} ({', '.join(IMAGE_SUFFIXES)}).")
     return images

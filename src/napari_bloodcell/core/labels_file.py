@@ -1,12 +1,12 @@
 """Label images -> OME-TIFF."""
 
-import uuid
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_bloodcell.core.artifact import atomic_path
 from napari_bloodcell.core.errors import ImageError
 
 
@@ -14,7 +14,6 @@ def write_labels_ome_tiff(path: str | Path, labels: NDArray[Any], um_per_px: flo
     """H x W int32 label image, compressed, with its pixel size. The file is there whole or not at all."""
     import tifffile
 
-    target = Path(path)
     array = np.asarray(labels)
     if array.ndim != 2 or array.dtype.kind not in "ui" or array.size == 0:
         raise ImageError(
@@ -28,9 +27,7 @@ def write_labels_ome_tiff(path: str | Path, labels: NDArray[Any], um_per_px: flo
     if um_per_px is not None:
         for axis in "XY":
             metadata |= {f"PhysicalSize{axis}": float(um_per_px), f"PhysicalSize{axis}Unit": "µm"}
-    # Beside the target: a rename is atomic only within one file system. The suffix keeps image searches off it.
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-    try:
+    with atomic_path(Path(path)) as temporary:
         tifffile.imwrite(
             temporary,
             array.astype(np.int32),
@@ -39,11 +36,3 @@ def write_labels_ome_tiff(path: str | Path, labels: NDArray[Any], um_per_px: flo
             compression="zlib",
             metadata=metadata,
         )
-        temporary.replace(target)
-    except OSError as error:
-        raise ImageError(
-            f"Labels cannot be saved as '{target}': {error.strerror or error}. "
-            "Choose a folder that can be written."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
