@@ -1,5 +1,6 @@
 """The panel "Count cells": one image to a counted differential, in one press."""
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,9 +73,12 @@ def count_cells(
     return analysis, analysis.table()
 
 
-def shipped_bundles(progress: Progress) -> list[str]:  # noqa: ARG001 (a call of a task)
+def prepare(progress: Progress) -> list[str]:  # noqa: ARG001 (a call of a task)
+    """Load what counting needs, while the person looks at the image; gives the models that ship."""
     from napari_bloodcell.core.bundle import shipped
+    from napari_bloodcell.core.pipeline import analyse  # noqa: F401
 
+    layers.warm_up()
     return shipped()
 
 
@@ -145,10 +149,9 @@ class CountCells(ImagePanel):
         self.task.pressed.connect(self._count)
         self.task.busy_changed.connect(self.export_button.setDisabled)
         self._say_research_use()
-        # The list needs the core's heavy libraries; they load while the person looks at the image.
-        self._listing = Run(shipped_bundles)
-        self._listing.ended.connect(self._list_bundles)
-        self._listing.start()
+        self._preparing = Run(prepare)
+        self._preparing.ended.connect(self._list_bundles)
+        self._preparing.start()
 
     def _count(self) -> None:
         try:
@@ -161,7 +164,7 @@ class CountCells(ImagePanel):
         call = partial(self.analyse, picture, self.bundle.currentData(), config)
         self.task.start(call, self._counted)
 
-    def _counted(self, result: "tuple[Analysis, pd.DataFrame]") -> None:
+    def _counted(self, result: "tuple[Analysis, pd.DataFrame]") -> Iterator[None]:
         self.analysis, table = result
         self.table.show_differential(self.analysis.differential)
         self.state.setText(_state(self.analysis.differential))
@@ -170,7 +173,7 @@ class CountCells(ImagePanel):
         picture = self._picture
         assert picture is not None
         if picture.is_in(self.viewer):
-            layers.add_analysis(self.viewer, picture, self.analysis, table)
+            yield from layers.add_analysis(self.viewer, picture, self.analysis, table)
             self.task.say(f"Counted {picture.name}.")
         else:
             self.task.say(
@@ -190,7 +193,7 @@ class CountCells(ImagePanel):
         return Path(chosen) if chosen else None
 
     def _list_bundles(self) -> None:
-        for name in self._listing.result or ():
+        for name in self._preparing.result or ():
             if self.bundle.findData(name) < 0:
                 self.bundle.addItem(name, name)
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, LineEdit, SpinBox
 from qtpy.QtCore import Signal
+from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QAbstractSpinBox, QVBoxLayout, QWidget
 
 from napari_bloodcell.core.config import Config, Knob, knobs_of, types_of
@@ -89,10 +90,17 @@ def section(title: str, content: QWidget, *, unfolded: bool = False) -> QWidget:
     """A part of a panel under a line that folds it away."""
     from superqt import QCollapsible
 
-    folding = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
+    # The marks are text: icons would keep the colour of the theme they were drawn in.
+    folding = QCollapsible(title, expandedIcon=QIcon(), collapsedIcon=QIcon())
     folding.layout().setContentsMargins(0, 0, 0, 0)
     folding.setDuration(0)  # an animation in a scroll area only flickers
     folding.addWidget(content)
+
+    def mark(is_open: bool) -> None:
+        folding.setText(f"{'▾' if is_open else '▸'}  {title}")
+
+    folding.toggled.connect(mark)
+    mark(unfolded)
     if unfolded:
         folding.expand(animate=False)
     return folding

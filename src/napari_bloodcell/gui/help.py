@@ -1,20 +1,23 @@
 """The help of a panel: a link, and a page that needs no network."""
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QTextBrowser, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QPushButton, QTextBrowser, QVBoxLayout, QWidget
 
 
-class HelpLink(QLabel):
+class HelpLink(QPushButton):
     """Opens the page beside the window, which stays usable."""
 
     def __init__(self, title: str, markdown: str, parent: QWidget | None = None) -> None:
-        super().__init__('<a href="#help">Help</a>', parent)
+        super().__init__("Help", parent)
+        self.setFlat(True)  # a real link would take the desktop's colour, not that of napari's theme
+        self.setStyleSheet("QPushButton { text-decoration: underline; background: transparent; }")
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setAccessibleName(f"Help for {title}")
         self._title, self._markdown = title, markdown
         self.page: QDialog | None = None
-        self.linkActivated.connect(self.open_page)
+        self.clicked.connect(self.open_page)
 
-    def open_page(self, _link: str = "") -> None:
+    def open_page(self) -> None:
         if self.page is None:
             self.page = _page(self._title, self._markdown, self)
         self.page.show()

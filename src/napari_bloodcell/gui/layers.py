@@ -6,7 +6,7 @@ Panels meet through the layers written here. A Labels layer "cells" carries one 
 """
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,11 @@ KEY = "napari_bloodcell"
 SCHEMA = 1
 
 CELLS, NUCLEI, CLASSES = "cells", "nuclei", "classes"
+OUTLINE = "#1A1A1A"  # smears are bright
+OUTLINE_PX = 2
+# napari computes contours anew, on the main thread, whenever it draws: larger pictures are shown filled.
+LARGEST_OUTLINED_PX = 8_000_000
+FIRST_COLUMNS = ("index", "label", "cell_type", "cell_type_prob", "doubt")  # as far as the status bar reaches
 CATEGORIES = ("cell_type", "cell_type_source", "best", "second", "doubt")
 
 
@@ -115,8 +120,10 @@ def _um_per_px(layer: "Image") -> float | None:
     return width if width > 0 and abs(height - width) <= 0.01 * width else None
 
 
-def add_analysis(viewer: "Viewer", picture: Picture, analysis: "Analysis", table: "pd.DataFrame") -> "Labels":
-    """Nuclei, classes and outlines of a finished count. ``table``: ``analysis.table()``, made in the task."""
+def add_analysis(
+    viewer: "Viewer", picture: Picture, analysis: "Analysis", table: "pd.DataFrame"
+) -> Iterator[None]:
+    """Nuclei, classes and outlines of a finished count, a layer a step. ``table`` is ``analysis.table()``."""
     metadata = _made_from(
         picture,
         analysis.image,
@@ -126,6 +133,7 @@ def add_analysis(viewer: "Viewer", picture: Picture, analysis: "Analysis", table
     features = features_of(table)
     classes = dict(zip(features["index"], features["cell_type"], strict=True))
     _add_labels(viewer, picture, NUCLEI, _nuclei(analysis.masks), metadata, visible=False)
+    yield
     _add_labels(
         viewer,
         picture,
@@ -134,21 +142,32 @@ def add_analysis(viewer: "Viewer", picture: Picture, analysis: "Analysis", table
         metadata,
         features=features,
         colormap=class_colormap(classes),
-        opacity=0.45,
+        opacity=0.35,
     )
-    return _add_cells(viewer, picture, analysis.masks, features, metadata)
+    yield
+    _add_cells(viewer, picture, analysis.masks, features, metadata)
 
 
 def add_masks(
     viewer: "Viewer", picture: Picture, image: SmearImage, masks: Masks, config: Config
-) -> "Labels":
-    """Nuclei and outlines, without classes."""
+) -> Iterator[None]:
+    """Nuclei and outlines, without classes; a layer a step."""
     import pandas as pd
 
     metadata = _made_from(picture, image, config, bundle=None) | {"segmenter": masks.segmenter}
     features = features_of(pd.DataFrame({"cell_id": masks.cell_id, "touches_border": masks.touches_border}))
     _add_labels(viewer, picture, NUCLEI, _nuclei(masks), metadata, opacity=0.5)
-    return _add_cells(viewer, picture, masks, features, metadata)
+    yield
+    _add_cells(viewer, picture, masks, features, metadata)
+
+
+def warm_up() -> None:
+    """Have napari compile what draws labels, which takes seconds the first time. Call it in a task."""
+    import numpy as np
+    from napari.layers import Labels
+
+    for options in ({}, {"colormap": class_colormap({1: UNIDENTIFIED})}):
+        Labels(np.eye(8, dtype=np.int32), **options).contour = 1
 
 
 def add_sample(viewer: "Viewer", sample: "tuple[Any, dict[str, Any], str]") -> "Layer":
@@ -165,7 +184,8 @@ def features_of(table: "pd.DataFrame") -> "pd.DataFrame":
     for name in CATEGORIES:
         if name in features:
             features[name] = features[name].astype("category")
-    return features
+    first = [name for name in FIRST_COLUMNS if name in features]
+    return features[first + [name for name in features if name not in first]]
 
 
 def class_colormap(classes: Mapping[int, str]) -> Any:
@@ -180,10 +200,17 @@ def class_colormap(classes: Mapping[int, str]) -> Any:
 
 def _add_cells(
     viewer: "Viewer", picture: Picture, masks: Masks, features: "pd.DataFrame", metadata: dict[str, Any]
-) -> "Labels":
-    layer = _add_labels(viewer, picture, CELLS, masks.labels, metadata, features=features)
-    layer.contour = max(2, round(max(masks.labels.shape) / 500))
-    return layer
+) -> None:
+    from napari.utils.colormaps import DirectLabelColormap
+
+    one_colour = DirectLabelColormap(color_dict={None: OUTLINE, 0: "transparent"})
+    layer = _add_labels(
+        viewer, picture, CELLS, masks.labels, metadata, features=features, colormap=one_colour
+    )
+    if masks.labels.size <= LARGEST_OUTLINED_PX:
+        layer.contour = OUTLINE_PX
+    else:
+        layer.opacity = 0.2
 
 
 def _add_labels(

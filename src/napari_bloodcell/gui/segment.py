@@ -1,5 +1,6 @@
 """The panel "Segment cells": find and outline white cells, nothing more."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.form import Form
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.panel import ImagePanel
+from napari_bloodcell.gui.task import Run
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -28,6 +30,14 @@ a cell, and *nuclei*. Correct them with napari's brush; the other panels take th
 **Pixel size** is taken from the layer where its units are lengths, or from Read, or else guessed from the
 size of the cells.
 """
+
+
+def prepare(progress: Progress) -> None:  # noqa: ARG001 (a call of a task)
+    """Load what segmenting needs, while the person looks at the image."""
+    from napari_bloodcell.core.image import from_array  # noqa: F401
+    from napari_bloodcell.core.segment import StainSegmenter  # noqa: F401
+
+    layers.warm_up()
 
 
 def segment_cells(
@@ -58,6 +68,7 @@ class SegmentCells(ImagePanel):
         self.body.addLayout(below)
         self.body.addStretch(1)
         self.task.pressed.connect(self._segment)
+        Run(prepare).start()
 
     def _segment(self) -> None:
         try:
@@ -69,12 +80,12 @@ class SegmentCells(ImagePanel):
         self._picture, self._config = picture, config
         self.task.start(partial(self.segment, picture, config), self._segmented)
 
-    def _segmented(self, result: tuple[SmearImage, Masks]) -> None:
+    def _segmented(self, result: tuple[SmearImage, Masks]) -> Iterator[None]:
         smear, masks = result
         picture = self._picture
         assert picture is not None
         if picture.is_in(self.viewer):
-            layers.add_masks(self.viewer, picture, smear, masks, self._config)
+            yield from layers.add_masks(self.viewer, picture, smear, masks, self._config)
             cells = "1 white cell" if len(masks) == 1 else f"{len(masks)} white cells"
             self.task.say(f"Found {cells} in {picture.name}.")
         else:

@@ -2,16 +2,17 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_bloodcell.core.errors import BloodcellError, Cancelled
 from napari_bloodcell.core.progress import Progress
 
 Call = Callable[[Progress], Any]
+Then = Callable[[Any], Iterator[None] | None]
 
 REPORT_EVERY_S = 0.05  # more often than this nobody sees, and the main thread would only draw
 
@@ -112,15 +113,23 @@ class Task(QWidget):
         layout.addWidget(self.bar)
         layout.addWidget(self.message)
         self._run: Run | None = None
-        self._then: Callable[[Any], None] | None = None
+        self._then: Then | None = None
+        self._steps: Iterator[None] | None = None
+        self._next_step = QTimer(self)
+        self._next_step.setSingleShot(True)
+        self._next_step.timeout.connect(self._advance)
         self._ready = True
 
     @property
     def busy(self) -> bool:
-        return self._run is not None
+        return self._run is not None or self._steps is not None
 
-    def start(self, call: Call, then: Callable[[Any], None], saying: str = "Starting …") -> None:
-        """Run ``call(progress)`` in a thread, then ``then(result)`` on the main thread, if all went well."""
+    def start(self, call: Call, then: Then, saying: str = "Starting …") -> None:
+        """Run ``call(progress)`` in a thread, then ``then(result)`` on the main thread, if all went well.
+
+        A ``then`` that yields goes on in the next turn of the event loop: napari needs a tenth of a second
+        for each layer it adds, and the window should not stand still for all of them together.
+        """
         if self.busy:
             return
         run = Run(call)
@@ -162,15 +171,38 @@ class Task(QWidget):
         if run is None or then is None:
             return
         self._run = self._then = None
-        self.bar.hide()
+        if run.error is not None:
+            self._close_with(run.error)
+            return
+        self.cancel_button.setEnabled(False)  # what is computed is shown now
         self.say("")
+        try:
+            self._steps = then(run.result)
+        except BloodcellError as refused:
+            self._close_with(refused)
+            return
+        self._advance()
+
+    def _advance(self) -> None:
+        try:
+            if self._steps is not None:
+                next(self._steps)
+                self._next_step.start()
+                return
+        except StopIteration:
+            pass
+        except BloodcellError as refused:
+            self._close_with(refused)
+            return
+        except Exception:
+            self._close_with(None)
+            raise
+        self._close_with(None)
+
+    def _close_with(self, error: Exception | None) -> None:
+        self._steps = None
+        self.bar.hide()
         self._show_state()
-        error = run.error
-        if error is None:
-            try:
-                then(run.result)
-            except BloodcellError as refused:
-                error = refused
         if isinstance(error, Cancelled):
             self.say(str(error))
         elif isinstance(error, BloodcellError):
