@@ -1,4 +1,4 @@
-"""What every benchmark prints: the machine, a table, and with ``--json`` one object of figures as its last line."""
+"""What every benchmark prints: the machine, a table, and with ``--json`` a last line of figures."""
 
 import json
 import os

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks._common import real_data  # noqa: E402
+
 from napari_bloodcell.core.bundle import save_bundle  # noqa: E402
 from napari_bloodcell.core.classify import LinearClassifier, fit_linear  # noqa: E402
 from napari_bloodcell.core.crop import crop  # noqa: E402

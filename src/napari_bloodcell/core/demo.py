@@ -1,4 +1,4 @@
-"""What ``make demo`` and ``napari-bloodcell sample`` do: a synthetic smear with known truth, and its analysis."""
+"""What ``make demo`` and ``napari-bloodcell sample`` do: a synthetic smear with known truth, analysed."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,8 +70,9 @@ def write_sample(path: Path, config: SmearConfig, *, progress: Progress = silent
     smear = draw_sample(path, config, progress=progress)
     labels, classes = path.with_suffix(".labels.ome.tif"), path.with_suffix(".classes.csv")
     write_labels_ome_tiff(labels, smear.masks.labels, config.um_per_px)
-    rows = ["cell_id,class", *(f"{i},{n}" for i, n in zip(smear.masks.cell_id, smear.class_names, strict=True))]
-    write_bytes(classes, "\n".join([*rows, ""]).encode())
+    pairs = zip(smear.masks.cell_id, smear.class_names, strict=True)
+    rows = ["cell_id,class", *(f"{cell},{name}" for cell, name in pairs), ""]
+    write_bytes(classes, "\n".join(rows).encode())
     return [path, labels, classes]
 
 

@@ -38,17 +38,21 @@ def draw_field(axes: "Axes", analysis: "Analysis") -> None:
     labels = analysis.predictions.labels
     colours = [colour_of(name) for name in labels]
     axes.imshow(_outlined(analysis, colours, step), interpolation="nearest")
-    for row, (x0, y0, x1, _) in enumerate(analysis.masks.boxes_xyxy / step):
+    width, height = analysis.masks.labels.shape[1] / step, analysis.masks.labels.shape[0] / step
+    for row, (x0, y0, x1, y1) in enumerate(analysis.masks.boxes_xyxy / step):
+        # Near an edge the words lean inwards, so that none is cut off.
+        side = "left" if x0 < 0.1 * width else "right" if x1 > 0.9 * width else "center"
+        above = y0 > 0.05 * height
         shown = labels[row].replace("_", " ")
         if labels[row] != best[row]:
             shown += f" ({best[row].replace('_', ' ')}?)"
         axes.text(
-            (x0 + x1) / 2,
-            max(y0 - 4, 10),
+            {"left": max(x0, 4), "right": min(x1, width - 4), "center": (x0 + x1) / 2}[side],
+            y0 - 4 if above else y1 + 4,
             f"{analysis.masks.cell_id[row]}  {shown} {probability[row]:.0%}",
             fontsize=7,
-            ha="center",
-            va="bottom",
+            ha=side,
+            va="bottom" if above else "top",
             color="white",
             clip_on=True,
             bbox={"facecolor": "#000000AA", "edgecolor": colours[row], "pad": 1.5, "linewidth": 1},

@@ -215,5 +215,5 @@ def draw(axes: "Axes", differential: Differential) -> None:
     axes.tick_params(axis="x", labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.text(
-        1, -0.02, RESEARCH_USE, transform=axes.transAxes, ha="right", va="bottom", fontsize=7, color="#777777"
+        1, 0.01, RESEARCH_USE, transform=axes.transAxes, ha="right", va="bottom", fontsize=7, color="#777777"
     )

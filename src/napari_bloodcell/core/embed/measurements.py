@@ -218,7 +218,7 @@ def _stains(density: FloatMap, cytoplasm: NDArray[np.bool_], nucleus: NDArray[np
 
 
 def _inner(mask: NDArray[np.bool_], unit: float) -> NDArray[np.bool_]:
-    """The part away from the edge, where the blur of a neighbour is no texture; all of it where it is thin."""
+    """The part away from the edge, where blur is no texture; all of it where it is thin."""
     from scipy.ndimage import binary_erosion
 
     inner: NDArray[np.bool_] = binary_erosion(mask, iterations=max(1, round(2 * unit)))
