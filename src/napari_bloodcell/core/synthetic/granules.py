@@ -45,7 +45,8 @@ def eosin(rng: RNG, cell: Sketch) -> None:
     heart = scatter(cell.patch, points, weight, 0.24 * spacing)
     base = np.float32(rng.uniform(0.2, 0.6))
     amount = base + (1 - base) * np.minimum(full, 1.5) - np.float32(rng.uniform(0.0, 0.2)) * heart
-    cell.layers[ORANGE] += np.float32(rng.uniform(0.75, 1.25)) * amount * where
+    cell.layers[ORANGE] += np.float32(rng.uniform(0.65, 1.45)) * amount * where
+    cell.layers[PURPLE] += np.float32(max(rng.uniform(-0.15, 0.3), 0)) * amount * where  # overstained
     cell.layers[RELIEF] += np.float32(0.25) * np.minimum(full, 1) * where
 
 

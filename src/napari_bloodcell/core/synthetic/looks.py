@@ -113,7 +113,7 @@ LOOKS: dict[str, Look] = {
             pink=(0.20, 0.36, 0.13),
             orange=(0.22, 0.68, 0.32),
             purple=(1.20, 1.85, 0.62),
-            clumping=1.15,
+            clumping=1.3,
             pallor=0.45,
             refraction=0.05,
             dirt=0.6,
@@ -172,7 +172,7 @@ def _on_another_day(look: Look, rng: np.random.Generator) -> Look:
     """No laboratory stains or focuses twice alike."""
     strength = np.exp(rng.normal(0, 0.12))
     dyes: dict[str, Any] = {
-        dye: _scaled(getattr(look, dye), strength * np.exp(rng.normal(0, 0.07, 3))) for dye in DYES
+        dye: _scaled(getattr(look, dye), strength * np.exp(rng.normal(0, 0.09, 3))) for dye in DYES
     }
     light = _scaled(look.light, np.exp(rng.normal(0, 0.02)) * np.exp(rng.normal(0, 0.012, 3)))
     defocus = rng.uniform(0.8, 1.3) if rng.random() < 0.85 else rng.uniform(1.3, 2.4)
@@ -203,11 +203,11 @@ def _stain(rng: np.random.Generator, spread: float) -> dict[str, Rgb]:
     names = list(LOOKS)
     share = rng.dirichlet(np.full(len(names), 0.45))
     strength = float(np.exp(rng.normal(0, 0.16)))
-    tint = np.exp(rng.normal(0, 0.10 * spread, 3))  # of the camera: the same for every dye
+    tint = np.exp(rng.normal(0, 0.16 * spread, 3))  # of the camera: the same for every dye
     dyes: dict[str, Rgb] = {}
     for dye in DYES:
         mean = sum(w * np.array(getattr(LOOKS[n], dye)) for w, n in zip(share, names, strict=True))
-        vector = mean * tint * np.exp(rng.normal(0, 0.13 * spread, 3)) * np.exp(rng.normal(0, 0.12 * spread))
+        vector = mean * tint * np.exp(rng.normal(0, 0.20 * spread, 3)) * np.exp(rng.normal(0, 0.12 * spread))
         dyes[dye] = _scaled((1, 1, 1), vector * strength)
     faint = float(np.exp(-abs(rng.normal(0, 0.35 * spread))))
     dyes["haemoglobin"] = _scaled(dyes["haemoglobin"], faint)
@@ -235,7 +235,7 @@ def random_look(rng: np.random.Generator, *, spread: float = 1.0) -> Look:
         name="random",
         light=_light(rng),
         **_stain(rng, spread),
-        clumping=_between(rng, 0.45, 1.35),
+        clumping=_between(rng, 0.5, 1.9),
         pallor=_between(rng, 0.2, 0.85),
         refraction=float(rng.normal(0.05, 0.08)),
         oblique=float(abs(rng.normal(0, 0.5))),
@@ -244,8 +244,8 @@ def random_look(rng: np.random.Generator, *, spread: float = 1.0) -> Look:
         dust=max(_between(rng, -1.0, 0.7), 0.0),
         blur_um=_between(rng, 0.08, 0.26),
         blur_px=float(rng.uniform(0.35, 1.0) + (rng.random() < 0.25) * rng.uniform(0, 1.4)),
-        sharpen=_between(rng, 0.0, 0.7),
-        fringe_px=_between(rng, 0.0, 0.9),
+        sharpen=_between(rng, 0.0, 1.2),
+        fringe_px=float(1.4 * rng.random() ** 1.7),
         vignette=_between(rng, 0.0, 0.14),
         noise=float(np.exp(rng.uniform(np.log(0.002), np.log(0.03)))),
         noise_px=_between(rng, 0.3, 1.1),

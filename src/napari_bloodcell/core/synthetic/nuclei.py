@@ -47,7 +47,7 @@ def _lobe(rng: RNG, centre: NDArray[np.float64], radius: float, direction: float
 def segmented(rng: RNG) -> Strokes:
     count = int(rng.choice([2, 3, 4, 5], p=[0.17, 0.43, 0.3, 0.1]))
     return _lobed(
-        rng, count, area=rng.uniform(0.23, 0.33), ring=rng.uniform(0.44, 0.58), off=rng.uniform(0, 0.12)
+        rng, count, area=rng.uniform(0.24, 0.38), ring=rng.uniform(0.44, 0.58), off=rng.uniform(0, 0.12)
     )
 
 

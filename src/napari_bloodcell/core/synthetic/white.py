@@ -33,8 +33,8 @@ class Kind:
     chromatin: tuple[float, float]
     clump_um: float  # grain of the chromatin
     clump: float  # and its contrast
-    oval: float = 0.06
-    rough: float = 0.02
+    oval: float = 0.08
+    rough: float = 0.028
     contacts: float = 0.8  # neighbours pressed in, mean
     granules: str = ""
     vacuoles: float = 0.0  # mean number
@@ -45,28 +45,28 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "neutrophil_segmented": Kind(
         diameter_um=(13.7, 1.3, 10.5), nucleus="segmented", blue=(0.05, 0.25), pink=(0.45, 0.95),
-        chromatin=(0.95, 1.25), clump_um=0.32, clump=0.36, granules="fine", vacuoles=0.2,
+        chromatin=(0.8, 1.25), clump_um=0.32, clump=0.36, granules="fine", vacuoles=0.2,
     ),
     "neutrophil_banded": Kind(
         diameter_um=(13.9, 1.3, 11.0), nucleus="band", blue=(0.08, 0.3), pink=(0.45, 0.9),
-        chromatin=(0.85, 1.15), clump_um=0.32, clump=0.33, granules="fine", vacuoles=0.2,
+        chromatin=(0.75, 1.2), clump_um=0.32, clump=0.33, granules="fine", vacuoles=0.2,
     ),
     "eosinophil": Kind(
         diameter_um=(14.4, 1.3, 11.5), nucleus="bilobed", blue=(0.05, 0.25), pink=(0.3, 0.6),
-        chromatin=(0.85, 1.15), clump_um=0.36, clump=0.32, granules="eosin", rough=0.022,
+        chromatin=(0.75, 1.2), clump_um=0.36, clump=0.32, granules="eosin", rough=0.022,
     ),
     "basophil": Kind(
         diameter_um=(12.4, 1.1, 10.0), nucleus="blurred_lobes", blue=(0.1, 0.3), pink=(0.4, 0.8),
         chromatin=(0.55, 0.9), size=1.2, clump_um=0.42, clump=0.2, granules="basic", rough=0.025,
     ),
     "monocyte": Kind(
-        diameter_um=(16.6, 1.6, 13.5), nucleus="kidney", blue=(0.55, 1.0), pink=(0.1, 0.35),
-        chromatin=(0.6, 1.0), clump_um=0.24, clump=0.30, oval=0.09, rough=0.04, contacts=1.6,
+        diameter_um=(16.6, 1.6, 13.5), nucleus="kidney", blue=(0.45, 1.3), pink=(0.1, 0.6),
+        chromatin=(0.5, 1.05), clump_um=0.24, clump=0.30, oval=0.09, rough=0.04, contacts=1.6,
         granules="dust", vacuoles=1.6, fray_um=0.45, size=1.14,
     ),
     "lymphocyte_typical": Kind(
-        diameter_um=(9.6, 1.2, 7.4), nucleus="round", blue=(0.6, 1.2), pink=(0.0, 0.12),
-        chromatin=(1.0, 1.4), clump_um=0.42, clump=0.24, oval=0.05, rough=0.022, contacts=0.8,
+        diameter_um=(9.6, 1.2, 7.4), nucleus="round", blue=(0.4, 1.5), pink=(0.0, 0.25),
+        chromatin=(0.8, 1.4), clump_um=0.42, clump=0.24, oval=0.05, rough=0.022, contacts=0.8,
     ),
     "lymphocyte_atypical": Kind(
         diameter_um=(15.0, 1.8, 11.5), nucleus="irregular", blue=(0.7, 1.5), pink=(0.0, 0.15),
@@ -124,9 +124,9 @@ def paint(rng: RNG, cell: Outline, patch: Patch, *, clumping: float = 1.0) -> tu
         depth = np.minimum(depth, core + np.float32(0.4))
     inside = ramp(depth, -0.5 * um - 0.05, 0.5 * um + 0.05)
     body = inside * (1 - np.float32(rng.uniform(0.15, 0.7)) * (1 - ramp(depth, 0.0, rng.uniform(0.6, 2.4))))
-    shade = _cytoplasm(rng, kind, patch, depth, core)
-    layers[BLUE] = np.float32(rng.uniform(*kind.blue)) * body * shade
-    layers[PINK] = np.float32(rng.uniform(*kind.pink)) * body * shade
+    blue, pink = _cytoplasm(rng, kind, patch, depth, core)
+    layers[BLUE] = np.float32(rng.uniform(*kind.blue)) * body * blue
+    layers[PINK] = np.float32(rng.uniform(*kind.pink)) * body * pink
     chromatin = _chromatin(rng, kind, patch, core, clumping)
     sketch = Sketch(cell.contour, patch, layers, depth, core)
     GRANULES[kind.granules](rng, sketch)
@@ -159,16 +159,22 @@ def _nucleus_depth(rng: RNG, kind: Kind, cell: Outline, patch: Patch, depth: Fie
     return inner
 
 
-def _cytoplasm(rng: RNG, kind: Kind, patch: Patch, depth: Field, core: Field) -> Field:
-    """Uneven density of the cell body: cloudy, paler beside the nucleus, denser or paler at the rim."""
+def _cytoplasm(rng: RNG, kind: Kind, patch: Patch, depth: Field, core: Field) -> tuple[Field, Field]:
+    """Uneven density of the cell body, for the blue and the pink dye.
+
+    Cloudy, not alike for both dyes; paler beside the nucleus; denser or paler at the rim.
+    """
     um = patch.um_per_px
-    cloud = 1 + 0.15 * noise(rng, patch.shape, 1.1 / um) + 0.15 * noise(rng, patch.shape, 0.24 / um)
+    wide, fine = (np.float32(rng.uniform(0.05, 0.30)) for _ in range(2))
+    common = 1 + wide * noise(rng, patch.shape, 1.1 / um) + fine * noise(rng, patch.shape, 0.2 / um)
+    apart = np.float32(rng.uniform(0.05, 0.30)) * noise(rng, patch.shape, rng.uniform(0.3, 0.9) / um)
     halo = 1 - np.float32(rng.uniform(0.1, 0.4)) * np.exp(-np.abs(core) / np.float32(0.8))
-    rim = 1 + np.float32(rng.uniform(-0.25, 0.5 if kind.blue[1] > 0.5 else 0.1)) * np.exp(
+    rim = 1 + np.float32(rng.uniform(-0.25, 0.7 if kind.blue[1] > 0.5 else 0.3)) * np.exp(
         -np.abs(depth) / 0.8
     )
-    density: Field = np.maximum(cloud * halo * rim, 0.05)
-    return density
+    blue: Field = np.maximum((common + apart) * halo * rim, 0.05)
+    pink: Field = np.maximum((common - apart) * halo, 0.05)
+    return blue, pink
 
 
 def _chromatin(rng: RNG, kind: Kind, patch: Patch, core: Field, clumping: float) -> Field:
