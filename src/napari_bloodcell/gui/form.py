@@ -6,10 +6,10 @@ import typing
 from collections.abc import Callable, Collection
 from typing import Any, Literal
 
-from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, LineEdit, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, SpinBox
 from qtpy.QtCore import Signal
 from qtpy.QtGui import QIcon
-from qtpy.QtWidgets import QAbstractSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QAbstractSpinBox, QFormLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_bloodcell.core.config import Config, Knob, knobs_of, types_of
 from napari_bloodcell.core.errors import ConfigError
@@ -54,11 +54,12 @@ class Form(QWidget):
             else:
                 self._fields[name] = _Field(hints[name], knobs[name], helps.get(name, ""), value)
         if self._fields:
-            rows = Container(widgets=[f.widget for f in self._fields.values()], labels=True)
-            rows.native.layout().setContentsMargins(0, 0, 0, 0)
-            rows.changed.connect(self._tell)
-            self._rows = rows
-            layout.addWidget(rows.native)
+            rows = QFormLayout()
+            rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+            for row in self._fields.values():
+                row.widget.changed.connect(self._tell)
+                row.add_to(rows)
+            layout.addLayout(rows)
         for name, part in self._parts.items():
             part.changed.connect(self.changed)
             layout.addWidget(section(_title(name), part, unfolded=name in unfolded))
@@ -93,6 +94,9 @@ def section(title: str, content: QWidget, *, unfolded: bool = False) -> QWidget:
     # The marks are text: icons would keep the colour of the theme they were drawn in.
     folding = QCollapsible(title, expandedIcon=QIcon(), collapsedIcon=QIcon())
     folding.layout().setContentsMargins(0, 0, 0, 0)
+    folding.toggleButton().setStyleSheet(
+        "text-align: left; border: none; outline: none; background: transparent; font-weight: bold;"
+    )
     folding.setDuration(0)  # an animation in a scroll area only flickers
     folding.addWidget(content)
 
@@ -122,9 +126,8 @@ class _Field:
         kinds = [option for option in options if option is not type(None)]
         self._kind, self._optional, self._knob = kinds[0], len(kinds) < len(options), knob
         self.widget = self._make(value)
-        label = f"{knob.label} ({knob.unit})" if knob.unit else knob.label
-        self.widget.label = label
-        self.widget.tooltip = tooltip
+        self.label = f"{knob.label} ({knob.unit})" if knob.unit else knob.label
+        self.widget.tooltip = self._tooltip = tooltip
         self.set(value)
 
     def get(self) -> Any:
@@ -138,6 +141,16 @@ class _Field:
         if isinstance(self.widget, FloatSpinBox):
             self.widget.native.setDecimals(_decimals(self._knob, value))
         self.widget.value = value
+
+    def add_to(self, rows: QFormLayout) -> None:
+        if isinstance(self.widget, CheckBox):
+            self.widget.text = self.label
+            rows.addRow(self.widget.native)
+            return
+        label = QLabel(self.label)
+        label.setToolTip(self._tooltip)
+        label.setBuddy(self.widget.native)
+        rows.addRow(label, self.widget.native)
 
     def _make(self, value: Any) -> Any:
         if typing.get_origin(self._kind) is Literal:

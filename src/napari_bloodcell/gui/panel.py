@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 NARROWEST_PX = 300
+LOWEST_PX = 220  # two panels above each other still show what they do on a small screen
 
 
 class ImagePanel(QScrollArea):
@@ -26,7 +27,7 @@ class ImagePanel(QScrollArea):
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setMinimumWidth(NARROWEST_PX)
+        self.setMinimumSize(NARROWEST_PX, LOWEST_PX)
         self._body = QWidget()
         self.body = QVBoxLayout(self._body)
         self.body.setContentsMargins(8, 8, 8, 8)

@@ -24,7 +24,7 @@ def draw(look: SmearLook = "giemsa_blue", seed: int = 7, *, progress: Progress =
     """One field with its pixel size, and the truth in its metadata."""
     from napari_bloodcell.core.synthetic import make_smear
 
-    config = SmearConfig(look=look, seed=seed, width_px=1280, height_px=960, white_cells=12)
+    config = SmearConfig(look=look, seed=seed, width_px=1024, height_px=768, white_cells=10)
     smear = make_smear(config, progress=progress)
     truth = dict(zip(smear.masks.cell_id.tolist(), smear.class_names, strict=True))
     options = {

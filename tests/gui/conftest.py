@@ -1,0 +1,149 @@
+"""What the GUI tests share. Without a Qt binding or a screen they are skipped, each file with the reason."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
+
+
+def why_not() -> str | None:
+    if not any(find_spec(name) for name in BINDINGS):
+        return f"no Qt binding ({', '.join(BINDINGS)}): pip install napari[all]"
+    if find_spec("pytestqt") is None:
+        return "no pytest-qt: pip install napari-bloodcell[test]"
+    has_screen = sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return None if has_screen else "no display: run under `xvfb-run -a`"
+
+
+class _Skipped(pytest.Module):
+    """A test file that is not even imported: its imports need what is missing."""
+
+    def collect(self) -> Any:
+        pytest.skip(why_not() or "", allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Any:
+    return _Skipped.from_parent(parent, path=module_path) if why_not() else None
+
+
+@pytest.fixture(scope="session")
+def smear() -> Any:
+    """A small synthetic field with its truth."""
+    from napari_bloodcell.core.config import SmearConfig
+    from napari_bloodcell.core.synthetic import make_smear
+
+    return make_smear(SmearConfig(width_px=420, height_px=320, um_per_px=0.1, white_cells=4, seed=3))
+
+
+@pytest.fixture(scope="session")
+def made_up() -> Callable[..., Any]:
+    """The chain with invented classes instead of a model: what counting gives, fast and always the same."""
+    from napari_bloodcell.core.bundle import Bundle
+    from napari_bloodcell.core.crop import crop
+    from napari_bloodcell.core.embed.measurements import MeasurementEmbedder, measure
+    from napari_bloodcell.core.pipeline import Analysis
+    from napari_bloodcell.core.records import Predictions
+    from napari_bloodcell.core.report import count
+    from napari_bloodcell.core.segment import StainSegmenter
+
+    names = ("neutrophil", "lymphocyte", "monocyte", "eosinophil", "basophil", "erythroblast")
+
+    def analyse(picture: Any, bundle: str, config: Any, progress: Any) -> Any:
+        smear = picture.read(config.read)
+        masks = StainSegmenter().segment(smear, config.segment, progress=progress)
+        crops = crop(smear, masks, config.crop, progress=progress)
+        measured = measure(crops, progress=progress)
+        kinds = masks.cell_id % len(names)
+        labels = np.asarray(names, dtype=np.str_)[kinds]
+        predictions = Predictions(
+            cell_id=masks.cell_id,
+            class_names=names,
+            probabilities=np.eye(len(names), dtype=np.float32)[kinds],
+            labels=labels,
+            doubt=("",) * len(masks),
+            distance=np.zeros(len(masks), np.float32),
+        )
+        embedder = MeasurementEmbedder()
+        model: Any = Bundle(
+            name=bundle,
+            title="made up",
+            hash="0" * 64,
+            segmenter=StainSegmenter(),
+            embedder=embedder,
+            classifier=None,  # type: ignore[arg-type]
+            scores={},
+            card="",
+        )
+        analysis = Analysis(
+            image=smear,
+            masks=masks,
+            measurements=measured,
+            embeddings=embedder.from_table(measured),
+            predictions=predictions,
+            differential=count(list(labels), config.count),
+            bundle=model,
+            config=config,
+        )
+        return analysis, analysis.table()
+
+    return analyse
+
+
+@pytest.fixture
+def viewer(make_napari_viewer: Any, qtbot: Any) -> "Iterator[Viewer]":
+    """The real napari window on a small laptop's screen. After the test nothing may still be running."""
+    from napari_bloodcell.gui.task import under_way
+
+    window = make_napari_viewer(show=True)
+    window.window._qt_window.resize(1366, 768)
+    yield window
+    qtbot.waitUntil(lambda: under_way() == 0, timeout=60_000)
+
+
+@pytest.fixture
+def open_panel(viewer: "Viewer", qtbot: Any) -> Callable[[str], Any]:
+    """Opens a panel by the name in the manifest, as the menu does."""
+
+    def open_it(name: str) -> Any:
+        return viewer.window.add_plugin_dock_widget("napari-bloodcell", name)[1]
+
+    return open_it
+
+
+@pytest.fixture
+def click(qtbot: Any) -> Callable[[Any], None]:
+    from qtpy.QtCore import Qt
+
+    def press(button: Any) -> None:
+        assert button.isEnabled(), f"{button.text()} is disabled"
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+    return press
+
+
+@pytest.fixture
+def wait(qtbot: Any) -> Callable[[Any], None]:
+    """Until a panel's task, started before, is done."""
+
+    def until_done(panel: Any) -> None:
+        qtbot.waitUntil(lambda: not panel.task.busy, timeout=60_000)
+
+    return until_done
+
+
+@pytest.fixture
+def add_smear(viewer: "Viewer", smear: Any) -> Callable[[], Any]:
+    def add() -> Any:
+        return viewer.add_image(smear.image.pixels.copy(), name="smear", scale=(0.1, 0.1), units=("um", "um"))
+
+    return add

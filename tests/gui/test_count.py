@@ -1,0 +1,355 @@
+"""The panel "Count cells" in the real napari, opened by its name and pressed like a person would."""
+
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QScrollArea
+
+from napari_bloodcell.core.config import CountConfig
+from napari_bloodcell.core.report import count
+from napari_bloodcell.gui.count import CountCells, new_folder, rows_of
+from napari_bloodcell.gui.task import under_way
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def panel(open_panel):
+    return open_panel("Count cells")
+
+
+@pytest.fixture
+def quick(panel, made_up):
+    """The panel with invented classes."""
+    panel.analyse = made_up
+    return panel
+
+
+@pytest.fixture
+def endless(panel):
+    """The panel with a call that reports progress until it is cancelled."""
+    started = threading.Event()
+
+    def analyse(picture, bundle, config, progress):
+        started.set()
+        for done in range(100_000):
+            progress("pretending", done, 100_000)
+            time.sleep(0.005)
+
+    panel.analyse = analyse
+    panel.started = started
+    return panel
+
+
+def names(viewer):
+    return [layer.name for layer in viewer.layers]
+
+
+def test_an_empty_viewer_stays_empty_and_the_panel_says_what_to_do(viewer, panel):
+    assert names(viewer) == []
+    assert isinstance(panel, QScrollArea)
+    assert panel.empty.isVisible()
+    assert panel.empty.text().startswith("Open an image first")
+    assert panel.sample_button.isVisible()
+    assert not panel.task.run_button.isEnabled()
+    assert panel.research_use.text() == "Research use only. Not for diagnosis."
+
+
+def test_the_sample_button_opens_a_smear(viewer, panel, smear, click, wait):
+    panel.draw_sample = lambda progress: (smear.image.pixels, {"name": "drawn"}, "image")
+    click(panel.sample_button)
+    wait(panel)
+    assert names(viewer) == ["drawn"]
+    assert not panel.empty.isVisible()
+    assert panel.task.run_button.isEnabled()
+
+
+def test_images_come_and_go_in_the_choice(viewer, panel, add_smear):
+    first = add_smear()
+    second = viewer.add_image(np.zeros((9, 9, 3), np.uint8), name="other")
+    viewer.add_labels(np.zeros((9, 9), int))
+    assert list(panel.image.choices) == [first, second]
+    second.name = "renamed"
+    assert panel.image.native.itemText(1) == "renamed"
+    viewer.layers.remove(first)
+    assert panel.image.value is second
+
+
+def test_only_other_kinds_of_layers_are_no_image(viewer, panel):
+    viewer.add_labels(np.zeros((9, 9), int))
+    viewer.add_points([[1, 1]])
+    assert panel.empty.isVisible()
+    assert not panel.task.run_button.isEnabled()
+
+
+def test_one_press_counts(viewer, quick, add_smear, smear, click, wait):
+    add_smear()
+    click(quick.task.run_button)
+    assert not quick.task.run_button.isEnabled()
+    wait(quick)
+    assert names(viewer) == ["smear", "nuclei", "classes", "cells"]
+    assert quick.task.message.text() == "Counted smear."
+    assert quick.table.isVisible()
+    assert quick.table.item(0, 0).text() == "neutrophil"
+    assert quick.state.text().startswith(f"{quick.analysis.differential.counted} white cells counted")
+    assert quick.export_button.isEnabled()
+    assert quick.task.run_button.isEnabled()
+
+
+def test_the_real_model_counts_a_smear(viewer, panel, add_smear, smear, click, wait, qtbot):
+    add_smear()
+    qtbot.waitUntil(lambda: under_way() == 0, timeout=60_000)
+    assert panel.bundle.currentData() == "nano"
+    click(panel.task.run_button)
+    wait(panel)
+    assert panel.task.message.text() == "Counted smear."
+    assert len(viewer.layers["cells"].features) == len(smear.masks)
+    bundle = viewer.layers["cells"].metadata["napari_bloodcell"]["bundle"]
+    assert bundle == {"name": "nano", "sha256": panel.analysis.bundle.hash}
+
+
+def test_counting_again_adds_and_never_overwrites(viewer, quick, add_smear, click, wait):
+    image = add_smear()
+    click(quick.task.run_button)
+    wait(quick)
+    mine = viewer.layers["cells"]
+    mine.paint((3, 3), 50)
+    kept = mine.data.copy()
+    before = list(viewer.layers)
+    click(quick.task.run_button)
+    wait(quick)
+    assert list(viewer.layers)[:4] == before
+    assert names(viewer)[4:] == ["nuclei [1]", "classes [1]", "cells [1]"]
+    np.testing.assert_array_equal(mine.data, kept)
+    assert image.name == "smear"
+
+
+def test_settings_reach_the_core_and_the_record(viewer, quick, add_smear, click, wait):
+    add_smear()
+    quick.form.widget("count.target").value = 200
+    click(quick.task.run_button)
+    wait(quick)
+    assert quick.analysis.config.count == CountConfig(target=200)
+    assert "target of 200" in quick.state.text()
+    assert viewer.layers["cells"].metadata["napari_bloodcell"]["config"]["count"]["target"] == 200
+
+
+def test_cancel_leaves_everything_as_it_was(viewer, endless, add_smear, click, wait, qtbot):
+    add_smear()
+    click(endless.task.run_button)
+    qtbot.waitUntil(endless.started.is_set)
+    click(endless.task.cancel_button)
+    wait(endless)
+    assert names(viewer) == ["smear"]
+    assert endless.task.message.text().startswith("Cancelled")
+    assert not endless.table.isVisible()
+    assert endless.task.run_button.isEnabled()
+
+
+def test_a_gray_image_is_refused_in_the_panel(viewer, panel, click, wait):
+    viewer.add_image(np.tile(np.arange(120, dtype=np.uint8), (100, 1)), name="gray", rgb=False)
+    click(panel.task.run_button)
+    wait(panel)
+    assert "gray is colourless" in panel.task.message.text()
+    assert names(viewer) == ["gray"]
+    assert panel.task.run_button.isEnabled()
+
+
+def test_a_missing_model_is_named(viewer, panel, add_smear, click, wait, tmp_path):
+    add_smear()
+    panel.bundle.addItem("gone", str(tmp_path / "gone"))
+    panel.bundle.setCurrentIndex(panel.bundle.count() - 1)
+    click(panel.task.run_button)
+    wait(panel)
+    assert "No bundle" in panel.task.message.text()
+    assert names(viewer) == ["smear"]
+
+
+def test_a_fault_of_ours_shows_and_changes_nothing(viewer, panel, add_smear, click, wait):
+    def broken(picture, bundle, config, progress):
+        raise KeyError("a fault")
+
+    panel.analyse = broken
+    add_smear()
+    click(panel.task.run_button)
+    wait(panel)
+    faults = [
+        note
+        for note in notification_manager.records
+        if isinstance(getattr(note, "exception", None), KeyError)
+    ]
+    notification_manager.records.clear()
+    assert len(faults) == 1
+    assert "KeyError" in panel.task.message.text()
+    assert names(viewer) == ["smear"]
+
+
+def test_an_image_removed_in_the_middle_still_gives_the_count(viewer, quick, add_smear, click, wait):
+    add_smear()
+    click(quick.task.run_button)
+    viewer.layers.clear()
+    wait(quick)
+    assert names(viewer) == []
+    assert quick.table.isVisible()
+    assert "gone from the viewer" in quick.task.message.text()
+
+
+def test_a_panel_closed_while_running_cancels(viewer, endless, add_smear, click, qtbot):
+    add_smear()
+    click(endless.task.run_button)
+    qtbot.waitUntil(endless.started.is_set)
+    dock = endless.parentWidget()
+    dock.destroyOnClose()
+    qtbot.waitUntil(lambda: under_way() == 0, timeout=30_000)
+    qtbot.wait(50)
+    assert names(viewer) == ["smear"]
+    viewer.add_image(np.zeros((9, 9, 3), np.uint8))  # events of the layer list find no deleted widget
+
+
+def test_a_closed_panel_opens_again(viewer, open_panel, quick, add_smear, click, wait, made_up, qtbot):
+    quick.parentWidget().destroyOnClose()
+    qtbot.wait(50)
+    again = open_panel("Count cells")
+    assert again is not quick
+    again.analyse = made_up
+    add_smear()
+    click(again.task.run_button)
+    wait(again)
+    assert names(viewer)[-1] == "cells"
+
+
+def test_a_window_closed_while_running_takes_the_call_with_it(
+    make_napari_viewer, made_up, smear, qtbot, click
+):
+    window = make_napari_viewer(show=True)
+    panel = window.window.add_plugin_dock_widget("napari-bloodcell", "Count cells")[1]
+    started = threading.Event()
+
+    def analyse(picture, bundle, config, progress):
+        started.set()
+        for done in range(100_000):
+            progress("pretending", done, 100_000)
+            time.sleep(0.005)
+
+    panel.analyse = analyse
+    window.add_image(smear.image.pixels)
+    click(panel.task.run_button)
+    qtbot.waitUntil(started.is_set)
+    window.close()
+    del panel, window
+    qtbot.waitUntil(lambda: under_way() == 0, timeout=30_000)
+
+
+def test_export_writes_a_new_folder_each_time(viewer, quick, add_smear, click, wait, tmp_path):
+    add_smear()
+    click(quick.task.run_button)
+    wait(quick)
+    quick.ask_folder = lambda: tmp_path
+    for name in ("smear-count", "smear-count-2"):
+        click(quick.export_button)
+        wait(quick)
+        assert quick.task.message.text() == f"Written to {tmp_path / name}"
+        assert {"run.json", "cells.csv", "differential.json", "labels.ome.tif"} <= {
+            path.name for path in (tmp_path / name).iterdir()
+        }
+    assert json.loads((tmp_path / "smear-count" / "run.json").read_text())
+
+
+def test_export_asked_and_not_answered_writes_nothing(viewer, quick, add_smear, click, wait, tmp_path):
+    add_smear()
+    click(quick.task.run_button)
+    wait(quick)
+    quick.ask_folder = lambda: None
+    click(quick.export_button)
+    assert not quick.task.busy
+
+
+@pytest.mark.parametrize("name", ["a/b:c", "", "..", "smear.png"])
+def test_a_folder_name_is_safe_whatever_the_layer_is_called(tmp_path, name):
+    made = new_folder(tmp_path, name)
+    assert made.is_dir()
+    assert made.parent == tmp_path
+
+
+def test_help_opens_beside_the_window_and_again(panel, click, qtbot):
+    from napari_bloodcell.gui.help import HelpLink
+
+    link = panel.findChild(HelpLink)
+    click(link)
+    first = link.page
+    assert first.isVisible()
+    first.close()
+    click(link)
+    assert link.page is first
+    first.close()
+
+
+def test_rows_show_limits_erythroblasts_and_what_is_outside():
+    rows = rows_of(count(["neutrophil"] * 3 + ["erythroblast", "smudge_cell"]))
+    assert rows[0] == ("neutrophil", "3", "100.0", "29.2 to 100.0")
+    assert ("erythroblast", "1", "", "33.3 per 100") in rows
+    assert ("smudge_cell", "1", "", "not counted") in rows
+
+
+def test_rows_of_no_cells_show_neither_per_cent_nor_limits():
+    assert rows_of(count([]))[0] == ("neutrophil", "0", "", "")
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_texts_can_be_read_in_both_themes(viewer, panel, theme, qtbot):
+    viewer.theme = theme
+    panel.task.say("An error to read.", error=True)
+    qtbot.wait(100)
+    shown = panel.task.message.grab().toImage()
+    lights = [
+        shown.pixelColor(x, y).lightnessF() for x in range(8, shown.width()) for y in range(shown.height())
+    ]
+    assert max(lights) - min(lights) > 0.5
+
+
+def test_the_panel_fits_a_small_screen(viewer, quick, add_smear, click, wait, qtbot):
+    add_smear()
+    click(quick.task.run_button)
+    wait(quick)
+    assert viewer.window._qt_window.height() <= 768
+    assert quick.width() <= 420
+    assert quick.widget().width() <= quick.viewport().width()  # nothing is cut at the side
+
+
+def test_opening_takes_well_under_a_second(viewer, qtbot):
+    qtbot.wait(200)
+    begin = time.perf_counter()
+    CountCells(viewer).deleteLater()
+    taken = time.perf_counter() - begin
+    print(f"panel made in {taken:.2f} s")
+    assert taken < 0.7
+
+
+def test_the_window_stays_alive_while_counting(viewer, panel, add_smear, click, wait, qtbot):
+    """The longest the event loop stood still while the real chain computed. Best of three: others compute too."""
+    add_smear()
+    qtbot.waitUntil(lambda: under_way() == 0, timeout=60_000)
+    longest = min(_longest_block_ms(panel, click, qtbot) for _ in range(3))
+    print(f"longest block {longest:.0f} ms")
+    assert longest < 100
+
+
+def _longest_block_ms(panel, click, qtbot):
+    """Of one count, up to its result; adding layers is napari's own time."""
+    ticks, timer = [], QTimer()
+    timer.setInterval(2)
+    timer.timeout.connect(lambda: ticks.append(time.perf_counter()))
+    timer.start()
+    click(panel.task.run_button)
+    run = panel.task._run
+    ends = []
+    run.ended.connect(lambda: ends.append(time.perf_counter()))
+    qtbot.waitUntil(lambda: not panel.task.busy, timeout=60_000)
+    timer.stop()
+    computing = [tick for tick in ticks if tick <= ends[0]]
+    return 1000 * max(np.diff(computing))

@@ -1,0 +1,227 @@
+"""Image layers to pictures, results to layers; what the person has stays as it is."""
+
+import json
+
+import dask.array as da
+import numpy as np
+import pytest
+from napari.layers import Image
+
+from napari_bloodcell.core.config import AnalyseConfig, ReadConfig
+from napari_bloodcell.core.errors import ImageError
+from napari_bloodcell.core.palette import colour_of
+from napari_bloodcell.core.progress import silent
+from napari_bloodcell.gui import layers
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def rgb():
+    return np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+
+
+def picture(viewer, *args, **kwargs):
+    return layers.picture_of(viewer.add_image(*args, **kwargs), viewer)
+
+
+def test_an_rgb_layer_is_read_as_it_is(viewer, rgb):
+    smear = picture(viewer, rgb, name="mine").read(ReadConfig())
+    np.testing.assert_array_equal(smear.pixels, rgb)
+    assert smear.name == "mine"
+    assert smear.um_per_px is None
+
+
+def test_a_pyramid_is_read_at_its_finest_level(viewer, rgb):
+    smear = picture(viewer, [rgb, rgb[::2, ::2], rgb[::4, ::4]], multiscale=True).read(ReadConfig())
+    np.testing.assert_array_equal(smear.pixels, rgb)
+
+
+def test_a_lazy_layer_is_not_computed_before_the_task(viewer, rgb):
+    computed = []
+
+    def block(part):
+        computed.append(part.shape)
+        return part
+
+    lazy = da.from_array(rgb, chunks=(20, 20, 3)).map_blocks(block, dtype=np.uint8, meta=np.empty((0, 0, 0)))
+    layer = viewer.add_image(lazy, rgb=True)
+    computed.clear()
+    taken = layers.picture_of(layer, viewer)
+    assert computed == []
+    np.testing.assert_array_equal(taken.read(ReadConfig()).pixels, rgb)
+    assert computed
+
+
+def test_channels_in_front_are_put_in_order_by_the_core(viewer, rgb):
+    smear = picture(viewer, np.moveaxis(rgb, -1, 0), rgb=False).read(ReadConfig())
+    np.testing.assert_array_equal(smear.pixels, rgb)
+
+
+def test_of_a_stack_the_shown_plane_is_read_and_covered(viewer, rgb):
+    stack = np.stack([rgb, rgb[::-1], rgb[:, ::-1]])
+    layer = viewer.add_image(stack, rgb=True, name="stack", scale=(5, 2, 2), translate=(100, 0, 0))
+    viewer.dims.set_point(0, 110)
+    taken = layers.picture_of(layer, viewer)
+    np.testing.assert_array_equal(taken.read(ReadConfig()).pixels, stack[2])
+    assert taken.name == "stack [2]"
+    assert taken.lead == 1
+    np.testing.assert_allclose(taken.placement["translate"], (110, 0, 0))
+
+
+def test_a_gray_layer_is_passed_on_and_the_core_decides(viewer):
+    taken = picture(viewer, np.zeros((40, 60), np.uint8))
+    assert taken.pixels.shape == (40, 60)
+
+
+@pytest.mark.parametrize(
+    ("scale", "units", "expected"),
+    [
+        ((0.1, 0.1), ("um", "um"), 0.1),
+        ((100, 100), ("nm", "nm"), 0.1),
+        ((0.0001, 0.0001), ("mm", "mm"), 0.1),
+        ((0.1, 0.1), None, None),
+        ((1, 1), ("pixel", "pixel"), None),
+        ((0.1, 0.2), ("um", "um"), None),
+    ],
+)
+def test_the_pixel_size_is_taken_only_where_units_are_lengths(viewer, rgb, scale, units, expected):
+    taken = picture(viewer, rgb, scale=scale, units=units)
+    assert taken.um_per_px == (None if expected is None else pytest.approx(expected))
+    assert taken.read(ReadConfig()).um_per_px == taken.um_per_px
+
+
+def test_a_pixel_size_that_was_set_wins(viewer, rgb):
+    taken = picture(viewer, rgb, scale=(0.1, 0.1), units=("um", "um"))
+    assert taken.read(ReadConfig(um_per_px=0.3)).um_per_px == 0.3
+
+
+def test_what_is_no_image_layer_is_refused(viewer):
+    labels = viewer.add_labels(np.zeros((4, 4), int))
+    for wrong in (labels, None):
+        with pytest.raises(ImageError, match="No image is chosen"):
+            layers.picture_of(wrong, viewer)
+    assert layers.images(viewer) == []
+
+
+@pytest.fixture
+def counted(viewer, add_smear, made_up):
+    image = add_smear()
+    taken = layers.picture_of(image, viewer)
+    analysis, table = made_up(taken, "nano", AnalyseConfig(), silent)
+    list(layers.add_analysis(viewer, taken, analysis, table))
+    return analysis
+
+
+def test_a_count_becomes_three_layers_placed_as_the_image(viewer, counted):
+    assert [layer.name for layer in viewer.layers] == ["smear", "nuclei", "classes", "cells"]
+    image, *added = viewer.layers
+    for layer in added:
+        np.testing.assert_allclose(layer.scale, image.scale)
+        np.testing.assert_allclose(layer.translate, image.translate)
+        assert layer.units == image.units
+    cells = viewer.layers["cells"]
+    np.testing.assert_array_equal(cells.data, counted.masks.labels)
+    np.testing.assert_array_equal(viewer.layers["nuclei"].data > 0, counted.masks.nucleus)
+    assert cells.contour == layers.OUTLINE_PX
+
+
+def test_each_cell_has_its_row_found_by_index(viewer, counted):
+    features = viewer.layers["cells"].features
+    assert list(features.columns[:5]) == ["index", "label", "cell_type", "cell_type_prob", "doubt"]
+    assert features["index"].tolist() == features["label"].tolist() == counted.masks.cell_id.tolist()
+    assert features["cell_type"].dtype == "category"
+    assert features["cell_type"].tolist() == counted.predictions.labels.tolist()
+    assert features["cell_type_source"].iloc[0] == "bundle nano 000000000000"
+    assert {"area_px", "nc_ratio", "lobes", "touches_border"} <= set(features)
+    assert "image" not in features
+
+
+def test_hovering_tells_the_right_row(viewer, counted):
+    cells = viewer.layers["cells"]
+    last = int(counted.masks.cell_id[-1])
+    at = np.argwhere(counted.masks.labels == last)[20]
+    told = cells.get_status(cells.data_to_world(at), world=True)["coordinates"]
+    assert f"label: {last}, cell_type: {counted.predictions.labels[-1]}" in told
+
+
+def test_classes_have_the_colours_of_the_palette(viewer, counted):
+    from napari.utils.colormaps.standardize_color import transform_color
+
+    colours = viewer.layers["classes"].colormap
+    for label, name in zip(counted.masks.cell_id, counted.predictions.labels, strict=True):
+        np.testing.assert_allclose(colours.map(int(label)), transform_color(colour_of(name))[0], atol=1e-6)
+
+
+def test_layers_say_what_they_were_made_from(viewer, counted):
+    for name in ("cells", "classes", "nuclei"):
+        told = viewer.layers[name].metadata["napari_bloodcell"]
+        assert told["schema"] == 1
+        assert told["role"] == name
+        assert told["bundle"] == {"name": "nano", "sha256": "0" * 64}
+        assert told["image"] == {"sha256": counted.image.sha256, "um_per_px": 0.1, "layer": "smear"}
+        assert AnalyseConfig.from_json(json.loads(json.dumps(told["config"]))) == AnalyseConfig()
+
+
+def test_layers_can_be_painted_and_do_not_share_their_pixels(viewer, counted):
+    cells, classes = viewer.layers["cells"], viewer.layers["classes"]
+    before = classes.data[5, 5]
+    cells.paint((5, 5), 77)
+    assert cells.data[5, 5] == 77
+    assert classes.data[5, 5] == before
+    assert counted.masks.labels[5, 5] == before
+
+
+def test_masks_alone_become_two_layers(viewer, add_smear, smear):
+    from napari_bloodcell.core.segment import StainSegmenter
+
+    taken = layers.picture_of(add_smear(), viewer)
+    image = taken.read(ReadConfig())
+    masks = StainSegmenter().segment(image)
+    list(layers.add_masks(viewer, taken, image, masks, AnalyseConfig()))
+    assert [layer.name for layer in viewer.layers] == ["smear", "nuclei", "cells"]
+    told = viewer.layers["cells"].metadata["napari_bloodcell"]
+    assert told["bundle"] is None
+    assert told["segmenter"] == "stain-watershed"
+    assert list(viewer.layers["cells"].features) == ["index", "label", "touches_border"]
+
+
+def test_results_lie_on_the_shown_plane_of_a_stack_only(viewer, smear, made_up):
+    pixels = smear.image.pixels
+    layer = viewer.add_image(np.stack([pixels, pixels[::-1]]), rgb=True, scale=(3, 1, 1))
+    viewer.dims.set_point(0, 3)
+    taken = layers.picture_of(layer, viewer)
+    list(layers.add_analysis(viewer, taken, *made_up(taken, "nano", AnalyseConfig(), silent)))
+    cells = viewer.layers["cells"]
+    assert cells.data.shape == (1, *pixels.shape[:2])
+    np.testing.assert_allclose(cells.translate, (3, 0, 0))
+    assert cells.extent.world[0, 0] == 3
+
+
+def test_an_image_without_cells_gives_empty_layers(viewer, made_up):
+    layer = viewer.add_image(np.full((80, 90, 3), 230, np.uint8))
+    taken = layers.picture_of(layer, viewer)
+    list(layers.add_analysis(viewer, taken, *made_up(taken, "nano", AnalyseConfig(), silent)))
+    assert len(viewer.layers["cells"].features) == 0
+    assert viewer.layers["cells"].data.max() == 0
+
+
+def test_a_large_picture_is_filled_not_outlined(viewer, rgb, monkeypatch, made_up, add_smear):
+    monkeypatch.setattr(layers, "LARGEST_OUTLINED_PX", 1000)
+    taken = layers.picture_of(add_smear(), viewer)
+    list(layers.add_analysis(viewer, taken, *made_up(taken, "nano", AnalyseConfig(), silent)))
+    assert viewer.layers["cells"].contour == 0
+
+
+def test_a_picture_knows_whether_its_layer_is_still_there(viewer, rgb):
+    layer = viewer.add_image(rgb)
+    taken = layers.picture_of(layer, viewer)
+    assert taken.is_in(viewer)
+    viewer.layers.remove(layer)
+    assert not taken.is_in(viewer)
+
+
+def test_a_sample_becomes_an_image_layer(viewer, rgb):
+    layer = layers.add_sample(viewer, (rgb, {"name": "sample"}, "image"))
+    assert isinstance(layer, Image)
+    assert viewer.layers["sample"] is layer

@@ -1,0 +1,65 @@
+"""The panel "Segment cells" in the real napari, with the real segmenter."""
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def panel(open_panel):
+    return open_panel("Segment cells")
+
+
+def test_an_image_gets_outlines_and_nuclei(viewer, panel, add_smear, smear, click, wait):
+    image = add_smear()
+    click(panel.task.run_button)
+    wait(panel)
+    cells = viewer.layers["cells"]
+    assert [layer.name for layer in viewer.layers] == ["smear", "nuclei", "cells"]
+    assert len(cells.features) == len(smear.masks)
+    assert panel.task.message.text() == f"Found {len(smear.masks)} white cells in smear."
+    np.testing.assert_allclose(cells.scale, image.scale)
+
+
+def test_settings_of_the_form_reach_the_core(viewer, panel, add_smear, click, wait):
+    add_smear()
+    panel.form.widget("segment.border").value = "drop"
+    click(panel.task.run_button)
+    wait(panel)
+    assert not viewer.layers["cells"].features["touches_border"].any()
+    config = viewer.layers["cells"].metadata["napari_bloodcell"]["config"]
+    assert config["segment"]["border"] == "drop"
+
+
+def test_only_what_segmenting_needs_is_asked(panel):
+    for other in ("crop.size_px", "classify.min_probability", "count.target", "read.page"):
+        with pytest.raises(KeyError):
+            panel.form.widget(other)
+
+
+def test_a_colourless_image_is_refused_in_the_panel(viewer, panel, click, wait):
+    ramp = np.tile(np.linspace(0, 255, 120, dtype=np.uint8), (100, 1))
+    viewer.add_image(np.stack([ramp] * 3, axis=-1), name="gray")
+    click(panel.task.run_button)
+    wait(panel)
+    assert "gray is colourless" in panel.task.message.text()
+    assert [layer.name for layer in viewer.layers] == ["gray"]
+
+
+def test_a_refused_setting_shows_before_anything_runs(viewer, panel, add_smear, click):
+    add_smear()
+    panel.form.widget("read.um_per_px").value = "tiny"
+    click(panel.task.run_button)
+    assert not panel.task.busy
+    assert "'tiny' is not accepted" in panel.task.message.text()
+    assert len(viewer.layers) == 1
+
+
+def test_an_image_that_goes_away_gets_no_outlines(viewer, panel, add_smear, click, wait):
+    add_smear()
+    click(panel.task.run_button)
+    viewer.layers.clear()
+    wait(panel)
+    assert len(viewer.layers) == 0
+    assert "gone from the viewer" in panel.task.message.text()

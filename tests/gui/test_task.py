@@ -1,0 +1,192 @@
+"""One call in a thread: its progress, its end, its errors, and panels that go away under it."""
+
+import threading
+import time
+
+import pytest
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QThread
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_bloodcell.core.errors import ImageError
+from napari_bloodcell.gui.task import Run, Task, under_way
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def task(qtbot):
+    made = Task("Go")
+    qtbot.addWidget(made)
+    made.show()
+    yield made
+    qtbot.waitUntil(lambda: under_way() == 0, timeout=20_000)
+
+
+def work_until(stop):
+    """A call that reports progress till the event is set."""
+
+    def call(progress):
+        done = 0
+        while not stop.is_set():
+            progress("working", done, 1000)
+            done += 1
+            time.sleep(0.005)
+        return done
+
+    return call
+
+
+def test_the_call_runs_in_a_thread_and_its_result_comes_to_the_main_one(task, qtbot):
+    main, seen = QThread.currentThread(), {}
+
+    def call(progress):
+        seen["call"] = QThread.currentThread()
+        return 42
+
+    task.start(call, lambda result: seen.update(then=QThread.currentThread(), result=result))
+    qtbot.waitUntil(lambda: not task.busy)
+    assert seen["call"] is not main
+    assert seen["then"] is main
+    assert seen["result"] == 42
+
+
+def test_progress_shows_as_a_bar_and_in_words(task, qtbot):
+    stop = threading.Event()
+    task.start(work_until(stop), lambda _: None)
+    qtbot.waitUntil(lambda: task.bar.maximum() == 1000)
+    assert task.message.text().startswith("Working: ")
+    assert task.bar.isVisible()
+    assert not task.run_button.isEnabled()
+    stop.set()
+    qtbot.waitUntil(lambda: not task.busy)
+    assert not task.bar.isVisible()
+    assert task.run_button.isEnabled()
+    assert not task.cancel_button.isEnabled()
+
+
+def test_a_step_of_unknown_length_shows_a_busy_bar(task, qtbot):
+    gate = threading.Event()
+
+    def call(progress):
+        progress("loading", 0, 0)
+        gate.wait(5)
+
+    task.start(call, lambda _: None)
+    qtbot.waitUntil(lambda: task.message.text() == "Loading …")
+    assert task.bar.maximum() == 0
+    gate.set()
+    qtbot.waitUntil(lambda: not task.busy)
+
+
+def test_cancel_stops_the_call_at_its_next_report(task, qtbot, click):
+    results = []
+    task.start(work_until(threading.Event()), results.append)
+    qtbot.waitUntil(lambda: task.bar.maximum() == 1000)
+    click(task.cancel_button)
+    qtbot.waitUntil(lambda: not task.busy)
+    assert results == []
+    assert task.message.text() == "Cancelled. What was finished before is kept."
+    assert task.run_button.isEnabled()
+
+
+def test_a_call_that_never_looks_up_is_cancelled_when_it_ends(task, qtbot, click):
+    gate, results = threading.Event(), []
+    task.start(lambda progress: gate.wait(5), results.append)
+    click(task.cancel_button)
+    gate.set()
+    qtbot.waitUntil(lambda: not task.busy)
+    assert results == []
+    assert "Cancelled" in task.message.text()
+
+
+def test_an_error_of_ours_shows_as_its_text(task, qtbot):
+    def call(progress):
+        raise ImageError("This image is no image. Open another.")
+
+    task.start(call, lambda _: None)
+    qtbot.waitUntil(lambda: not task.busy)
+    assert task.message.text() == "This image is no image. Open another."
+    assert task.run_button.isEnabled()
+
+
+@pytest.mark.parametrize("fault", [ValueError, RuntimeError])
+def test_an_unexpected_error_goes_to_napari_with_its_trace(task, qtbot, fault):
+    def call(progress):
+        raise fault("a fault of ours")
+
+    notification_manager.records.clear()
+    with notification_manager:
+        task.start(call, lambda _: None)
+        qtbot.waitUntil(lambda: not task.busy)
+    (note,) = notification_manager.records
+    notification_manager.records.clear()
+    assert note.exception.args == ("a fault of ours",)
+    assert note.exception.__traceback__.tb_next is not None
+    assert fault.__name__ in task.message.text()
+    assert task.run_button.isEnabled()
+
+
+def test_an_error_while_showing_the_result_shows_too(task, qtbot):
+    def then(result):
+        raise ImageError("The layer is gone.")
+
+    task.start(lambda progress: 1, then)
+    qtbot.waitUntil(lambda: not task.busy)
+    assert task.message.text() == "The layer is gone."
+
+
+def test_a_result_in_steps_lets_the_window_live_between_them(task, qtbot):
+    turns = []
+
+    def then(result):
+        turns.append(1)
+        yield
+        turns.append(2)
+        yield
+        turns.append(3)
+        task.say("done")
+
+    task.start(lambda progress: 1, then)
+    qtbot.waitUntil(lambda: not task.busy)
+    assert turns == [1, 2, 3]
+    assert task.message.text() == "done"
+
+
+def test_a_second_start_while_running_is_ignored(task, qtbot):
+    stop, results = threading.Event(), []
+    task.start(work_until(stop), lambda _: results.append("first"))
+    task.start(lambda progress: 1, lambda _: results.append("second"))
+    stop.set()
+    qtbot.waitUntil(lambda: not task.busy)
+    assert results == ["first"]
+
+
+def test_a_task_deleted_while_running_cancels_the_call_and_hears_no_more(qtbot):
+    panel = QWidget()
+    QVBoxLayout(panel)
+    task = Task("Go")
+    panel.layout().addWidget(task)
+    results = []
+    task.start(work_until(threading.Event()), results.append)
+    run = task._run
+    qtbot.wait(50)
+    panel.deleteLater()
+    qtbot.waitUntil(lambda: under_way() == 0, timeout=5000)
+    qtbot.wait(50)
+    assert run.cancelled
+    assert results == []
+
+
+def test_thousands_of_reports_do_not_flood_the_window(qtbot):
+    reports = []
+
+    def call(progress):
+        for done in range(20_000):
+            progress("counting", done, 20_000)
+
+    run = Run(call)
+    run.progressed.connect(lambda *report: reports.append(report))
+    with qtbot.waitSignal(run.ended, timeout=20_000):
+        run.start()
+    assert 1 <= len(reports) < 200
