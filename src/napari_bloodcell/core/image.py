@@ -75,6 +75,8 @@ def from_array(
 ) -> SmearImage:
     """The pixels are a copy: what the caller does to the array afterwards changes nothing here."""
     where = f"Array '{name}'" if name else "The array"
+    if array is None:
+        raise ImageError("No image was given (None). Pass a file path, or an array of H x W x 3.")
     lazy: Any = array
     if hasattr(lazy, "shape") and hasattr(lazy, "dtype"):  # dask, zarr and the like: refused before computed
         _check_array(tuple(lazy.shape), lazy.dtype, config, where)
@@ -82,7 +84,7 @@ def from_array(
         samples = np.asarray(lazy)
     except DECODER_ERRORS as error:
         raise ImageError(
-            f"{where} ({type(array).__name__}) cannot be made a numeric array: {error}. "
+            f"{where} ({type(array).__name__}) cannot be made a numeric array: {str(error).rstrip('.')}. "
             "Pass a file path, or a numpy, dask or zarr array of H x W x 3."
         ) from error
     axes = _check_array(samples.shape, samples.dtype, config, where)

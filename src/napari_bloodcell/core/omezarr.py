@@ -39,7 +39,12 @@ def read_zarr(path: Path, config: ReadConfig) -> Raw:
             check_page(1, config.page, where)
             return _read(node, axes, config, where)
         group, image = _image_group(node, where)
-        array = group[_first_dataset(image, where)]
+        dataset = _first_dataset(image, where)
+        if dataset not in group:
+            raise ImageError(
+                f"{where} names an array {dataset!r} that is not in it. Copy the whole folder again."
+            )
+        array = group[dataset]
         if not isinstance(array, zarr.Array):
             raise ImageError(
                 f"{where} names a group where its full-resolution array should be. Write it again."

@@ -1,6 +1,8 @@
 """Decoded samples of any accepted form -> H x W x 3 uint8 RGB. Pure functions; nothing here opens a file."""
 
 import math
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +33,8 @@ DECODER_ERRORS = (
     SyntaxError,
     TypeError,
     ValueError,
+    struct.error,
+    zlib.error,
 )
 
 
