@@ -52,9 +52,9 @@ def test_names_and_ids_stay_as_they_were_published(manifest):
 
 
 def test_every_menu_takes_contributions_and_every_entry_has_its_command(manifest):
-    MenuId = pytest.importorskip("napari._app_model.constants").MenuId
+    menus = pytest.importorskip("napari._app_model.constants").MenuId
     commands = {command.id for command in manifest.contributions.commands}
-    allowed = {str(menu) for menu in MenuId.contributables()}
+    allowed = {str(menu) for menu in menus.contributables()}
     assert manifest.contributions.menus
     for menu, entries in manifest.contributions.menus.items():
         assert menu in allowed, f"napari would drop {menu} without a word"

@@ -142,6 +142,18 @@ def wait(qtbot: Any) -> Callable[[Any], None]:
 
 
 @pytest.fixture
+def press_run(click: Any, wait: Any) -> Callable[[Any], None]:
+    """Press a panel's Run and wait for its end."""
+
+    def run(panel: Any) -> None:
+        click(panel.task.run_button)
+        assert not panel.task.run_button.isEnabled()
+        wait(panel)
+
+    return run
+
+
+@pytest.fixture
 def add_smear(viewer: "Viewer", smear: Any) -> Callable[[], Any]:
     def add() -> Any:
         return viewer.add_image(smear.image.pixels.copy(), name="smear", scale=(0.1, 0.1), units=("um", "um"))

@@ -87,11 +87,9 @@ def test_only_other_kinds_of_layers_are_no_image(viewer, panel):
     assert not panel.task.run_button.isEnabled()
 
 
-def test_one_press_counts(viewer, quick, add_smear, smear, click, wait):
+def test_one_press_counts(viewer, quick, add_smear, press_run):
     add_smear()
-    click(quick.task.run_button)
-    assert not quick.task.run_button.isEnabled()
-    wait(quick)
+    press_run(quick)
     assert names(viewer) == ["smear", "nuclei", "classes", "cells"]
     assert quick.task.message.text() == "Counted smear."
     assert quick.table.isVisible()
@@ -101,39 +99,35 @@ def test_one_press_counts(viewer, quick, add_smear, smear, click, wait):
     assert quick.task.run_button.isEnabled()
 
 
-def test_the_real_model_counts_a_smear(viewer, panel, add_smear, smear, click, wait, qtbot):
+def test_the_real_model_counts_a_smear(viewer, panel, add_smear, smear, qtbot, press_run):
     add_smear()
     qtbot.waitUntil(lambda: under_way() == 0, timeout=60_000)
     assert panel.bundle.currentData() == "nano"
-    click(panel.task.run_button)
-    wait(panel)
+    press_run(panel)
     assert panel.task.message.text() == "Counted smear."
     assert len(viewer.layers["cells"].features) == len(smear.masks)
     bundle = viewer.layers["cells"].metadata["napari_bloodcell"]["bundle"]
     assert bundle == {"name": "nano", "sha256": panel.analysis.bundle.hash}
 
 
-def test_counting_again_adds_and_never_overwrites(viewer, quick, add_smear, click, wait):
+def test_counting_again_adds_and_never_overwrites(viewer, quick, add_smear, press_run):
     image = add_smear()
-    click(quick.task.run_button)
-    wait(quick)
+    press_run(quick)
     mine = viewer.layers["cells"]
     mine.paint((3, 3), 50)
     kept = mine.data.copy()
     before = list(viewer.layers)
-    click(quick.task.run_button)
-    wait(quick)
+    press_run(quick)
     assert list(viewer.layers)[:4] == before
     assert names(viewer)[4:] == ["nuclei [1]", "classes [1]", "cells [1]"]
     np.testing.assert_array_equal(mine.data, kept)
     assert image.name == "smear"
 
 
-def test_settings_reach_the_core_and_the_record(viewer, quick, add_smear, click, wait):
+def test_settings_reach_the_core_and_the_record(viewer, quick, add_smear, press_run):
     add_smear()
     quick.form.widget("count.target").value = 200
-    click(quick.task.run_button)
-    wait(quick)
+    press_run(quick)
     assert quick.analysis.config.count == CountConfig(target=200)
     assert "target of 200" in quick.state.text()
     assert viewer.layers["cells"].metadata["napari_bloodcell"]["config"]["count"]["target"] == 200
@@ -151,33 +145,30 @@ def test_cancel_leaves_everything_as_it_was(viewer, endless, add_smear, click, w
     assert endless.task.run_button.isEnabled()
 
 
-def test_a_gray_image_is_refused_in_the_panel(viewer, panel, click, wait):
+def test_a_gray_image_is_refused_in_the_panel(viewer, panel, press_run):
     viewer.add_image(np.tile(np.arange(120, dtype=np.uint8), (100, 1)), name="gray", rgb=False)
-    click(panel.task.run_button)
-    wait(panel)
+    press_run(panel)
     assert "gray is colourless" in panel.task.message.text()
     assert names(viewer) == ["gray"]
     assert panel.task.run_button.isEnabled()
 
 
-def test_a_missing_model_is_named(viewer, panel, add_smear, click, wait, tmp_path):
+def test_a_missing_model_is_named(viewer, panel, add_smear, tmp_path, press_run):
     add_smear()
     panel.bundle.addItem("gone", str(tmp_path / "gone"))
     panel.bundle.setCurrentIndex(panel.bundle.count() - 1)
-    click(panel.task.run_button)
-    wait(panel)
+    press_run(panel)
     assert "No bundle" in panel.task.message.text()
     assert names(viewer) == ["smear"]
 
 
-def test_a_fault_of_ours_shows_and_changes_nothing(viewer, panel, add_smear, click, wait):
+def test_a_fault_of_ours_shows_and_changes_nothing(viewer, panel, add_smear, press_run):
     def broken(picture, bundle, config, progress):
         raise KeyError("a fault")
 
     panel.analyse = broken
     add_smear()
-    click(panel.task.run_button)
-    wait(panel)
+    press_run(panel)
     faults = [
         note
         for note in notification_manager.records
@@ -211,15 +202,15 @@ def test_a_panel_closed_while_running_cancels(viewer, endless, add_smear, click,
     viewer.add_image(np.zeros((9, 9, 3), np.uint8))  # events of the layer list find no deleted widget
 
 
-def test_a_closed_panel_opens_again(viewer, open_panel, quick, add_smear, click, wait, made_up, qtbot):
-    quick.parentWidget().destroyOnClose()
+def test_a_closed_panel_opens_again(viewer, open_panel, made_up, add_smear, qtbot, press_run):
+    first = open_panel("Count cells")
+    first.parentWidget().destroyOnClose()
     qtbot.wait(50)
     again = open_panel("Count cells")
-    assert again is not quick
+    assert again is not first
     again.analyse = made_up
     add_smear()
-    click(again.task.run_button)
-    wait(again)
+    press_run(again)
     assert names(viewer)[-1] == "cells"
 
 
@@ -245,10 +236,9 @@ def test_a_window_closed_while_running_takes_the_call_with_it(
     qtbot.waitUntil(lambda: under_way() == 0, timeout=30_000)
 
 
-def test_export_writes_a_new_folder_each_time(viewer, quick, add_smear, click, wait, tmp_path):
+def test_export_writes_a_new_folder_each_time(quick, add_smear, click, wait, tmp_path, press_run):
     add_smear()
-    click(quick.task.run_button)
-    wait(quick)
+    press_run(quick)
     quick.ask_folder = lambda: tmp_path
     for name in ("smear-count", "smear-count-2"):
         click(quick.export_button)
@@ -260,10 +250,9 @@ def test_export_writes_a_new_folder_each_time(viewer, quick, add_smear, click, w
     assert json.loads((tmp_path / "smear-count" / "run.json").read_text())
 
 
-def test_export_asked_and_not_answered_writes_nothing(viewer, quick, add_smear, click, wait, tmp_path):
+def test_export_asked_and_not_answered_writes_nothing(viewer, quick, add_smear, click, tmp_path, press_run):
     add_smear()
-    click(quick.task.run_button)
-    wait(quick)
+    press_run(quick)
     quick.ask_folder = lambda: None
     click(quick.export_button)
     assert not quick.task.busy
@@ -312,10 +301,9 @@ def test_texts_can_be_read_in_both_themes(viewer, panel, theme, qtbot):
     assert max(lights) - min(lights) > 0.5
 
 
-def test_the_panel_fits_a_small_screen(viewer, quick, add_smear, click, wait, qtbot):
+def test_the_panel_fits_a_small_screen(viewer, quick, add_smear, press_run):
     add_smear()
-    click(quick.task.run_button)
-    wait(quick)
+    press_run(quick)
     assert viewer.window._qt_window.height() <= 768
     assert quick.width() <= 420
     assert quick.widget().width() <= quick.viewport().width()  # nothing is cut at the side
@@ -326,7 +314,6 @@ def test_opening_takes_well_under_a_second(viewer, qtbot):
     begin = time.perf_counter()
     CountCells(viewer).deleteLater()
     taken = time.perf_counter() - begin
-    print(f"panel made in {taken:.2f} s")
     assert taken < 0.7
 
 
@@ -335,7 +322,6 @@ def test_the_window_stays_alive_while_counting(viewer, panel, add_smear, click, 
     add_smear()
     qtbot.waitUntil(lambda: under_way() == 0, timeout=60_000)
     longest = min(_longest_block_ms(panel, click, qtbot) for _ in range(3))
-    print(f"longest block {longest:.0f} ms")
     assert longest < 100
 
 

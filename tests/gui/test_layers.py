@@ -5,6 +5,7 @@ import json
 import dask.array as da
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_bloodcell.core.config import AnalyseConfig, ReadConfig
@@ -14,6 +15,12 @@ from napari_bloodcell.core.progress import silent
 from napari_bloodcell.gui import layers
 
 pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def viewer():
+    """The model of a viewer: these tests need no window."""
+    return ViewerModel()
 
 
 @pytest.fixture

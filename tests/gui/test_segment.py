@@ -11,10 +11,9 @@ def panel(open_panel):
     return open_panel("Segment cells")
 
 
-def test_an_image_gets_outlines_and_nuclei(viewer, panel, add_smear, smear, click, wait):
+def test_an_image_gets_outlines_and_nuclei(viewer, panel, add_smear, smear, press_run):
     image = add_smear()
-    click(panel.task.run_button)
-    wait(panel)
+    press_run(panel)
     cells = viewer.layers["cells"]
     assert [layer.name for layer in viewer.layers] == ["smear", "nuclei", "cells"]
     assert len(cells.features) == len(smear.masks)
@@ -22,11 +21,10 @@ def test_an_image_gets_outlines_and_nuclei(viewer, panel, add_smear, smear, clic
     np.testing.assert_allclose(cells.scale, image.scale)
 
 
-def test_settings_of_the_form_reach_the_core(viewer, panel, add_smear, click, wait):
+def test_settings_of_the_form_reach_the_core(viewer, panel, add_smear, press_run):
     add_smear()
     panel.form.widget("segment.border").value = "drop"
-    click(panel.task.run_button)
-    wait(panel)
+    press_run(panel)
     assert not viewer.layers["cells"].features["touches_border"].any()
     config = viewer.layers["cells"].metadata["napari_bloodcell"]["config"]
     assert config["segment"]["border"] == "drop"
@@ -38,11 +36,10 @@ def test_only_what_segmenting_needs_is_asked(panel):
             panel.form.widget(other)
 
 
-def test_a_colourless_image_is_refused_in_the_panel(viewer, panel, click, wait):
+def test_a_colourless_image_is_refused_in_the_panel(viewer, panel, press_run):
     ramp = np.tile(np.linspace(0, 255, 120, dtype=np.uint8), (100, 1))
     viewer.add_image(np.stack([ramp] * 3, axis=-1), name="gray")
-    click(panel.task.run_button)
-    wait(panel)
+    press_run(panel)
     assert "gray is colourless" in panel.task.message.text()
     assert [layer.name for layer in viewer.layers] == ["gray"]
 
