@@ -12,7 +12,7 @@ from PIL import Image
 from napari_bloodcell.core import store
 from napari_bloodcell.core.batch import analyse_files
 from napari_bloodcell.core.config import AnalyseConfig, CountConfig, ReadConfig, SmearConfig
-from napari_bloodcell.core.errors import Cancelled
+from napari_bloodcell.core.errors import Cancelled, ImageError
 from napari_bloodcell.core.pipeline import analyse
 from napari_bloodcell.core.synthetic import make_smear
 
@@ -135,6 +135,14 @@ def test_two_files_of_one_name_do_not_share_a_folder(fields: Path, tmp_path: Pat
     )
     assert len({item.folder for item in result.items}) == 3
     assert not result.failed
+
+
+def test_results_inside_the_image_folder_are_no_images(fields: Path) -> None:
+    for _ in range(2):
+        result = analyse_files([fields], fields / "results")
+        assert [item.path.name for item in result.items] == ["f1.png", "f2.png"]
+    with pytest.raises(ImageError, match="lie in the output folder"):
+        analyse_files([fields], fields)
 
 
 def test_images_without_cells_give_an_empty_pool(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from napari_bloodcell.core.artifact import write_json
 from napari_bloodcell.core.bundle import Bundle, load_bundle
 from napari_bloodcell.core.config import AnalyseConfig
-from napari_bloodcell.core.errors import BloodcellError, Cancelled
+from napari_bloodcell.core.errors import BloodcellError, Cancelled, ImageError
 from napari_bloodcell.core.image import find_images, read_image
 from napari_bloodcell.core.pipeline import analyse
 from napari_bloodcell.core.progress import Progress, silent, within
@@ -46,7 +46,10 @@ def analyse_files(
     progress: Progress = silent,
 ) -> BatchResult:
     """Analyse files and folders into ``out``: one folder an image, and the pooled count beside them."""
-    images = find_images(paths)
+    # The results may lie inside the folder of the images: what we wrote is no input of the next run.
+    images = [path for path in find_images(paths) if not path.resolve().is_relative_to(Path(out).resolve())]
+    if not images:
+        raise ImageError(f"All images named lie in the output folder {out}. Choose another folder for --out.")
     model = load_bundle(bundle)
     folders = _folders(images, Path(out))
     items = []

@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_bloodcell.core.config import ReadConfig
 from napari_bloodcell.core.errors import ImageError
-from napari_bloodcell.core.labels_file import write_labels_ome_tiff
-from napari_bloodcell.core.omezarr import is_zarr_folder, read_zarr
-from napari_bloodcell.core.pixels import (
+from napari_bloodcell.core.image.labels import write_labels_ome_tiff
+from napari_bloodcell.core.image.omezarr import is_zarr_folder, read_zarr
+from napari_bloodcell.core.image.pixels import (
     DECODER_ERRORS,
     Raw,
     array_axes,
@@ -30,9 +30,9 @@ from napari_bloodcell.core.pixels import (
     check_size,
     to_rgb,
 )
-from napari_bloodcell.core.rasters import read_raster
+from napari_bloodcell.core.image.rasters import read_raster
+from napari_bloodcell.core.image.tiff import read_tiff
 from napari_bloodcell.core.records import SmearImage
-from napari_bloodcell.core.tiff import read_tiff
 
 __all__ = [
     "IMAGE_SUFFIXES",

@@ -7,8 +7,8 @@ import numpy as np
 
 from napari_bloodcell.core.config import ReadConfig
 from napari_bloodcell.core.errors import ImageError
-from napari_bloodcell.core.pixels import DECODER_ERRORS, Raw, check_page, check_size
-from napari_bloodcell.core.pixelsize import from_resolution
+from napari_bloodcell.core.image.pixels import DECODER_ERRORS, Raw, check_page, check_size
+from napari_bloodcell.core.image.pixelsize import from_resolution
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile

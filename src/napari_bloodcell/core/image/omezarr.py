@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from napari_bloodcell.core import pixelsize
 from napari_bloodcell.core.config import ReadConfig
 from napari_bloodcell.core.errors import ImageError
-from napari_bloodcell.core.pixels import (
+from napari_bloodcell.core.image import pixelsize
+from napari_bloodcell.core.image.pixels import (
     DECODER_ERRORS,
     Raw,
     array_axes,
