@@ -16,7 +16,7 @@ from napari_bloodcell.core.records import UNIDENTIFIED, Masks, SmearImage
 
 if TYPE_CHECKING:
     import pandas as pd
-    from napari.layers import Image, Labels, Layer
+    from napari.layers import Image, Layer
     from napari.viewer import Viewer
 
     from napari_bloodcell.core.pipeline import Analysis
@@ -203,28 +203,42 @@ def _add_cells(
 ) -> None:
     from napari.utils.colormaps import DirectLabelColormap
 
-    one_colour = DirectLabelColormap(color_dict={None: OUTLINE, 0: "transparent"})
-    layer = _add_labels(
-        viewer, picture, CELLS, masks.labels, metadata, features=features, colormap=one_colour
+    is_outlined = masks.labels.size <= LARGEST_OUTLINED_PX
+    _add_labels(
+        viewer,
+        picture,
+        CELLS,
+        masks.labels,
+        metadata,
+        features=features,
+        colormap=DirectLabelColormap(color_dict={None: OUTLINE, 0: "transparent"}),
+        contour=OUTLINE_PX if is_outlined else 0,
+        opacity=0.7 if is_outlined else 0.2,
     )
-    if masks.labels.size <= LARGEST_OUTLINED_PX:
-        layer.contour = OUTLINE_PX
-    else:
-        layer.opacity = 0.2
 
 
 def _add_labels(
-    viewer: "Viewer", picture: Picture, name: str, labels: Any, metadata: dict[str, Any], **options: Any
-) -> "Labels":
+    viewer: "Viewer",
+    picture: Picture,
+    name: str,
+    labels: Any,
+    metadata: dict[str, Any],
+    *,
+    contour: int = 0,
+    **options: Any,
+) -> None:
+    from napari.layers import Labels
+
     data = labels.copy()  # the core's arrays are read-only; a person may want to paint
-    layer: Labels = viewer.add_labels(
+    layer = Labels(
         data.reshape((1,) * picture.lead + data.shape),
         name=name,
         metadata={KEY: metadata | {"role": name}},
         **picture.placement,
         **options,
     )
-    return layer
+    layer.contour = contour  # before it is drawn for the first time
+    viewer.add_layer(layer)
 
 
 def _nuclei(masks: Masks) -> Any:
