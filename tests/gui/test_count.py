@@ -80,6 +80,16 @@ def test_images_come_and_go_in_the_choice(viewer, panel, add_smear):
     assert panel.image.value is second
 
 
+def test_nothing_is_loaded_before_there_is_an_image(viewer, panel, add_smear, qtbot):
+    """Napari's units load lazily and not safely in two threads: the first layer must be there before."""
+    assert panel._preparing is None
+    assert under_way() == 0
+    add_smear()
+    with qtbot.waitSignal(panel.prepared, timeout=60_000) as caught:
+        assert panel._preparing is not None
+    assert caught.args == [["nano"]]
+
+
 def test_only_other_kinds_of_layers_are_no_image(viewer, panel):
     viewer.add_labels(np.zeros((9, 9), int))
     viewer.add_points([[1, 1]])

@@ -1,5 +1,7 @@
 """One call in a thread: its progress, its end, its errors, and panels that go away under it."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -190,3 +192,24 @@ def test_thousands_of_reports_do_not_flood_the_window(qtbot):
     with qtbot.waitSignal(run.ended, timeout=20_000):
         run.start()
     assert 1 <= len(reports) < 200
+
+
+def test_a_process_that_ends_while_a_call_runs_ends_quietly():
+    script = """
+import time
+from qtpy.QtWidgets import QApplication
+app = QApplication([])
+from napari_bloodcell.gui.task import Run, under_way
+def call(progress):
+    while True:
+        progress("working", 0, 0)
+        time.sleep(0.01)
+Run(call).start()
+time.sleep(0.3)
+assert under_way() == 1
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "deleted" not in done.stderr

@@ -29,7 +29,6 @@ from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.panel import ImagePanel
-from napari_bloodcell.gui.task import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,14 +69,17 @@ def count_cells(
 
     progress("Reading the image", 0, 0)
     analysis = analyse(picture.read(config.read), bundle, config, progress=progress)
-    return analysis, analysis.table()
+    table = analysis.table()
+    layers.warm_up()
+    return analysis, table
 
 
-def prepare(progress: Progress) -> list[str]:  # noqa: ARG001 (a call of a task)
+def prepare(progress: Progress) -> list[str]:
     """Load what counting needs, while the person looks at the image; gives the models that ship."""
     from napari_bloodcell.core.bundle import shipped
     from napari_bloodcell.core.pipeline import analyse  # noqa: F401
 
+    progress("Loading", 0, 0)
     layers.warm_up()
     return shipped()
 
@@ -106,7 +108,7 @@ class CountCells(ImagePanel):
     """Image in, differential out. ``analyse``, ``export`` and ``ask_folder`` are what it calls."""
 
     def __init__(self, napari_viewer: "Viewer") -> None:
-        super().__init__(napari_viewer, "Count cells")
+        super().__init__(napari_viewer, "Count cells", prepare)
         self.analyse = count_cells
         self.export = export
         self.ask_folder = self._ask_folder
@@ -139,19 +141,17 @@ class CountCells(ImagePanel):
         below.addWidget(self.research_use, 1)
         below.addWidget(HelpLink("Count cells", HELP))
 
-        self.body.addWidget(section("Advanced", self.form))
         self.body.addWidget(self.task)
         for widget in self.results:
             widget.hide()
             self.body.addWidget(widget)
         self.body.addLayout(below)
+        self.body.addWidget(section("Advanced", self.form))
         self.body.addStretch(1)
         self.task.pressed.connect(self._count)
         self.task.busy_changed.connect(self.export_button.setDisabled)
         self._say_research_use()
-        self._preparing = Run(prepare)
-        self._preparing.ended.connect(self._list_bundles)
-        self._preparing.start()
+        self.prepared.connect(self._list_bundles)
 
     def _count(self) -> None:
         try:
@@ -192,8 +192,8 @@ class CountCells(ImagePanel):
         chosen = QFileDialog.getExistingDirectory(self, "Folder for the result")
         return Path(chosen) if chosen else None
 
-    def _list_bundles(self) -> None:
-        for name in self._preparing.result or ():
+    def _list_bundles(self, names: list[str]) -> None:
+        for name in names:
             if self.bundle.findData(name) < 0:
                 self.bundle.addItem(name, name)
 

@@ -162,7 +162,7 @@ def add_masks(
 
 
 def warm_up() -> None:
-    """Have napari compile what draws labels, which takes seconds the first time. Call it in a task."""
+    """Have napari compile what draws labels: seconds the first time. For a task, once there is a layer."""
     import numpy as np
     from napari.layers import Labels
 

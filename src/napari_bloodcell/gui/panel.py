@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING
 
 from magicgui.widgets import ComboBox
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, Qt, Signal
 from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_bloodcell.gui import layers, samples
-from napari_bloodcell.gui.task import Task, is_taken_out
+from napari_bloodcell.gui.task import Call, Run, Task, is_taken_out
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -17,11 +17,19 @@ LOWEST_PX = 220  # two panels above each other still show what they do on a smal
 
 
 class ImagePanel(QScrollArea):
-    """A panel that works on one image layer."""
+    """A panel that works on one image layer.
 
-    def __init__(self, viewer: "Viewer", run_text: str) -> None:
+    ``prepare`` loads what the work needs, in a thread, as soon as there is an image; ``prepared`` brings what
+    it returns. Not before: napari's units load lazily, and two threads that load them at once break them.
+    """
+
+    prepared = Signal(object)
+
+    def __init__(self, viewer: "Viewer", run_text: str, prepare: Call) -> None:
         super().__init__()
         self.viewer = viewer
+        self._prepare = prepare
+        self._preparing: Run | None = None
         self.draw_sample = samples.draw
         self._closed = False
         self.setWidgetResizable(True)
@@ -58,6 +66,10 @@ class ImagePanel(QScrollArea):
         self.empty.setVisible(is_empty)
         self.sample_button.setVisible(is_empty)
         self.task.set_ready(not is_empty)
+        if not is_empty and self._preparing is None:
+            self._preparing = Run(self._prepare)
+            self._preparing.ended.connect(self._tell_prepared)
+            self._preparing.start()
 
     def event(self, event: QEvent) -> bool:
         handled: bool = super().event(event)
@@ -66,8 +78,15 @@ class ImagePanel(QScrollArea):
             # could be taken down in the thread of a task, which Qt does not survive.
             self._closed = True
             self.task.cancel()
+            if self._preparing is not None:
+                self._preparing.cancel()
             self.deleteLater()
         return handled
+
+    def _tell_prepared(self) -> None:
+        # What failed here fails again, and is shown, when Run is pressed.
+        if self._preparing is not None and self._preparing.error is None:
+            self.prepared.emit(self._preparing.result)
 
     def _images(self, _widget: object) -> list[object]:
         return list(layers.images(self.viewer))

@@ -14,7 +14,6 @@ from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.form import Form
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.panel import ImagePanel
-from napari_bloodcell.gui.task import Run
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -32,11 +31,12 @@ size of the cells.
 """
 
 
-def prepare(progress: Progress) -> None:  # noqa: ARG001 (a call of a task)
+def prepare(progress: Progress) -> None:
     """Load what segmenting needs, while the person looks at the image."""
     from napari_bloodcell.core.image import from_array  # noqa: F401
     from napari_bloodcell.core.segment import StainSegmenter  # noqa: F401
 
+    progress("Loading", 0, 0)
     layers.warm_up()
 
 
@@ -48,14 +48,16 @@ def segment_cells(
 
     progress("Reading the image", 0, 0)
     smear = picture.read(config.read)
-    return smear, StainSegmenter().segment(smear, config.segment, progress=progress)
+    masks = StainSegmenter().segment(smear, config.segment, progress=progress)
+    layers.warm_up()
+    return smear, masks
 
 
 class SegmentCells(ImagePanel):
     """Image in, outlines out. ``segment`` is what it calls."""
 
     def __init__(self, napari_viewer: "Viewer") -> None:
-        super().__init__(napari_viewer, "Segment cells")
+        super().__init__(napari_viewer, "Segment cells", prepare)
         self.segment = segment_cells
         self._picture: layers.Picture | None = None
         self._config = AnalyseConfig()
@@ -63,12 +65,11 @@ class SegmentCells(ImagePanel):
         below = QHBoxLayout()
         below.addStretch(1)
         below.addWidget(HelpLink("Segment cells", HELP))
-        self.body.addWidget(self.form)
         self.body.addWidget(self.task)
+        self.body.addWidget(self.form)
         self.body.addLayout(below)
         self.body.addStretch(1)
         self.task.pressed.connect(self._segment)
-        Run(prepare).start()
 
     def _segment(self) -> None:
         try:

@@ -1,5 +1,6 @@
 """The only thread code: a core call in a thread; progress, Cancel and errors in the panel that started it."""
 
+import atexit
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -42,6 +43,9 @@ class Run(QObject):
         self._worker.finished.connect(self._end)
 
     def start(self) -> None:
+        # Python takes Qt down at its exit; a thread still at work then would take the process with it.
+        atexit.unregister(self._worker.await_workers)
+        atexit.register(self._worker.await_workers)
         _under_way.add(self)
         self._worker.start()
 
