@@ -26,9 +26,11 @@ MAX_ARRAY_BYTES = 4 * 2**30
 
 # Format -> (version this release writes and reads up to, first release that reads that version).
 FORMATS = {
+    "adapter": (1, "0.1"),
     "bundle": (1, "0.1"),
     "classifier": (1, "0.1"),
     "differential": (1, "0.1"),
+    "segmenter": (1, "0.1"),
     "run": (1, "0.1"),
     "batch": (1, "0.1"),
 }

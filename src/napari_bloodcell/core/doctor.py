@@ -12,12 +12,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-
-from platformdirs import user_cache_path
 
 from napari_bloodcell.core.device import resolve
 from napari_bloodcell.core.errors import ArtifactError
+from napari_bloodcell.core.folders import cache_folder, weights_folder
 
 GUI_PROBE_SECONDS = 60
 MIN_FREE_GB = 1.0
@@ -85,16 +83,6 @@ def to_text(findings: tuple[Finding, ...]) -> str:
         "Everything that matters works." if not broken else f"{broken} to mend: see the lines marked BROKEN."
     )
     return "\n".join(lines)
-
-
-def cache_folder() -> Path:
-    """Where features and downloads are kept; BLOODCELL_CACHE moves it."""
-    return Path(os.environ.get("BLOODCELL_CACHE") or user_cache_path("napari-bloodcell", appauthor=False))
-
-
-def weights_folder() -> Path:
-    """Where checkpoints live; BLOODCELL_WEIGHTS moves it (a shared or offline folder)."""
-    return Path(os.environ.get("BLOODCELL_WEIGHTS") or cache_folder() / "weights")
 
 
 def _python() -> list[Finding]:

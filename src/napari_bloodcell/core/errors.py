@@ -28,6 +28,10 @@ class ArtifactError(BloodcellError):
     """A model or result file that is broken, foreign, edited or too new."""
 
 
+class WeightsError(BloodcellError):
+    """Model weights that are missing, cannot be fetched, do not match their hash, or are of another model."""
+
+
 class DeviceError(BloodcellError):
     """A device that was asked for and is not there."""
 

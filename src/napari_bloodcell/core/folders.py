@@ -1,0 +1,16 @@
+"""Where files of ours live: by the platform's conventions, or where an environment variable says."""
+
+import os
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+
+def cache_folder() -> Path:
+    """Where features and downloads are kept; BLOODCELL_CACHE moves it."""
+    return Path(os.environ.get("BLOODCELL_CACHE") or user_cache_path("napari-bloodcell", appauthor=False))
+
+
+def weights_folder() -> Path:
+    """Where checkpoints live; BLOODCELL_WEIGHTS moves it (a shared or offline folder)."""
+    return Path(os.environ.get("BLOODCELL_WEIGHTS") or cache_folder() / "weights")
