@@ -88,7 +88,8 @@ def check_mask(mask: Any, batch: "Tensor") -> "Tensor | None":
     wanted = (len(batch), *batch.shape[-2:])
     if tuple(chosen.shape) != wanted:
         raise ImageError(
-            f"The mask has shape {tuple(chosen.shape)}; these images need {wanted}. Use the masks of the same images."
+            f"The mask has shape {tuple(chosen.shape)}; these images need {wanted}. "
+            "Use the masks of the same images."
         )
     empty = torch.nonzero(~chosen.flatten(1).any(1)).flatten().tolist()
     if empty:

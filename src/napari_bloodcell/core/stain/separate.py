@@ -1,0 +1,220 @@
+"""Images to their stains: background, dictionary, concentrations. One function, three ways."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_bloodcell.core.config import StainConfig
+from napari_bloodcell.core.progress import Progress, silent
+from napari_bloodcell.core.stain import updates
+from napari_bloodcell.core.stain.sampled import (
+    TYPICAL,
+    TYPICAL_SCALE,
+    dictionary_of,
+    flag_samples,
+    solver,
+    sweep,
+    take_sample,
+)
+from napari_bloodcell.core.stain.tensors import BYTE, as_batch, check_mask, levels_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+NAMES = ("nuclear", "cytoplasmic", "third")
+STRETCH_PX = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Separation:
+    """The stains of a batch. Densities are natural-log; column 0 is the nuclear stain."""
+
+    dictionary: "Tensor"  # B x 3 x K, unit columns
+    background: "Tensor"  # B x 3, density of the ground
+    scale: "Tensor"  # B x K, what 1 % of concentrations exceed
+    pixels: tuple[int, ...]  # measured, of each image
+    flags: tuple[
+        str, ...
+    ]  # empty, or why the stains are typical ones: "constant", "no stain", "too dark", ...
+    concentrations: "Tensor | None" = None  # B x K x H x W
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return NAMES[: self.dictionary.shape[2]]
+
+    def __len__(self) -> int:
+        return len(self.dictionary)
+
+
+def separate(
+    images: Any,
+    config: StainConfig = StainConfig(),
+    *,
+    mask: Any = None,
+    device: "torch.device | None" = None,
+    progress: Progress = silent,
+) -> Separation:
+    """Take images apart. ``mask`` (B x H x W) limits what the stains are learned from (fast only)."""
+    import torch
+
+    batch, _ = as_batch(images, device)
+    chosen = check_mask(mask, batch)
+    if config.mode == "fast":
+        found = _measure_batch(batch, config, chosen)
+        parts = torch.empty(len(batch), config.stains, *batch.shape[-2:], device=batch.device)
+        for i in range(len(batch)):
+            progress("Separating stains", i, len(batch))
+            concentrate(batch[i], found.dictionary[i], found.background[i], out=parts[i].flatten(1))
+        return _replace(found, concentrations=parts)
+    return _by_updates(batch, config, chosen, progress)
+
+
+def measure(
+    images: Any,
+    config: StainConfig = StainConfig(),
+    *,
+    mask: Any = None,
+    device: "torch.device | None" = None,
+) -> Separation:
+    """Stains without the concentrations of every pixel: what profiles and transfers need."""
+    batch, _ = as_batch(images, device)
+    if config.mode == "fast":
+        return _measure_batch(batch, config, check_mask(mask, batch))
+    return _replace(_by_updates(batch, config, check_mask(mask, batch), silent), concentrations=None)
+
+
+def concentrate(image: "Tensor", dictionary: "Tensor", background: "Tensor", *, out: "Tensor") -> None:
+    """Concentrations of one image (3 x H x W) into ``out`` (K x n), a stretch of pixels at a time."""
+    import torch
+
+    stains = dictionary.shape[1]
+    both = solver(dictionary[None])[0]
+    gram = (dictionary.T @ dictionary)[None]
+    shift = (torch.log(torch.tensor(BYTE)) - background)[:, None]
+    flat = image.flatten(1)
+    for start in range(0, flat.shape[1], STRETCH_PX):
+        stop = min(start + STRETCH_PX, flat.shape[1])
+        v = levels_of(flat[:, start:stop]).log_().neg_().add_(shift).clamp_(min=0)
+        solved = torch.mm(both, v)
+        alone = solved[stains:]
+        h = torch.minimum(solved[:stains].clamp_(min=0), alone)
+        out[:, start:stop] = h if stains == 2 else sweep(h[None], alone[None], gram)[0]
+
+
+def reconstruct(found: Separation) -> "Tensor":
+    """Density above the background as the stains explain it: B x 3 x H x W."""
+    assert found.concentrations is not None
+    flat = found.concentrations.flatten(2)
+    return (found.dictionary @ flat).unflatten(2, found.concentrations.shape[-2:])
+
+
+def density_above(images: Any, background: "Tensor") -> "Tensor":
+    """What the stains have to explain: density above the background, none below zero."""
+    batch, _ = as_batch(images)
+    density = levels_of(batch).div_(BYTE).log_().neg_()
+    return density.sub_(background[:, :, None, None]).clamp_(min=0)
+
+
+def _measure_batch(batch: "Tensor", config: StainConfig, mask: "Tensor | None") -> Separation:
+    import torch
+
+    generator = torch.Generator().manual_seed(config.seed)
+    levels, light = take_sample(batch, mask, config.sample_px, generator)
+    density = (light.log()[:, :, None] - levels.log()).clamp_(min=0)
+    flags = flag_samples(levels, light, density)
+    w, scale = dictionary_of(density, config.stains, config.iterations)
+    w, scale = _in_order(w, scale)[:2]
+    w, scale = _typical_where_flagged(w, scale, flags)
+    seen = levels.shape[2]
+    background = torch.log(BYTE / light)
+    return Separation(
+        dictionary=w,
+        background=background,
+        scale=scale,
+        pixels=(batch[0, 0].numel() if mask is None else seen,) * len(batch),
+        flags=tuple(flags),
+    )
+
+
+def _by_updates(
+    batch: "Tensor", config: StainConfig, mask: "Tensor | None", progress: Progress
+) -> Separation:
+    import torch
+
+    from napari_bloodcell.core.errors import ConfigError
+
+    if mask is not None:
+        raise ConfigError(
+            f"A mask goes with mode 'fast', not {config.mode!r}: the published updates take every pixel. "
+            "Set mode to 'fast', or leave the mask out."
+        )
+    ws, bs, scales, parts, flags = [], [], [], [], []
+    for i, image in enumerate(batch):
+        progress("Separating stains", i, len(batch))
+        if config.mode == "exact":
+            b, w, h = updates.exact(image, config.stains, config.iterations, config.sparsity)
+        else:
+            b, w, h = updates.fused(
+                image, config.stains, config.iterations, config.sparsity, compiled=config.compiled
+            )
+        w, scale, order = _in_order(w[None], _top(h)[None])
+        flag = _flag_image(image, b)
+        w, scale = _typical_where_flagged(w, scale, [flag])
+        ws.append(w[0])
+        bs.append(b)
+        scales.append(scale[0])
+        flags.append(flag)
+        parts.append(h[order[0]].unflatten(1, image.shape[1:]))
+    return Separation(
+        dictionary=torch.stack(ws),
+        background=torch.stack(bs),
+        scale=torch.stack(scales),
+        pixels=(batch[0, 0].numel(),) * len(batch),
+        flags=tuple(flags),
+        concentrations=torch.stack(parts),
+    )
+
+
+def _flag_image(image: "Tensor", background: "Tensor") -> str:
+    import torch
+
+    levels = levels_of(image.flatten(1)[:, :: max(1, image[0].numel() // 4096)])[None]
+    light = BYTE * torch.exp(-background)[None]
+    density = (light.log()[:, :, None] - levels.log()).clamp_(min=0)
+    return flag_samples(levels, light, density)[0]
+
+
+def _top(h: "Tensor") -> "Tensor":
+    """The 99 % quantile of each stain."""
+    import torch
+
+    rank = max(1, h.shape[1] // 100)
+    return torch.topk(h, rank, dim=1).values[:, -1].clamp_(min=1e-3)
+
+
+def _in_order(w: "Tensor", scale: "Tensor") -> "tuple[Tensor, Tensor, Tensor]":
+    """Nuclear first: basic dyes take red light away, acid ones do not."""
+    import torch
+
+    order = torch.argsort(w[:, 0] - 1e-3 * w[:, 2], dim=1, descending=True, stable=True)
+    return w.gather(2, order[:, None].expand(-1, 3, -1)), scale.gather(1, order), order
+
+
+def _typical_where_flagged(w: "Tensor", scale: "Tensor", flags: list[str]) -> "tuple[Tensor, Tensor]":
+    import torch
+
+    flagged = torch.tensor([bool(flag) for flag in flags], device=w.device)
+    typical = torch.from_numpy(TYPICAL[:, : w.shape[2]]).to(w.device)
+    typical = typical / typical.norm(dim=0)
+    broken = ~torch.isfinite(w).flatten(1).all(1) | ~torch.isfinite(scale).all(1)
+    use = flagged | broken
+    return (
+        torch.where(use[:, None, None], typical, w),
+        torch.where(use[:, None], torch.full_like(scale, TYPICAL_SCALE), scale),
+    )
+
+
+def _replace(found: Separation, **changes: Any) -> Separation:
+    import dataclasses
+
+    return dataclasses.replace(found, **changes)
