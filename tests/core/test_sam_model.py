@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sam_parts import TINY, error, original, picture, seeded, shake
 from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
-from torch import Tensor
 
 from napari_bloodcell.core.errors import WeightsError
 from napari_bloodcell.core.sam import attention, variants
@@ -17,62 +17,6 @@ from napari_bloodcell.core.sam.attention import SplitAttention, join_qkv, split_
 from napari_bloodcell.core.sam.encoder import Encoder, resize_positions
 from napari_bloodcell.core.sam.model import CellSam, load_model, new_model, save_model
 from napari_bloodcell.core.sam.variants import VARIANTS, Variant, check_size, find_state
-
-TINY = Variant(name="tiny", dim=32, depth=2, heads=1, global_blocks=(1,), prompt_dim=32, decoder_mlp=64)
-
-
-@pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> Variant:
-    """A variant of 1024 px small enough for quick tests."""
-    monkeypatch.setitem(VARIANTS, "tiny", TINY)
-    return TINY
-
-
-def seeded(size: tuple[int, ...], seed: int = 0, scale: float = 1.0) -> Tensor:
-    return scale * torch.randn(size, generator=torch.Generator().manual_seed(seed))
-
-
-def shake(module: torch.nn.Module, seed: int = 0) -> None:
-    """Random numbers in the position tables, which start at zero."""
-    with torch.no_grad():
-        for i, (name, table) in enumerate(module.named_parameters()):
-            if "rel_pos" in name or "pos_embed" in name:
-                table.copy_(seeded(tuple(table.shape), seed + i, 0.3))
-
-
-def original(variant: Variant) -> Sam:
-    """The same architecture from segment-anything's own parts."""
-    from functools import partial
-
-    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
-
-    grid = variant.native_px // 16
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
-        sam = Sam(
-            ImageEncoderViT(
-                img_size=variant.native_px, embed_dim=variant.dim, depth=variant.depth,
-                num_heads=variant.heads, out_chans=variant.prompt_dim, use_rel_pos=True,
-                norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
-                global_attn_indexes=variant.global_blocks, window_size=variant.window,
-            ),
-            PromptEncoder(variant.prompt_dim, (grid, grid), (variant.native_px,) * 2, 16),
-            MaskDecoder(
-                num_multimask_outputs=3, transformer_dim=variant.prompt_dim,
-                transformer=TwoWayTransformer(2, variant.prompt_dim, variant.decoder_heads, variant.decoder_mlp),
-            ),
-            [123.675, 116.28, 103.53], [58.395, 57.12, 57.375],
-        )  # fmt: skip
-    shake(sam)
-    return sam.eval()
-
-
-def error(found: Tensor, wanted: Tensor) -> float:
-    return float((found - wanted).abs().max() / wanted.abs().max())
-
-
-def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def against_predictor(sam: Sam, model: CellSam) -> None:
@@ -270,6 +214,7 @@ def test_a_fresh_model_depends_on_its_seed_alone() -> None:
     one, again, other = new_model(seed=1), new_model(seed=1), new_model(seed=2)
     assert torch.equal(before, torch.get_rng_state())
     assert one.base_sha256 == again.base_sha256 != other.base_sha256
+    assert new_model(seed=1, channels=2).base_sha256 == one.base_sha256
 
 
 WRAPPED = {

@@ -41,7 +41,7 @@ class CellSam(nn.Module):
     def __init__(self, variant: Variant, channels: int) -> None:
         super().__init__()
         self.variant, self.channels = variant, channels
-        self.base_sha256 = ""  # of the file, or of the tensors of a fresh model
+        self.base_sha256 = ""  # of the file, or of the tensors of a fresh model without its cell head
         self.image_encoder = Encoder(variant)
         self.plain = PromptHead(variant, outputs=4)
         self.cells = CellHead(variant, outputs=channels)
@@ -96,8 +96,10 @@ def new_model(variant: str = "nano", *, channels: int = 3, seed: int = 0) -> Cel
         raise WeightsError(f"No variant {variant!r}. There are: {', '.join(VARIANTS)}.")
     with fresh_numbers(seed):
         model = CellSam(VARIANTS[variant], channels)
+    with fresh_numbers(seed):  # once more from the start: the same for any number of channels
         start_fresh(model.image_encoder)
-    model.base_sha256 = hash_tensors(model.state_dict())
+    base = {key: value for key, value in model.state_dict().items() if not key.startswith(CELLS)}
+    model.base_sha256 = hash_tensors(base)
     return model.eval()
 
 
@@ -141,6 +143,8 @@ def from_checkpoint(checkpoint: Checkpoint, *, channels: int = 3, seed: int = 0)
 
 def save_model(model: CellSam, path: Path, *, half: bool = False) -> str:
     """One safetensors file with a header; q, k and v are joined again, so that other programs read it too."""
+    if any(".lora_A." in key for key in model.state_dict()):
+        raise WeightsError("This model has an adapter: save that, or merge it for good first.")
     state = {key.removeprefix("plain."): value for key, value in join_qkv(model.state_dict()).items()}
     kind = torch.float16 if half else torch.float32
     arrays = {key: value.detach().to("cpu", kind).numpy() for key, value in state.items()}

@@ -1,0 +1,154 @@
+"""Running a model over many images: batches, merged adapters, bf16 where it pays, and short memory.
+
+Out of memory halves the batch and goes on; what is finished is kept.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Literal, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from napari_bloodcell.core.config import SamConfig
+from napari_bloodcell.core.device import resolve
+from napari_bloodcell.core.errors import DeviceError
+from napari_bloodcell.core.progress import Progress, silent
+from napari_bloodcell.core.sam.lora import merged
+from napari_bloodcell.core.sam.model import CellSam
+
+Step = Callable[[Tensor], Tensor]
+_T = TypeVar("_T", bound=np.generic)
+_CPU_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "DefaultCPUAllocator")
+
+
+def predict_logits(
+    model: CellSam, pixels: NDArray[np.uint8], config: SamConfig = SamConfig(), *, progress: Progress = silent
+) -> NDArray[np.float32]:
+    """Images N x S x S x 3 -> logits of each class, N x channels x S/4 x S/4."""
+    return _run(model, lambda batch: model(batch)[0], pixels, config, progress)
+
+
+def predict_parts(
+    model: CellSam, pixels: NDArray[np.uint8], config: SamConfig = SamConfig(), *, progress: Progress = silent
+) -> NDArray[np.uint8]:
+    """Images N x S x S x 3 -> the channel of each pixel, N x S x S: logits are enlarged, then compared."""
+    size = (pixels.shape[1], pixels.shape[2])
+
+    def parts(batch: Tensor) -> Tensor:
+        maps = F.interpolate(model(batch)[0].float(), size=size, mode="bilinear", align_corners=False)
+        return maps.argmax(dim=1).to(torch.uint8)
+
+    return _run(model, parts, pixels, config, progress)
+
+
+def predict_tokens(
+    model: CellSam, pixels: NDArray[np.uint8], config: SamConfig = SamConfig(), *, progress: Progress = silent
+) -> NDArray[np.float32]:
+    """Images N x S x S x 3 -> output of the last block before the neck, N x D x S/16 x S/16."""
+    return _run(model, model.tokens, pixels, config, progress)
+
+
+def _run(
+    model: CellSam, step: Step, pixels: NDArray[np.uint8], config: SamConfig, progress: Progress
+) -> NDArray[_T]:
+    with ready(model, config) as device:
+
+        def on_device(piece: NDArray[np.uint8]) -> NDArray[_T]:
+            batch = torch.from_numpy(np.ascontiguousarray(piece)).to(device).permute(0, 3, 1, 2)
+            out = step(batch)
+            return (out.float() if out.is_floating_point() else out).cpu().numpy()
+
+        if len(pixels) == 0:  # shape and type of an empty answer, from one blank image
+            blank: NDArray[_T] = on_device(np.zeros((1, *pixels.shape[1:]), np.uint8))
+            return blank[:0]
+        return np.concatenate(list(in_batches(on_device, pixels, config.batch, progress=progress)))
+
+
+def in_batches(
+    step: Callable[[NDArray[np.uint8]], NDArray[_T]],
+    pixels: NDArray[np.uint8],
+    batch: int,
+    *,
+    progress: Progress = silent,
+) -> Iterator[NDArray[_T]]:
+    """Each batch through ``step``. A batch too large for the memory is halved, and so are those after it."""
+    done, total = 0, len(pixels)
+    while done < total:
+        progress("segmenting", done, total)
+        try:
+            part = step(pixels[done : done + batch])
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            batch = _halved(batch, pixels.shape[1:], error)
+            continue
+        yield part
+        done += len(part)
+    progress("segmenting", total, total)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _CPU_OUT_OF_MEMORY)
+
+
+def _halved(batch: int, shape: tuple[int, ...], error: BaseException) -> int:
+    if batch == 1:
+        raise DeviceError(
+            f"There is not enough memory for a single image of {shape[1]} x {shape[0]} px. Close other "
+            "programs, choose a smaller input size or a smaller model, or use device 'cpu'."
+        ) from error
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return batch // 2
+
+
+@contextmanager
+def ready(model: CellSam, config: SamConfig) -> Iterator[torch.device]:
+    """The model on its device, in eval mode, its adapter merged, without gradients; as before afterwards."""
+    device, _ = resolve(config.device)
+    low = choose_precision(device, config) == "bf16"
+    was_training = model.training
+    model.to(device).eval()
+    model.set_mode(config.attention)
+    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    with ExitStack() as stack:
+        stack.enter_context(merged(model))
+        stack.enter_context(torch.inference_mode())
+        if low:
+            # autocast keeps the bf16 copy of a weight for the whole block only where it could be trained
+            for parameter, _ in wanted:
+                parameter.requires_grad_(True)
+            stack.enter_context(torch.autocast(device.type, dtype=torch.bfloat16))
+        try:
+            yield device
+        finally:
+            for parameter, flag in wanted:
+                parameter.requires_grad_(flag)
+            model.train(was_training)
+
+
+def choose_precision(device: torch.device, config: SamConfig) -> Literal["fp32", "bf16"]:
+    if config.attention == "exact" or config.precision == "fp32":
+        return "fp32"
+    if computes_bf16(device):
+        return "bf16"
+    if config.precision == "bf16":
+        raise DeviceError(
+            f"Precision 'bf16' was asked for, but {device} does not compute in it. Use 'auto' or 'fp32'."
+        )
+    return "fp32"
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether bf16 is arithmetic of the device, and not emulated (which is slower than fp32)."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return False

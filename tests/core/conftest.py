@@ -1,0 +1,19 @@
+"""Fixtures the tests of the core share."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from napari_bloodcell.core.sam.variants import Variant
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> "Variant":
+    """A Segment Anything variant of 1024 px that is small enough for quick tests."""
+    from sam_parts import TINY
+
+    from napari_bloodcell.core.sam.variants import VARIANTS
+
+    monkeypatch.setitem(VARIANTS, "tiny", TINY)
+    return TINY
