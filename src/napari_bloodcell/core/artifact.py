@@ -33,6 +33,7 @@ FORMATS = {
     "segmenter": (1, "0.1"),
     "run": (1, "0.1"),
     "batch": (1, "0.1"),
+    "stain-profile": (1, "0.1"),
 }
 
 
