@@ -27,6 +27,7 @@ ORDER = [
     {"report"},
     {"bundle"},
     {"pipeline"},
+    {"robustness"},
     {"picture"},
     {"store"},
     {"batch"},

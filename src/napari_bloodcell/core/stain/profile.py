@@ -45,7 +45,8 @@ class StainProfile:
 
     def vector(self) -> FloatArray:
         """The profile as one point; Euclidean distance between points is ``distance``."""
-        return points_of(self.dictionary[None], self.background[None], self.scale[None])[0]
+        point: FloatArray = points_of(self.dictionary[None], self.background[None], self.scale[None])[0]
+        return point
 
     def save(self, path: Path) -> str:
         body = {

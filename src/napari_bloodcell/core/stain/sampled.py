@@ -2,8 +2,10 @@
 
 The start is the cone that holds the foreground: its two edges in the plane of most density, by percentiles of
 angle. Edges move with the pixels when an image is restained, so a profile can be measured again after a
-transfer; the published start (quantiles of each channel alone) does not. A few updates follow. What is
-foreground is decided by concentration and not by density: a pale stain next to a dark one is not lost.
+transfer; the published start (quantiles of each channel alone) does not. The published updates then draw the
+edges in to where most pixels are, and the stains are taken between: edges alone lie too far apart for a pale
+nucleus, the updates alone forget a stain that few pixels show. What is foreground is decided by concentration
+and not by density: a pale stain next to a dark one is not lost.
 """
 
 from typing import TYPE_CHECKING
@@ -25,6 +27,7 @@ FAINT = 0.06  # natural-log density, all channels: below it is noise of an empty
 FOREGROUND = 0.12  # of the 99 % density, for the first look
 STAINED = 0.3  # of the 99 % concentration, of any stain, after that
 ROUNDS = 3
+PULL = 0.6  # how far from the cone's edges towards where the updates lead
 TOP = 0.01  # the scale is what this share of foreground pixels exceeds
 FEWEST = 24  # stained pixels of a sample that still show a stain
 RIDGE = 1e-4
@@ -96,20 +99,22 @@ def flag_samples(levels: "Tensor", light: "Tensor", density: "Tensor") -> list[s
     return flags
 
 
-def dictionary_of(density: "Tensor", stains: int, iterations: int) -> "tuple[Tensor, Tensor]":
+def dictionary_of(
+    density: "Tensor", stains: int, iterations: int, sparsity: float
+) -> "tuple[Tensor, Tensor]":
     """B x 3 x K unit columns and B x K scales of B x 3 x n densities, none below zero."""
     import torch
 
     total = density.sum(1)
-    ranked = total.sort(dim=1, descending=True).values
-    chosen = total > (FOREGROUND * ranked[:, _rank(total.shape[1])]).clamp(min=FAINT)[:, None]
+    dense = rising(total)[:, -1 - int(TOP * total.shape[1])]
+    chosen = total > (FOREGROUND * dense).clamp(min=FAINT)[:, None]
     w = torch.empty(0)
     scale = torch.empty(0)
     for step in range(ROUNDS):
         chosen = torch.where(chosen.sum(1, keepdim=True) < FEWEST, torch.ones_like(chosen), chosen)
         w = _edges(density, chosen, stains)
         if step == ROUNDS - 1:
-            w = _updates(w, density * chosen[:, None], iterations)
+            w = _unit(torch.lerp(w, _updates(w, density * chosen[:, None], iterations, sparsity), PULL))
         h = solve(w, density)
         scale = top_of(h, chosen)
         chosen = ((h / scale[:, :, None]).amax(1) > STAINED) & (total > FAINT)
@@ -118,13 +123,18 @@ def dictionary_of(density: "Tensor", stains: int, iterations: int) -> "tuple[Ten
 
 def top_of(h: "Tensor", chosen: "Tensor") -> "Tensor":
     """What 1 % of the chosen exceed, per stain: B x K."""
-    ranked = h.masked_fill(~chosen[:, None], -1).sort(dim=2, descending=True).values
-    rank = (chosen.sum(1) * TOP).long()
-    return ranked.gather(2, rank[:, None, None].expand(-1, h.shape[1], 1))[..., 0].clamp_(min=1e-3)
+    ranked = rising(h.masked_fill(~chosen[:, None], -1))
+    place = h.shape[2] - 1 - (chosen.sum(1) * TOP).long()
+    return ranked.gather(2, place[:, None, None].expand(-1, h.shape[1], 1))[..., 0].clamp_(min=1e-3)
 
 
-def _rank(n: int) -> int:
-    return int(TOP * n)
+def rising(values: "Tensor") -> "Tensor":
+    """Sorted along the last axis. On a CPU numpy sorts floats several times faster than torch."""
+    import torch
+
+    if values.device.type == "cpu":
+        return torch.from_numpy(np.sort(values.numpy(), axis=-1))
+    return values.sort(dim=-1).values
 
 
 def _edges(density: "Tensor", chosen: "Tensor", stains: int) -> "Tensor":
@@ -137,7 +147,7 @@ def _edges(density: "Tensor", chosen: "Tensor", stains: int) -> "Tensor":
     side = axes[:, :, 1] * torch.where(axes[:, 0, 1] < 0, -1.0, 1.0)[:, None]
     main = axes[:, :, 0]
     x, y = (torch.einsum("bc,bcn->bn", axis, density) for axis in (main, side))
-    angle = torch.atan2(y, x).masked_fill(~chosen, torch.inf).sort(dim=1).values
+    angle = rising(torch.atan2(y, x).masked_fill(~chosen, torch.inf))
     count = chosen.sum(1)
     places = torch.stack([((count - 1) * (1 - EDGE)).long(), ((count - 1) * EDGE).long()], 1)
     found = angle.gather(1, places)
@@ -161,17 +171,20 @@ def _off_plane(density: "Tensor", chosen: "Tensor", normal: "Tensor") -> "Tensor
     return torch.where(upper[:, None], up, down)[:, :, None]
 
 
-def _updates(w: "Tensor", v: "Tensor", iterations: int) -> "Tensor":
-    """Multiplicative updates from closed-form concentrations."""
-    h = solve(w, v) + EPS
+def _updates(w: "Tensor", v: "Tensor", iterations: int, sparsity: float) -> "Tensor":
+    """The published updates, concentrations from ones: they draw the edges in to where most pixels are."""
+    import torch
+
+    h = torch.ones(len(v), w.shape[2], v.shape[2], device=v.device)
     for _ in range(iterations):
+        h.mul_(w.mT @ v).div_(((w.mT @ w) @ h).add_(sparsity + EPS))
         w = _unit(w * (v @ h.mT) / (w @ (h @ h.mT) + EPS))
-        h = h * (w.mT @ v) / ((w.mT @ w) @ h + EPS)
     return w
 
 
 def _unit(columns: "Tensor") -> "Tensor":
-    return columns / columns.norm(dim=1, keepdim=True).clamp_(min=EPS)
+    unit: Tensor = columns / columns.norm(dim=1, keepdim=True).clamp_(min=EPS)
+    return unit
 
 
 def solver(w: "Tensor") -> "Tensor":

@@ -105,7 +105,8 @@ def reconstruct(found: Separation) -> "Tensor":
     """Density above the background as the stains explain it: B x 3 x H x W."""
     assert found.concentrations is not None
     flat = found.concentrations.flatten(2)
-    return (found.dictionary @ flat).unflatten(2, found.concentrations.shape[-2:])
+    explained: Tensor = found.dictionary @ flat
+    return explained.view(len(found), 3, *found.concentrations.shape[-2:])
 
 
 def density_above(images: Any, background: "Tensor") -> "Tensor":
@@ -122,7 +123,7 @@ def _measure_batch(batch: "Tensor", config: StainConfig, mask: "Tensor | None") 
     levels, light = take_sample(batch, mask, config.sample_px, generator)
     density = (light.log()[:, :, None] - levels.log()).clamp_(min=0)
     flags = flag_samples(levels, light, density)
-    w, scale = dictionary_of(density, config.stains, config.iterations)
+    w, scale = dictionary_of(density, config.stains, config.iterations, config.sparsity)
     w, scale = _in_order(w, scale)[:2]
     w, scale = _typical_where_flagged(w, scale, flags)
     seen = levels.shape[2]
@@ -164,7 +165,7 @@ def _by_updates(
         bs.append(b)
         scales.append(scale[0])
         flags.append(flag)
-        parts.append(h[order[0]].unflatten(1, image.shape[1:]))
+        parts.append(h[order[0]].view(-1, *image.shape[1:]))
     return Separation(
         dictionary=torch.stack(ws),
         background=torch.stack(bs),

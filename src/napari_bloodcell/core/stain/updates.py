@@ -10,7 +10,7 @@ updates in one go, a stretch of pixels that fits the cache at a time.
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,7 +155,7 @@ def _compiled_replay() -> "Callable[..., Tensor]":
     fast = torch.compile(_replay_two, dynamic=True)
 
     def replay(v: "Tensor", steps: "Tensor", sparsity: float) -> "Tensor":
-        return fast(v, steps, sparsity) if steps.shape[2] == 2 else _replay(v, steps, sparsity)  # type: ignore[no-any-return]
+        return fast(v, steps, sparsity) if steps.shape[2] == 2 else _replay(v, steps, sparsity)
 
     try:
         fast(torch.rand(3, 64), torch.rand(2, 3, 2), EPS)
@@ -178,13 +178,10 @@ def _quantile(values: "Tensor", q: float) -> "Tensor":
     place = q * (values.shape[1] - 1)
     low = int(place)
     high = min(low + 1, values.shape[1] - 1)
-    return torch.lerp(ranked[:, low], ranked[:, high], place - low)
+    found: Tensor = torch.lerp(ranked[:, low], ranked[:, high], place - low)
+    return found
 
 
 def _unit(columns: "Tensor") -> "Tensor":
-    return columns / (columns.norm(dim=0, keepdim=True) + EPS)
-
-
-def is_compiled() -> Any:
-    """For reports: whether the compiled loop is in use."""
-    return _compiled_replay() is not _replay
+    unit: Tensor = columns / (columns.norm(dim=0, keepdim=True) + EPS)
+    return unit
