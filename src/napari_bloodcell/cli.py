@@ -28,6 +28,7 @@ app = App(
     name="napari-bloodcell",
     help="White-cell differentials from stained blood smears. Research use only.",
     version=_version,
+    help_format="plaintext",  # markdown would load a highlighter first
     suppress_keyboard_interrupt=False,  # main() says what was kept
 )
 datasets = App(name="datasets", help="Folders of labelled cells: what is in them.")
