@@ -4,16 +4,16 @@ Heavy imports happen inside the commands, so that ``--help`` answers at once.
 """
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from napari_bloodcell.cli_models import models
+from napari_bloodcell.cli_progress import progress_bar
+from napari_bloodcell.cli_stain import stain_app
 from napari_bloodcell.core.config import AnalyseConfig, SmearConfig
 from napari_bloodcell.core.errors import BloodcellError, Cancelled
-from napari_bloodcell.core.progress import Progress
 
 INTERRUPTED = 130
 
@@ -35,6 +35,8 @@ datasets = App(name="datasets", help="Folders of labelled cells: what is in them
 bundle_app = App(name="bundle", help="Models: what is in them.")
 app.command(datasets)
 app.command(bundle_app)
+app.command(models)
+app.command(stain_app)
 
 
 @app.command
@@ -63,7 +65,7 @@ def analyse(
     from napari_bloodcell.core.batch import analyse_files
     from napari_bloodcell.core.report import to_text
 
-    with _progress_bar() as progress:
+    with progress_bar() as progress:
         result = analyse_files(paths, out, bundle, config, progress=progress)
     kept = sum(item.state == "kept" for item in result.items)
     print(to_text(result.differential))
@@ -88,7 +90,7 @@ def demo(*, out: Path = Path("demo-output"), seed: int = 3) -> int:
     """
     from napari_bloodcell.core.demo import run_demo
 
-    with _progress_bar() as progress:
+    with progress_bar() as progress:
         text = run_demo(out, seed, progress=progress)
     print(text)
     return 0
@@ -105,7 +107,7 @@ def sample(path: Path, /, *, config: Annotated[SmearConfig, Parameter(name="*")]
     """
     from napari_bloodcell.core.demo import write_sample
 
-    with _progress_bar() as progress:
+    with progress_bar() as progress:
         written = write_sample(path, config, progress=progress)
     print("\n".join(str(one) for one in written))
     return 0
@@ -134,7 +136,7 @@ def check(path: Path, /, *, deep: bool = False) -> int:
     """
     from napari_bloodcell.core.datasets import check as check_datasets
 
-    with _progress_bar() as progress:
+    with progress_bar() as progress:
         report = check_datasets(path, deep=deep, progress=progress)
     print(report.text())
     return 0
@@ -166,24 +168,6 @@ def info(bundle: str = "nano", /) -> int:
     print(model.card)
     print(f"Hash: {model.hash}")
     return 0
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Progress]:
-    """One line on the error stream; nothing where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-
-        def report(stage: str, done: int, total: int) -> None:
-            bar.update(task, description=stage, completed=done, total=total)
-
-        yield report
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -50,7 +50,8 @@ class Robustness:
 
     def stability(self) -> FloatArray:
         """0 to 1 for each cell: mean over profiles of its overlap, 0 where outline or class is lost."""
-        return np.where(self.same_class, self.overlap, 0).mean(axis=1, dtype=np.float32)
+        kept: FloatArray = np.where(self.same_class, self.overlap, 0).mean(axis=1, dtype=np.float32)
+        return kept
 
     def table(self) -> "pd.DataFrame":
         import pandas as pd

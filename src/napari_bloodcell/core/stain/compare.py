@@ -1,4 +1,4 @@
-"""Labs side by side: profiles as points, distances between labs, and cells of each lab in each other's stain."""
+"""Labs side by side: profiles as points, distances between labs, cells of each lab in each other's stain."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +64,9 @@ def compare(
         raise DataError(
             f"Comparing takes at least two labs; {len(places)} was given. Name two folders or profiles."
         )
-    labs, images, samples = [], [], []
+    labs: list[StainProfile] = []
+    images: list[tuple[StainProfile, ...]] = []
+    samples: list[ByteArray | None] = []
     for place in places:
         if place.suffix.lower() == PROFILE_SUFFIX and place.is_file():
             profile = load_profile(place)
@@ -133,7 +135,7 @@ def _draw_points(axes: "Axes", comparison: Comparison) -> None:
         colour = COLOURS[number % len(COLOURS)]
         label = f"{lab.name} ({len(own)})"
         axes.scatter(part[:, 0], part[:, 1], s=26, c=ground, edgecolors=colour, linewidths=0.9, label=label)
-        middle = np.median(part, axis=0)
+        middle = (float(np.median(part[:, 0])), float(np.median(part[:, 1])))
         axes.annotate(lab.name, middle, fontsize=9, ha="center", color=colour, weight="bold")
     axes.set_title("Images by stain: nearer is more alike", fontsize=10)
     axes.set_xlabel("profile distance along the widest spread", fontsize=8)

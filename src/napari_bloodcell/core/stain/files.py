@@ -64,7 +64,7 @@ def describe(profile: StainProfile, each: Sequence[StainProfile] = ()) -> str:
     return "\n".join(lines)
 
 
-def transfer_files(  # noqa: PLR0913 (each is one choice of the person)
+def transfer_files(
     paths: Sequence[Path],
     to: StainProfile,
     out: Path,
@@ -84,7 +84,7 @@ def transfer_files(  # noqa: PLR0913 (each is one choice of the person)
     return written
 
 
-def augment_files(  # noqa: PLR0913 (each is one choice of the person)
+def augment_files(
     paths: Sequence[Path],
     out: Path,
     config: StainAugmentConfig = StainAugmentConfig(),
