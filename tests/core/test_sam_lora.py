@@ -186,7 +186,7 @@ def test_an_adapter_of_another_rank_than_it_says_is_refused(tmp_path: Path) -> N
     from safetensors.torch import load_file, save_file
 
     from napari_bloodcell.core.artifact import read_json, write_json
-    from napari_bloodcell.core.sam.checkpoint import hash_file
+    from napari_bloodcell.core.sam.files import hash_file
 
     save_adapter(trained(), tmp_path, size_px=96)
     path = tmp_path / "adapter_model.safetensors"

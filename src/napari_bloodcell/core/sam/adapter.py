@@ -17,7 +17,7 @@ from torch import Tensor
 from napari_bloodcell.core.artifact import atomic_path, read_json, write_json
 from napari_bloodcell.core.config import LoraConfig
 from napari_bloodcell.core.errors import ArtifactError, WeightsError
-from napari_bloodcell.core.sam.checkpoint import hash_file
+from napari_bloodcell.core.sam.files import hash_file
 from napari_bloodcell.core.sam.heads import CellHead
 from napari_bloodcell.core.sam.lora import add_lora, freeze_base, lora_of, pairs_of
 from napari_bloodcell.core.sam.model import CHANNEL_NAMES, CellSam, check_channels

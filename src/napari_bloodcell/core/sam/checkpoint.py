@@ -11,9 +11,9 @@ from torch import Tensor
 
 from napari_bloodcell.core.artifact import read_arrays
 from napari_bloodcell.core.errors import WeightsError
+from napari_bloodcell.core.sam.files import hash_file
 from napari_bloodcell.core.sam.variants import find_state
 
-CHUNK = 4 * 2**20
 KIND = "segmenter"  # our own files, in core/artifact.py
 _Scale = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -62,17 +62,6 @@ def read_torch(path: Path) -> Any:
             f"{path} ({path.stat().st_size:,} bytes) cannot be read as weights: {told}. A file cut short "
             "looks like this too: compare its size and hash, and fetch it again."
         ) from error
-
-
-def hash_file(path: Path) -> str:
-    digest = hashlib.sha256()
-    try:
-        with Path(path).open("rb") as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
-    return digest.hexdigest()
 
 
 def hash_tensors(state: Mapping[str, Tensor]) -> str:

@@ -18,6 +18,7 @@ from napari_bloodcell.core.sam.attention import Mode, join_qkv, split_qkv
 from napari_bloodcell.core.sam.checkpoint import KIND, Checkpoint, hash_tensors, read_checkpoint
 from napari_bloodcell.core.sam.encoder import Encoder, start_fresh
 from napari_bloodcell.core.sam.heads import FRESH, CellHead, PromptHead
+from napari_bloodcell.core.sam.registry import known
 from napari_bloodcell.core.sam.variants import (
     ENCODER,
     PATCH_PX,
@@ -27,6 +28,7 @@ from napari_bloodcell.core.sam.variants import (
     Variant,
     recognise,
 )
+from napari_bloodcell.core.sam.weights import find_weights
 
 CELLS = "cells."
 CHANNEL_NAMES = {2: ("background", "cell"), 3: ("background", "cytoplasm", "nucleus")}
@@ -111,6 +113,12 @@ def load_model(path: Path, *, channels: int = 3, seed: int = 0, sha256: str | No
     """
     check_channels(channels)
     return from_checkpoint(read_checkpoint(path, sha256=sha256), channels=channels, seed=seed)
+
+
+def load_weights(name: str, *, channels: int = 3, seed: int = 0) -> CellSam:
+    """A registered checkpoint that is on this machine; its hash is compared before it is read."""
+    path = find_weights(name)
+    return load_model(path, channels=channels, seed=seed, sha256=known(name).sha256)
 
 
 def from_checkpoint(checkpoint: Checkpoint, *, channels: int = 3, seed: int = 0) -> CellSam:

@@ -14,7 +14,8 @@ from napari_bloodcell.core.artifact import atomic_path
 from napari_bloodcell.core.config import LoraConfig
 from napari_bloodcell.core.errors import WeightsError
 from napari_bloodcell.core.sam.adapter import set_cell_head
-from napari_bloodcell.core.sam.checkpoint import hash_file, read_torch
+from napari_bloodcell.core.sam.checkpoint import read_torch
+from napari_bloodcell.core.sam.files import hash_file
 from napari_bloodcell.core.sam.lora import TARGETS, add_lora, lora_of, pairs_of
 from napari_bloodcell.core.sam.model import CellSam
 
