@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_bloodcell.core.artifact import read_json, write_json
 from napari_bloodcell.core.config import StainConfig
-from napari_bloodcell.core.errors import ArtifactError, DataError
+from napari_bloodcell.core.errors import ArtifactError, BloodcellError, DataError
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import FloatArray, freeze
 
@@ -157,7 +157,7 @@ def _from_json(path: Path, body: Mapping[str, Any]) -> StainProfile:
             name=str(body["name"]),
             flag=str(body["flag"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, BloodcellError) as error:
         raise ArtifactError(
             f"{path} is no complete stain profile ({type(error).__name__}: {error}). Measure it again."
         ) from error
