@@ -40,9 +40,9 @@ LIMITS = {
     "transfer_gain_min": "at least 0.7 for every ordered pair of labs",
     "transfer_ssim_min": "at least 0.85 for every ordered pair of labs",
 }
-SIDE, VIEWS, ROUNDS = 224, 3, 7
+SIDE, VIEWS, ROUNDS = 224, 3, 5
 LABS = {"jtsc": "jtsc/images", "cellavision": "cellavision/images", "bccd": "bccd/fields"}
-PAIR_IMAGES = 24
+PAIR_IMAGES = 20
 
 
 def published_separation(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -130,7 +130,7 @@ def measure_speed() -> dict[str, Figure]:
         lambda: separate(many),
         lambda: published_augmentation(many, VIEWS),
         lambda: augment(many, views),
-        rounds=3,
+        rounds=1,
     )
     figures: dict[str, Figure] = {
         "published_separation_s": slow,
@@ -199,7 +199,7 @@ def measure_fields() -> dict[str, Figure]:
     goal = profiles_of(make_smear(SmearConfig(look="rapid_yellow")).image.pixels)[0]
     field = make_smear(SmearConfig()).image.pixels
     large = np.ascontiguousarray(np.tile(field, (7, 7, 1))[:3000, :4000])
-    small_s, large_s = in_turn(lambda: transfer(field, goal), lambda: transfer(large, goal), rounds=5)
+    small_s, large_s = in_turn(lambda: transfer(field, goal), lambda: transfer(large, goal), rounds=3)
     return {"field_ms": small_s * 1e3, "large_field_s": large_s}
 
 

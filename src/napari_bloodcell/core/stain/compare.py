@@ -1,5 +1,6 @@
 """Labs side by side: profiles as points, distances between labs, cells of each lab in each other's stain."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,18 +65,19 @@ def compare(
         raise DataError(
             f"Comparing takes at least two labs; {len(places)} was given. Name two folders or profiles."
         )
+    names = _names(places)
     labs: list[StainProfile] = []
     images: list[tuple[StainProfile, ...]] = []
     samples: list[ByteArray | None] = []
-    for place in places:
+    for place, name in zip(places, names, strict=True):
         if place.suffix.lower() == PROFILE_SUFFIX and place.is_file():
             profile = load_profile(place)
-            labs.append(profile)
+            labs.append(profile if profile.name else dataclasses.replace(profile, name=name))
             images.append((profile,))
             samples.append(None)
             continue
-        found = measure_files([place], config, progress=within(progress, place.name))
-        labs.append(average(found, name=place.name))
+        found = measure_files([place], config, progress=within(progress, name))
+        labs.append(average(found, name=name))
         images.append(tuple(found))
         samples.append(_typical_image(place, found, labs[-1]))
     everything = [profile for own in images for profile in own]
@@ -111,6 +113,16 @@ def draw_comparison(path: Path, comparison: Comparison, how: TransferConfig = Tr
     _draw_matrix(right, comparison)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")
+
+
+def _names(places: Sequence[Path]) -> list[str]:
+    """The last part of each path, and as many parts before it as tell all apart."""
+    parts = [place.resolve().with_suffix("").parts for place in places]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(one[-depth:]) for one in parts]
+        if len(set(names)) == len(set(parts)):
+            return names
+    return [str(place) for place in places]
 
 
 def flatten(points: FloatArray) -> FloatArray:
