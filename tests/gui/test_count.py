@@ -1,5 +1,6 @@
 """The panel "Count cells" in the real napari, opened by its name and pressed like a person would."""
 
+import hashlib
 import json
 import threading
 import time
@@ -7,10 +8,11 @@ import time
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QScrollArea
 
 from napari_bloodcell.core.config import CountConfig
+from napari_bloodcell.core.errors import Cancelled
 from napari_bloodcell.core.report import count
 from napari_bloodcell.gui.count import CountCells, new_folder, rows_of
 from napari_bloodcell.gui.task import under_way
@@ -327,25 +329,35 @@ def test_opening_takes_well_under_a_second(viewer, qtbot):
     assert taken < 0.7
 
 
-def test_the_window_stays_alive_while_counting(viewer, panel, add_smear, click, wait, qtbot):
-    """The longest the event loop stood still while the real chain computed. Best of three: others compute too."""
+def test_the_window_stays_alive_while_counting(viewer, panel, add_smear, qtbot):
+    """The longest the event loop stood still while the real chain computed, beyond what the machine itself
+    takes away: other programs on it stop the loop too, and are seen with a thread that needs no Python.
+    """
     add_smear()
     qtbot.waitUntil(lambda: under_way() == 0, timeout=60_000)
-    longest = min(_longest_block_ms(panel, click, qtbot) for _ in range(3))
-    assert longest < 100
+    real = panel.analyse
+    panel.analyse = _hash_for_a_second
+    machine = _longest_block_ms(panel, qtbot)
+    panel.analyse = real
+    ours = min(_longest_block_ms(panel, qtbot) for _ in range(3))
+    assert ours - machine < 100, f"{ours:.0f} ms, of which {machine:.0f} ms are the machine's"
 
 
-def _longest_block_ms(panel, click, qtbot):
+def _hash_for_a_second(picture, bundle, config, progress):
+    block, end = bytes(4_000_000), time.perf_counter() + 1
+    while time.perf_counter() < end:
+        hashlib.sha256(block)  # lets go of the interpreter while it computes
+    raise Cancelled
+
+
+def _longest_block_ms(panel, qtbot):
     """Of one count, up to its result; adding layers is napari's own time."""
-    ticks, timer = [], QTimer()
+    ticks, ends, timer = [], [], QTimer()
     timer.setInterval(2)
     timer.timeout.connect(lambda: ticks.append(time.perf_counter()))
     timer.start()
-    click(panel.task.run_button)
-    run = panel.task._run
-    ends = []
-    run.ended.connect(lambda: ends.append(time.perf_counter()))
+    qtbot.mouseClick(panel.task.run_button, Qt.MouseButton.LeftButton)
+    panel.task._run.ended.connect(lambda: ends.append(time.perf_counter()))
     qtbot.waitUntil(lambda: not panel.task.busy, timeout=60_000)
     timer.stop()
-    computing = [tick for tick in ticks if tick <= ends[0]]
-    return 1000 * max(np.diff(computing))
+    return 1000 * max(np.diff([tick for tick in ticks if tick <= ends[0]]))
