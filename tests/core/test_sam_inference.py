@@ -12,6 +12,7 @@ from napari_bloodcell.core.sam.inference import (
     choose_precision,
     in_batches,
     is_out_of_memory,
+    largest_channel,
     predict_logits,
     predict_parts,
     predict_tokens,
@@ -48,6 +49,11 @@ def test_parts_are_the_largest_enlarged_logit(nano: CellSam) -> None:
     logits = torch.from_numpy(predict_logits(nano, PICTURES, CPU))
     wide = torch.nn.functional.interpolate(logits, (64, 64), mode="bilinear", align_corners=False)
     assert (wide.argmax(1).numpy() == parts).mean() > 0.999
+
+
+def test_the_largest_channel_is_argmax_the_first_of_equals_included() -> None:
+    maps = torch.randint(0, 3, (4, 3, 9, 9), generator=torch.Generator().manual_seed(2)).float()
+    assert torch.equal(largest_channel(maps), maps.argmax(dim=1).to(torch.uint8))
 
 
 def test_tokens_come_from_before_the_neck(nano: CellSam) -> None:

@@ -49,8 +49,10 @@ def test_a_checkpoint_at_1024_px_gives_what_sam_predictor_gives(tiny: Variant, t
     torch.save(sam.state_dict(), tmp_path / "tiny.pth")
     model = load_model(tmp_path / "tiny.pth")
     against_predictor(sam, model)
+    pixels = torch.from_numpy(picture(1024, 1024)).permute(2, 0, 1)[None]
     model.set_mode("exact")
-    against_predictor(sam, model)
+    with torch.inference_mode():
+        assert error(model.embed(pixels), sam.image_encoder(sam.preprocess(pixels.float()))) < 1e-6
 
 
 def test_vit_b_of_1024_px_gives_what_sam_predictor_gives(tmp_path: Path) -> None:
@@ -98,6 +100,15 @@ def test_fused_attention_in_pieces_gives_the_exact_numbers(
         exact = layer(x)
     assert error(fused, exact) < 1e-5
     assert error(pieces, exact) < 1e-5
+
+
+def test_onednn_gives_the_numbers_of_the_plain_linear_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = attention.FastLinear(48, 96), seeded((2, 5, 5, 48))
+    with torch.inference_mode():
+        plain = torch.nn.functional.linear(x, layer.weight, layer.bias)
+        for taken in (True, False):
+            monkeypatch.setattr(attention, "prefers_onednn", lambda taken=taken: taken)
+            assert error(layer(x), plain) < 1e-6
 
 
 def test_fused_attention_can_be_trained_through() -> None:

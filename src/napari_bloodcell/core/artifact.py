@@ -31,6 +31,7 @@ FORMATS = {
     "classifier": (1, "0.1"),
     "differential": (1, "0.1"),
     "segmenter": (1, "0.1"),
+    "embedding": (1, "0.1"),
     "run": (1, "0.1"),
     "batch": (1, "0.1"),
     "stain-profile": (1, "0.1"),

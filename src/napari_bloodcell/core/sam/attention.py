@@ -1,10 +1,11 @@
 """Attention of the image encoder with q, k and v as three layers, so that LoRA can reach q and v alone.
 
 Two ways to the same numbers: ``exact`` goes step by step as segment-anything does; ``fused`` uses torch's
-scaled-dot-product kernel with the relative-position bias and, on a CPU, oneDNN's matrix products.
+scaled-dot-product kernel with the relative-position bias and, on some CPUs, oneDNN's matrix products.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Literal
 
 import torch
@@ -19,15 +20,15 @@ MAX_BIAS_VALUES = 16 * 2**20
 _PARTS = ("q", "k", "v")
 
 
-def _has_onednn() -> bool:
-    return bool(torch.backends.mkldnn.enabled) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+@cache
+def prefers_onednn() -> bool:
+    """On AVX-512 torch's BLAS may stay at half the speed of oneDNN; on AVX2 both are at the CPU's limit."""
+    wide = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return wide and bool(torch.backends.mkldnn.enabled) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 class FastLinear(nn.Linear):
-    """A linear layer that takes oneDNN's path for fp32 inference on a CPU, where torch itself takes BLAS.
-
-    On CPUs whose BLAS does not know them well this is twice as fast; elsewhere it costs nothing.
-    """
+    """A linear layer that takes oneDNN's path for fp32 inference on a CPU where that is the faster one."""
 
     exact = False
 
@@ -39,7 +40,7 @@ class FastLinear(nn.Linear):
             or x.dtype != torch.float32
             or self.weight.dtype != torch.float32
             or torch.is_autocast_enabled("cpu")
-            or not _has_onednn()
+            or not prefers_onednn()
         )
         if plain:
             return super().forward(x)

@@ -40,7 +40,7 @@ def predict_parts(
 
     def parts(batch: Tensor) -> Tensor:
         maps = F.interpolate(model(batch)[0].float(), size=size, mode="bilinear", align_corners=False)
-        return maps.argmax(dim=1).to(torch.uint8)
+        return largest_channel(maps)
 
     return _run(model, parts, pixels, config, progress)
 
@@ -50,6 +50,15 @@ def predict_tokens(
 ) -> NDArray[np.float32]:
     """Images N x S x S x 3 -> output of the last block before the neck, N x D x S/16 x S/16."""
     return _run(model, model.tokens, pixels, config, progress)
+
+
+def largest_channel(maps: Tensor) -> Tensor:
+    """``argmax`` over the channels of B x C x H x W, which torch itself does slowly across planes."""
+    best, found = maps[:, 0], torch.zeros_like(maps[:, 0], dtype=torch.uint8)
+    for channel in range(1, maps.shape[1]):
+        found.masked_fill_(maps[:, channel] > best, channel)
+        best = torch.maximum(best, maps[:, channel])
+    return found
 
 
 def _run(

@@ -1,0 +1,186 @@
+"""Click, box, scribble or an existing mask -> the cell there. The image is embedded once; a prompt is cheap.
+
+Frames: everything the caller gives or gets is in pixels of the image, x before y.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from segment_anything.utils.transforms import ResizeLongestSide
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from napari_bloodcell.core.config import SamConfig
+from napari_bloodcell.core.errors import SegmentError
+from napari_bloodcell.core.records import BoolArray, ByteArray, FloatArray
+from napari_bloodcell.core.sam.embeddings import EmbeddingCache
+from napari_bloodcell.core.sam.inference import ready
+from napari_bloodcell.core.sam.lora import without_adapter
+from napari_bloodcell.core.sam.model import CellSam
+from napari_bloodcell.core.sam.variants import check_size
+
+MASK_LOGIT = 8.0  # what a pixel of a given mask is worth; the decoder's own logits are of this size
+SCRIBBLE_POINTS = 8
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prompt:
+    """What was drawn for one cell. At least one of points, box and mask."""
+
+    points_xy: NDArray[np.float64] | None = None  # N x 2
+    inside: BoolArray | None = None  # N: the point is on the cell, or on ground that is not; None: all on it
+    box_xyxy: NDArray[np.float64] | None = None  # 4
+    mask: BoolArray | None = None  # H x W: improve this one
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answer:
+    """Masks for several prompts: N x H x W, and the model's own guess of each mask's IoU."""
+
+    masks: BoolArray
+    scores: FloatArray
+
+
+def scribble(line_xy: NDArray[np.float64], points: int = SCRIBBLE_POINTS) -> NDArray[np.float64]:
+    """Points spread evenly along a drawn line, its ends included."""
+    line = np.asarray(line_xy, float).reshape(-1, 2)
+    if len(line) == 0:
+        raise SegmentError("The scribble is empty. Draw a line on the cell.")
+    along = np.r_[0, np.cumsum(np.hypot(*np.diff(line, axis=0).T))]
+    if along[-1] == 0:
+        return line[:1]
+    at = np.linspace(0, along[-1], points)
+    return np.column_stack([np.interp(at, along, line[:, axis]) for axis in (0, 1)])
+
+
+class PromptSession:
+    """One image, embedded once by the plain checkpoint (an adapter is left out), asked as often as needed."""
+
+    def __init__(
+        self,
+        model: CellSam,
+        pixels: ByteArray,
+        config: SamConfig | None = None,
+        cache: EmbeddingCache | None = None,
+    ) -> None:
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape:
+            raise SegmentError(
+                f"An image of shape {pixels.shape} and type {pixels.dtype} is not accepted; prompts take "
+                "H x W x 3 uint8 RGB."
+            )
+        config = config or SamConfig(size_px=model.variant.native_px)
+        self.model, self.config = model, config
+        self.frame_px = check_size(config.size_px)
+        self.image_hw = (pixels.shape[0], pixels.shape[1])
+        self._resize = ResizeLongestSide(self.frame_px)
+        self.frame_hw = self._resize.get_preprocess_shape(*self.image_hw, self.frame_px)
+        self._embedding = self._embed(pixels, cache)
+
+    def ask(self, prompts: list[Prompt]) -> Answer:
+        """A mask for each prompt. One lonely point is ambiguous: the best of three guesses is taken."""
+        if not prompts:
+            return Answer(masks=np.zeros((0, *self.image_hw), bool), scores=np.zeros(0, np.float32))
+        for prompt in prompts:
+            self._check(prompt)
+        masks, scores = [], []
+        device = self.model.device
+        self._embedding = self._embedding.to(device)
+        with torch.inference_mode():
+            for prompt in prompts:
+                maps, quality = self.model.plain(
+                    self._embedding,
+                    (self.frame_px, self.frame_px),
+                    points=self._points(prompt, device),
+                    boxes=self._box(prompt, device),
+                    masks=self._mask(prompt, device),
+                    several=_is_ambiguous(prompt),
+                )
+                best = int(quality[0].argmax())
+                masks.append(self._enlarge(maps[:, best : best + 1]))
+                scores.append(float(quality[0, best]))
+        return Answer(masks=np.stack(masks), scores=np.asarray(scores, np.float32))
+
+    def _embed(self, pixels: ByteArray, cache: EmbeddingCache | None) -> Tensor:
+        key = {
+            "image": hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest(),
+            "shape": list(pixels.shape),
+            "model": self.model.base_sha256,
+            "frame_px": self.frame_px,
+            "attention": self.config.attention,
+            "precision": self.config.precision,
+        }
+        found = cache.get(key) if cache is not None else None
+        if found is not None:
+            return torch.from_numpy(found)
+        resized = torch.from_numpy(self._resize.apply_image(pixels)).permute(2, 0, 1)[None]
+        with without_adapter(self.model), ready(self.model, self.config) as device:
+            embedding = self.model.embed(resized.to(device), self.frame_px).float().cpu()
+        if cache is not None:
+            cache.put(key, embedding.numpy())
+        return embedding
+
+    def _check(self, prompt: Prompt) -> None:
+        height, width = self.image_hw
+        if prompt.points_xy is None and prompt.box_xyxy is None and prompt.mask is None:
+            raise SegmentError("The prompt is empty. Give points, a box or a mask.")
+        for words, values in (("point", prompt.points_xy), ("corner of a box", prompt.box_xyxy)):
+            places = np.zeros((0, 2)) if values is None else np.asarray(values, float).reshape(-1, 2)
+            odd = ~((places >= 0) & (places <= (width, height))).all(axis=1)
+            if odd.any():
+                x, y = places[odd][0]
+                raise SegmentError(
+                    f"A {words} at x {x:g}, y {y:g} is outside the image of {width} x {height} px. "
+                    "Place it on the cell."
+                )
+        count = 0 if prompt.points_xy is None else np.size(prompt.points_xy) // 2
+        if prompt.inside is not None and len(prompt.inside) != count:
+            raise SegmentError(
+                f"{count} points come with {len(prompt.inside)} values of inside; give as many."
+            )
+        if prompt.mask is not None and prompt.mask.shape != self.image_hw:
+            raise SegmentError(
+                f"The mask has shape {prompt.mask.shape}; the image has {self.image_hw}. Draw it here."
+            )
+        if prompt.mask is not None and not prompt.mask.any():
+            raise SegmentError("The mask is empty: nothing in it to improve. Draw it, or click on the cell.")
+
+    def _points(self, prompt: Prompt, device: torch.device) -> tuple[Tensor, Tensor] | None:
+        if prompt.points_xy is None:
+            return None
+        points = self._resize.apply_coords(np.asarray(prompt.points_xy, float).reshape(-1, 2), self.image_hw)
+        inside = np.ones(len(points)) if prompt.inside is None else np.asarray(prompt.inside)
+        return (
+            torch.as_tensor(points, dtype=torch.float32, device=device)[None],
+            torch.as_tensor(inside, dtype=torch.int64, device=device)[None],
+        )
+
+    def _box(self, prompt: Prompt, device: torch.device) -> Tensor | None:
+        if prompt.box_xyxy is None:
+            return None
+        box = self._resize.apply_boxes(np.asarray(prompt.box_xyxy, float).reshape(1, 4), self.image_hw)
+        return torch.as_tensor(box, dtype=torch.float32, device=device)
+
+    def _mask(self, prompt: Prompt, device: torch.device) -> Tensor | None:
+        if prompt.mask is None:
+            return None
+        h, w = self.frame_hw
+        part = torch.from_numpy(prompt.mask.astype(np.float32)).to(device)[None, None]
+        part = F.interpolate(part, (h, w), mode="bilinear", antialias=True, align_corners=False)
+        whole = F.pad(part, (0, self.frame_px - w, 0, self.frame_px - h))
+        return MASK_LOGIT * (2 * F.avg_pool2d(whole, 4) - 1)
+
+    def _enlarge(self, maps: Tensor) -> BoolArray:
+        """Decoder logits -> the image's own size, as Meta's predictor does it."""
+        h, w = self.frame_hw
+        wide = F.interpolate(maps, (self.frame_px, self.frame_px), mode="bilinear", align_corners=False)
+        own = F.interpolate(wide[..., :h, :w], self.image_hw, mode="bilinear", align_corners=False)
+        mask: BoolArray = (own[0, 0] > 0).cpu().numpy()
+        return mask
+
+
+def _is_ambiguous(prompt: Prompt) -> bool:
+    points = 0 if prompt.points_xy is None else len(np.reshape(prompt.points_xy, (-1, 2)))
+    return points == 1 and prompt.box_xyxy is None and prompt.mask is None
