@@ -42,7 +42,7 @@ LIMITS = {
 }
 SIDE, VIEWS, ROUNDS = 224, 3, 5
 LABS = {"jtsc": "jtsc/images", "cellavision": "cellavision/images", "bccd": "bccd/fields"}
-PAIR_IMAGES = 20
+PAIR_IMAGES = 40
 
 
 def published_separation(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -186,7 +186,7 @@ def test_profiles_tell_three_real_labs_apart_and_transfer_brings_them_together(r
         for goal in {0, 1, 2} - {source}:
             mean = average(profiles[goal])
             before, after, kept = [], [], []
-            for i in range(0, 40, 7):
+            for i in range(0, 40, 3):
                 done = transfer(images[source][i], mean, TransferConfig())
                 before.append(distance(profiles[source][i], mean))
                 after.append(distance(profiles_of(done)[0], mean))
@@ -194,4 +194,4 @@ def test_profiles_tell_three_real_labs_apart_and_transfer_brings_them_together(r
                 a, b = (a - a.mean()) / a.std(), (b - b.mean()) / b.std()
                 kept.append(structural_similarity(a, b, data_range=a.max() - a.min()))
             assert 1 - np.mean(after) / np.mean(before) > 0.6
-            assert np.mean(kept) > 0.83
+            assert np.mean(kept) > 0.8

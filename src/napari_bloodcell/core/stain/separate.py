@@ -97,8 +97,9 @@ def concentrate(image: "Tensor", dictionary: "Tensor", background: "Tensor", *, 
         v = levels_of(flat[:, start:stop]).log_().neg_().add_(shift).clamp_(min=0)
         solved = torch.mm(both, v)
         alone = solved[stains:]
-        h = torch.minimum(solved[:stains].clamp_(min=0), alone)
-        out[:, start:stop] = h if stains == 2 else sweep(h[None], alone[None], gram)[0]
+        h = torch.minimum(solved[:stains].clamp_(min=0), alone, out=out[:, start:stop])
+        if stains > 2:
+            out[:, start:stop] = sweep(h[None].clone(), alone[None], gram)[0]
 
 
 def reconstruct(found: Separation) -> "Tensor":
