@@ -191,7 +191,7 @@ def _top(h: "Tensor") -> "Tensor":
     import torch
 
     rank = max(1, h.shape[1] // 100)
-    return torch.topk(h, rank, dim=1).values[:, -1].clamp_(min=1e-3)
+    return torch.kthvalue(h, h.shape[1] - rank + 1, dim=1).values.clamp_(min=1e-3)
 
 
 def _in_order(w: "Tensor", scale: "Tensor") -> "tuple[Tensor, Tensor, Tensor]":
