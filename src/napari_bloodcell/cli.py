@@ -67,13 +67,12 @@ def analyse(
 
     with progress_bar() as progress:
         result = analyse_files(paths, out, bundle, config, progress=progress)
+    images = "1 image" if len(result.items) == 1 else f"{len(result.items)} images"
     kept = sum(item.state == "kept" for item in result.items)
     print(to_text(result.differential))
-    print(
-        f"{len(result.items)} images, {kept} kept from before, {len(result.failed)} failed. Results in {out}"
-    )
+    print(f"{images}, {kept} kept from before, {len(result.failed)} failed. Results in {out}")
     for item in result.failed:
-        print(f"failed: {item.path}: {item.reason}", file=sys.stderr)
+        print(f"failed: {item.reason}", file=sys.stderr)
     return 1 if result.failed else 0
 
 

@@ -1,14 +1,17 @@
 """The progress line of the command line."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from napari_bloodcell.core.progress import Progress
 
+EACH_IMAGE = "Image "  # how a batch names its stages
+
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """One line on the error stream; nothing where that is no terminal."""
+    """One line on the error stream; where that is no terminal, a line for each image."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bar
@@ -19,6 +22,8 @@ def progress_bar() -> Iterator[Progress]:
         task = bar.add_task("", total=None)
 
         def report(stage: str, done: int, total: int) -> None:
+            if not console.is_terminal and stage.startswith(EACH_IMAGE) and total > 1:
+                print(stage, file=sys.stderr, flush=True)
             bar.update(task, description=stage, completed=done, total=total)
 
         yield report

@@ -12,7 +12,7 @@ from PIL import Image
 from napari_bloodcell.core import store
 from napari_bloodcell.core.batch import analyse_files
 from napari_bloodcell.core.config import AnalyseConfig, CountConfig, ReadConfig, SmearConfig
-from napari_bloodcell.core.errors import Cancelled, ImageError
+from napari_bloodcell.core.errors import ArtifactError, Cancelled, ImageError
 from napari_bloodcell.core.pipeline import analyse
 from napari_bloodcell.core.synthetic import make_smear
 
@@ -121,8 +121,8 @@ def test_a_full_disk_is_named_and_leaves_no_half_result(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
-    result = analyse_files([fields / "f1.png"], tmp_path / "out")
-    assert "No space left on device" in result.failed[0].reason
+    with pytest.raises(ArtifactError, match="No space left on device. Nothing was changed. Free some space"):
+        analyse_files([fields / "f1.png"], tmp_path / "out")
     assert not (tmp_path / "out" / "f1" / store.RUN).exists()
     monkeypatch.undo()
     assert analyse_files([fields / "f1.png"], tmp_path / "out").items[0].state == "done"
@@ -135,6 +135,35 @@ def test_two_files_of_one_name_do_not_share_a_folder(fields: Path, tmp_path: Pat
     )
     assert len({item.folder for item in result.items}) == 3
     assert not result.failed
+
+
+def test_an_output_that_cannot_be_written_is_named_before_any_work(fields: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    stages: list[str] = []
+    with pytest.raises(ArtifactError, match="could not be written.*Choose another folder"):
+        analyse_files([fields], tmp_path / "file" / "out", progress=lambda stage, *_: stages.append(stage))
+    assert not stages
+
+
+@pytest.mark.parametrize("name", ["cells.parquet", "labels.ome.tif", "differential.json", "run.json"])
+def test_a_damaged_result_is_made_again(fields: Path, tmp_path: Path, name: str) -> None:
+    one, out = fields / "f1.png", tmp_path / "out"
+    analyse_files([one], out)
+    damaged = out / "f1" / name
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    assert analyse_files([one], out).items[0].state == "done"
+    assert analyse_files([one], out).items[0].state == "kept"
+
+
+def test_another_file_of_the_same_name_overwrites_nothing(fields: Path, tmp_path: Path) -> None:
+    other, out = draw(tmp_path / "other" / "f1.png", 5), tmp_path / "out"
+    first = analyse_files([fields / "f1.png"], out).items[0].folder
+    second = analyse_files([other], out).items[0].folder
+    assert first != second
+    both = analyse_files([other, fields / "f1.png"], out)
+    assert [(item.folder, item.state) for item in both.items] == [(second, "kept"), (first, "kept")]
+    cells = pd.read_parquet(out / "cells.parquet")
+    assert set(cells["source"]) <= {str(other), str(fields / "f1.png")}
 
 
 def test_results_inside_the_image_folder_are_no_images(fields: Path) -> None:

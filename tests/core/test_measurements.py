@@ -27,6 +27,8 @@ def crops_of(
         pixels=pixels,
         parts=parts,
         px_per_crop_px=np.full(len(nuclei), scale),
+        area_px=np.count_nonzero(parts, axis=(1, 2)) * scale**2,
+        nucleus_area_px=np.count_nonzero(parts == 2, axis=(1, 2)) * scale**2,
         ground_rgb=np.array([240, 240, 240]),
         um_per_px=um,
     )

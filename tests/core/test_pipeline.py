@@ -8,6 +8,7 @@ from napari_bloodcell.core.config import (
     AnalyseConfig,
     ClassifyConfig,
     CountConfig,
+    CropConfig,
     SegmentConfig,
     SmearConfig,
 )
@@ -52,8 +53,9 @@ def test_array_path_and_record_give_the_same_numbers(smear: SyntheticSmear, tmp_
     tables = [
         analyse(source).table() for source in (pixels, tmp_path / "field.png", str(tmp_path / "field.png"))
     ]
+    place = ["image", "source"]
     for table in tables[1:]:
-        assert table.drop(columns="image").equals(tables[0].drop(columns="image"))
+        assert table.drop(columns=place).equals(tables[0].drop(columns=place))
 
 
 def test_the_callers_array_is_not_changed(smear: SyntheticSmear) -> None:
@@ -117,6 +119,19 @@ def test_stricter_doubt_leaves_more_unidentified(smear: SyntheticSmear) -> None:
 
     assert unidentified(0) == 0
     assert unidentified(1) == len(analyse(smear.image).masks)
+
+
+def test_areas_are_those_of_the_labels_whatever_the_crop(smear: SyntheticSmear, analysis: Analysis) -> None:
+    true = np.bincount(analysis.masks.labels.ravel())[analysis.masks.cell_id]
+    np.testing.assert_array_equal(analysis.table()["area_px"], true)
+    tight = AnalyseConfig(crop=CropConfig(field_um=5, size_px=32))
+    np.testing.assert_array_equal(analyse(smear.image, config=tight).table()["area_px"], true)
+
+
+def test_the_table_says_where_its_micrometres_come_from(smear: SyntheticSmear, analysis: Analysis) -> None:
+    assert set(analysis.table()["scale_source"]) == {"file"}
+    guessed = analyse(np.array(smear.image.pixels)).table()
+    assert set(guessed["scale_source"]) <= {"red cells", "unknown"}
 
 
 def test_corrected_masks_go_through_the_second_half(smear: SyntheticSmear, analysis: Analysis) -> None:

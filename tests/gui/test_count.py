@@ -106,7 +106,7 @@ def test_one_press_counts(viewer, quick, add_smear, press_run):
     assert quick.task.message.text() == "Counted smear."
     assert quick.table.isVisible()
     assert quick.table.item(0, 0).text() == "neutrophil"
-    assert quick.state.text().startswith(f"{quick.analysis.differential.counted} white cells counted")
+    assert quick.state.text().startswith(f"smear: {quick.analysis.differential.counted} white cells counted")
     assert quick.export_button.isEnabled()
     assert quick.task.run_button.isEnabled()
 
@@ -260,6 +260,35 @@ def test_export_writes_a_new_folder_each_time(quick, add_smear, click, wait, tmp
             path.name for path in (tmp_path / name).iterdir()
         }
     assert json.loads((tmp_path / "smear-count" / "run.json").read_text())
+
+
+def test_export_into_a_folder_that_cannot_be_is_said_in_the_panel(
+    quick, add_smear, click, wait, tmp_path, press_run
+):
+    add_smear()
+    press_run(quick)
+    (tmp_path / "file").write_text("")
+    quick.ask_folder = lambda: tmp_path / "file"
+    click(quick.export_button)
+    wait(quick)
+    assert "could not be written" in quick.task.message.text()
+    assert "Choose another folder" in quick.task.message.text()
+
+
+def test_a_cancelled_count_leaves_no_older_result_behind(quick, add_smear, click, wait, press_run):
+    from napari_bloodcell.core.errors import Cancelled
+
+    def cancelled(*_: object) -> None:
+        raise Cancelled
+
+    add_smear()
+    press_run(quick)
+    assert quick.table.isVisible()
+    quick.analyse = cancelled
+    click(quick.task.run_button)
+    wait(quick)
+    assert not quick.table.isVisible()
+    assert not quick.export_button.isVisible()
 
 
 def test_export_asked_and_not_answered_writes_nothing(viewer, quick, add_smear, click, tmp_path, press_run):

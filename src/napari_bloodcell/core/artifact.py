@@ -5,6 +5,7 @@ result was made with, the embedder a classifier was trained on). JSON files carr
 safetensors files in their metadata.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -70,6 +71,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise _cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Before long work: a folder that cannot be written is named now, not at the end."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -220,7 +231,8 @@ def _hash_arrays(
 
 
 def _cannot_write(path: Path, error: OSError) -> ArtifactError:
+    advice = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Choose another folder"
     return ArtifactError(
-        f"{path} could not be written: {error.strerror}. Nothing was changed. "
-        "Free some space or choose another folder, and run again: what is finished is kept."
+        f"{path} could not be written: {error.strerror or error}. Nothing was changed. "
+        f"{advice} and run again: what is finished is kept."
     )

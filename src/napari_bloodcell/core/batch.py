@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_bloodcell.core.artifact import write_json
+from napari_bloodcell.core.artifact import check_writable, hash_of, write_json
 from napari_bloodcell.core.bundle import Bundle, load_bundle
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.errors import BloodcellError, Cancelled, ImageError
@@ -13,7 +13,7 @@ from napari_bloodcell.core.image import find_images, read_image
 from napari_bloodcell.core.pipeline import analyse
 from napari_bloodcell.core.progress import Progress, silent, within
 from napari_bloodcell.core.report import Differential, count, write_differential
-from napari_bloodcell.core.store import is_done, write_analysis, write_table
+from napari_bloodcell.core.store import is_done, source_of, write_analysis, write_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,7 @@ def analyse_files(
     if not images:
         raise ImageError(f"All images named lie in the output folder {out}. Choose another folder for --out.")
     model = load_bundle(bundle)
+    check_writable(Path(out))
     folders = _folders(images, Path(out))
     items = []
     for number, (path, folder) in enumerate(zip(images, folders, strict=True)):
@@ -61,32 +62,30 @@ def analyse_files(
 
 
 def _one(path: Path, folder: Path, bundle: Bundle, config: AnalyseConfig, progress: Progress) -> Item:
+    """A bad image fails alone; a folder that cannot be written stops the batch: it would fail them all."""
     try:
         image = read_image(path, config.read)
         if is_done(folder, image.sha256, bundle.hash, config):
             return Item(path=path, folder=folder, state="kept")
-        write_analysis(folder, analyse(image, bundle, config, progress=progress))
+        analysis = analyse(image, bundle, config, progress=progress)
     except Cancelled:
         raise
     except BloodcellError as error:
         return Item(path=path, folder=folder, state="failed", reason=str(error))
+    write_analysis(folder, analysis)
     return Item(path=path, folder=folder, state="done")
 
 
 def _folders(images: Sequence[Path], out: Path) -> list[Path]:
-    """A folder for each image, named after the file; two files of one name are told apart by their place."""
-    names = [path.name for path in images]
-    stems = [path.stem for path in images]
+    """A folder for each image, named after the file. Where that name holds another file's result, from this
+    run or an earlier one, a piece of the path's hash is added: nothing is overwritten, and a file finds its
+    own folder again whatever else is analysed beside it."""
     result: list[Path] = []
     for path in images:
-        name = path.stem if stems.count(path.stem) == 1 else path.name.replace(".", "_")
-        if names.count(path.name) > 1:
-            name = f"{path.resolve().parent.name}_{name}"
-        taken = {folder.name for folder in result}
-        serial, free = 2, name
-        while free in taken:
-            free, serial = f"{name}_{serial}", serial + 1
-        result.append(out / free)
+        place = str(path.absolute())
+        plain = out / path.stem
+        is_free = plain not in result and source_of(plain) in (None, place)
+        result.append(plain if is_free else out / f"{path.stem}-{hash_of(place)[:8]}")
     return result
 
 

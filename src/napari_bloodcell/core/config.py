@@ -156,8 +156,7 @@ class ClassifyConfig(Config):
     min_probability: Annotated[float, Knob("Least probability", low=0, high=1)] = 0.5
     """A cell whose best class is less probable than this is "unidentified"."""
     max_distance: Annotated[float, Knob("Furthest from known cells", low=0, high=1_000)] = 3.0
-    """A cell further than this from every class seen in training (1 = as far as the outermost 1 % of
-    training cells) is "unidentified"."""
+    """Cells further than this from every class are "unidentified"; 1 holds 99 % of the training cells."""
 
 
 @dataclass(frozen=True, kw_only=True)

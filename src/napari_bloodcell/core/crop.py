@@ -40,9 +40,17 @@ def crop(
         pixels=pixels,
         parts=parts,
         px_per_crop_px=scales,
+        area_px=_areas(masks.labels, masks),
+        nucleus_area_px=_areas(masks.labels[masks.nucleus], masks),
         ground_rgb=ground_light(image.pixels),
         um_per_px=masks.um_per_px,
     )
+
+
+def _areas(labels: NDArray[np.int32], masks: Masks) -> NDArray[np.int32]:
+    """Pixels of each cell among these labels."""
+    longest = int(masks.cell_id.max(initial=0)) + 1
+    return np.bincount(labels.ravel(), minlength=longest)[masks.cell_id].astype(np.int32)
 
 
 def _square(

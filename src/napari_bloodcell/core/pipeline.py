@@ -44,6 +44,7 @@ class Analysis:
         table = pd.DataFrame(
             {
                 "image": self.image.name,
+                "source": self.image.source or "",
                 "cell_id": self.masks.cell_id,
                 "cell_type": predictions.labels,
                 "cell_type_prob": probability,
@@ -58,6 +59,8 @@ class Analysis:
                 "x1": boxes[:, 2],
                 "y1": boxes[:, 3],
                 "touches_border": self.masks.touches_border,
+                "um_per_px": float("nan") if self.masks.um_per_px is None else self.masks.um_per_px,
+                "scale_source": self.masks.scale_source,
             }
         )
         measured = pd.DataFrame(self.measurements.values, columns=list(self.measurements.names))

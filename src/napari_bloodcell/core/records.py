@@ -84,6 +84,8 @@ class Crops:
     pixels: ByteArray  # N x S x S x 3
     parts: ByteArray  # N x S x S
     px_per_crop_px: FloatArray  # N, image pixels one crop pixel stands for
+    area_px: IntArray  # N, of the cell in the image: a fixed field may show only a part of it
+    nucleus_area_px: IntArray  # N
     ground_rgb: FloatArray  # 3, light of the empty ground of the image, 0..255
     um_per_px: float | None = None  # of the image
 
@@ -93,6 +95,8 @@ class Crops:
         freeze(self, "pixels", np.uint8, (n, None, None, 3))
         freeze(self, "parts", np.uint8, (n, *self.pixels.shape[1:3]))
         freeze(self, "px_per_crop_px", np.float32, (n,))
+        freeze(self, "area_px", np.int32, (n,))
+        freeze(self, "nucleus_area_px", np.int32, (n,))
         freeze(self, "ground_rgb", np.float32, (3,))
 
     def __len__(self) -> int:

@@ -142,7 +142,8 @@ def state_of(d: Differential) -> str:
         f"target of {d.target} reached" if left <= 0 else f"{left} more cells to the target of {d.target}"
     )
     seen = f"{d.reviewed} reviewed by a person" if d.reviewed else "none reviewed by a person"
-    return f"{d.counted} white cells counted, {progress}; {seen}."
+    cells = "1 white cell" if d.counted == 1 else f"{d.counted} white cells"
+    return f"{cells} counted, {progress}; {seen}."
 
 
 def to_json(differential: Differential) -> dict[str, Any]:

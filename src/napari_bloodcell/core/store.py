@@ -1,6 +1,5 @@
 """What an analysis leaves on disk: one folder an image, complete once its ``run.json`` is there."""
 
-import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from napari_bloodcell.core.artifact import atomic_path, hash_of, read_json, write_json
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.errors import ArtifactError
-from napari_bloodcell.core.image import write_labels_ome_tiff
+from napari_bloodcell.core.image import hash_file, write_labels_ome_tiff
 from napari_bloodcell.core.picture import draw_overlay
 from napari_bloodcell.core.pipeline import Analysis, versions
 from napari_bloodcell.core.report import RESEARCH_USE, write_differential
@@ -51,6 +50,14 @@ def write_table(folder: Path, table: "pd.DataFrame") -> None:
         table.to_parquet(temporary, index=False)
 
 
+def source_of(folder: Path) -> str | None:
+    """The file whose analysis a folder holds; None where there is none."""
+    try:
+        return str(read_json(folder / RUN, "run")[1]["image"]["source"])
+    except ArtifactError:
+        return None
+
+
 def is_done(folder: Path, image_sha256: str, bundle_hash: str, config: AnalyseConfig) -> bool:
     """Whether the folder holds a finished analysis of just this image, bundle and config."""
     try:
@@ -59,7 +66,12 @@ def is_done(folder: Path, image_sha256: str, bundle_hash: str, config: AnalyseCo
         return False
     same = header.parents == {"image": image_sha256, "bundle": bundle_hash}
     same = same and hash_of(dict(header.config)) == hash_of(_plain(config.to_json()))
-    return same and all((folder / name).is_file() for name in body["outputs"])
+    return same and all(_is_intact(folder / name, sha256) for name, sha256 in body["outputs"].items())
+
+
+def _is_intact(path: Path, sha256: str) -> bool:
+    """A result that was cut short or edited is made again."""
+    return path.is_file() and hash_file(path) == sha256
 
 
 def _run_record(folder: Path, analysis: Analysis) -> dict[str, Any]:
@@ -89,7 +101,7 @@ def _run_record(folder: Path, analysis: Analysis) -> dict[str, Any]:
         },
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
-        "outputs": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in outputs},
+        "outputs": {p.name: hash_file(p) for p in outputs},
         "note": RESEARCH_USE,
     }
 

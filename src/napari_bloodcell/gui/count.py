@@ -95,12 +95,14 @@ def export(folder: Path, analysis: "Analysis", progress: Progress) -> Path:
 
 
 def new_folder(parent: Path, name: str) -> Path:
+    from napari_bloodcell.core.artifact import check_writable
+
     plain = "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(" .") or "image"
     number, target = 1, parent / f"{plain}-count"
     while target.exists():
         number += 1
         target = parent / f"{plain}-count-{number}"
-    target.mkdir(parents=True)
+    check_writable(target)
     return target
 
 
@@ -161,13 +163,20 @@ class CountCells(ImagePanel):
             self.task.say(str(error), error=True)
             return
         self._picture = picture
+        self._forget()
         call = partial(self.analyse, picture, self.bundle.currentData(), config)
         self.task.start(call, self._counted)
+
+    def _forget(self) -> None:
+        """A new count has begun: what is shown must not be taken for its result."""
+        self.analysis = None
+        for widget in self.results:
+            widget.hide()
 
     def _counted(self, result: "tuple[Analysis, pd.DataFrame]") -> Iterator[None]:
         self.analysis, table = result
         self.table.show_differential(self.analysis.differential)
-        self.state.setText(_state(self.analysis.differential))
+        self.state.setText(f"{self.analysis.image.name}: {_state(self.analysis.differential)}")
         for widget in self.results:
             widget.show()
         picture = self._picture

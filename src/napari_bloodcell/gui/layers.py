@@ -26,7 +26,8 @@ SCHEMA = 1
 
 CELLS, NUCLEI, CLASSES = "cells", "nuclei", "classes"
 OUTLINE = "#1A1A1A"  # smears are bright
-OUTLINE_PX = 2
+OUTLINE_PX = 1
+CLASS_PX = 5
 # napari computes contours anew, on the main thread, whenever it draws: larger pictures are shown filled.
 LARGEST_OUTLINED_PX = 8_000_000
 FIRST_COLUMNS = ("index", "label", "cell_type", "cell_type_prob", "doubt")  # as far as the status bar reaches
@@ -134,6 +135,7 @@ def add_analysis(
     classes = dict(zip(features["index"], features["cell_type"], strict=True))
     _add_labels(viewer, picture, NUCLEI, _nuclei(analysis.masks), metadata, visible=False)
     yield
+    is_outlined = analysis.masks.labels.size <= LARGEST_OUTLINED_PX
     _add_labels(
         viewer,
         picture,
@@ -142,7 +144,8 @@ def add_analysis(
         metadata,
         features=features,
         colormap=class_colormap(classes),
-        opacity=0.35,
+        contour=CLASS_PX if is_outlined else 0,  # a tint would hide granules and cytoplasm
+        opacity=0.9 if is_outlined else 0.25,
     )
     yield
     _add_cells(viewer, picture, analysis.masks, features, metadata)
@@ -179,7 +182,7 @@ def add_sample(viewer: "Viewer", sample: "tuple[Any, dict[str, Any], str]") -> "
 
 def features_of(table: "pd.DataFrame") -> "pd.DataFrame":
     """A table of cells as napari looks it up: by ``index``; ``label`` says the same to people."""
-    features = table.drop(columns="image", errors="ignore").rename(columns={"cell_id": "label"})
+    features = table.drop(columns=["image", "source"], errors="ignore").rename(columns={"cell_id": "label"})
     features.insert(0, "index", features["label"])
     for name in CATEGORIES:
         if name in features:

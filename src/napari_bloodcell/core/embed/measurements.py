@@ -83,23 +83,20 @@ def measure(crops: Crops, *, progress: Progress = silent) -> Measurements:
         if i % REPORT_EVERY == 0:
             progress("Measuring cells", i, len(crops))
         cell, nucleus = crops.parts[i] > 0, crops.parts[i] == 2
-        row = _sizes(cell, nucleus, float(crops.px_per_crop_px[i]), crops.um_per_px)
+        row = _sizes(int(crops.area_px[i]), int(crops.nucleus_area_px[i]), crops.um_per_px)
         row |= _shapes(cell, nucleus)
         row |= _stains(np.maximum(to_density(crops.pixels[i], crops.ground_rgb), 0), cell & ~nucleus, nucleus)
         values[i] = [row[name] for name in COLUMNS]
     return Measurements(cell_id=crops.cell_id, values=values, names=COLUMNS)
 
 
-def _sizes(
-    cell: NDArray[np.bool_], nucleus: NDArray[np.bool_], scale: float, um_per_px: float | None
-) -> dict[str, float]:
-    area = cell.sum() * scale**2
+def _sizes(area_px: int, nucleus_px: int, um_per_px: float | None) -> dict[str, float]:
     um2 = float("nan") if um_per_px is None else um_per_px**2
     return {
-        "area_px": area,
-        "area_um2": area * um2,
-        "diameter_um": float(np.sqrt(4 * area * um2 / np.pi)),
-        "nucleus_area_um2": nucleus.sum() * scale**2 * um2,
+        "area_px": area_px,
+        "area_um2": area_px * um2,
+        "diameter_um": float(np.sqrt(4 * area_px * um2 / np.pi)),
+        "nucleus_area_um2": nucleus_px * um2,
     }
 
 

@@ -127,7 +127,7 @@ def _from_path(path: Path, config: ReadConfig, name: str | None) -> SmearImage:
         sha256 = hash_file(path)
         if path.suffix.lower() not in _SUFFIXES_OF[kind]:
             raw = dataclasses.replace(raw, notes=(f"the file is {kind}, whatever its name says", *raw.notes))
-    return _finish(raw, config, where, name=name or path.name, sha256=sha256, source=str(path))
+    return _finish(raw, config, where, name=name or path.name, sha256=sha256, source=str(path.absolute()))
 
 
 def _finish(
