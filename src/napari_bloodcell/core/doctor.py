@@ -21,7 +21,8 @@ GUI_PROBE_SECONDS = 60
 MIN_FREE_GB = 1.0
 GUI_LIBRARIES = (
     "xvfb libgl1 libegl1 libgl1-mesa-dri libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 "
-    "libxcb-image0 libxcb-render-util0 libxcb-xinerama0 libxcb-shape0 libdbus-1-3"
+    "libxcb-image0 libxcb-render-util0 libxcb-xinerama0 libxcb-shape0 libdbus-1-3 libglib2.0-0 "
+    "libfontconfig1 fontconfig fonts-dejavu-core"
 )
 PACKAGES = (
     "numpy",
