@@ -94,7 +94,7 @@ def concentrate(image: "Tensor", dictionary: "Tensor", background: "Tensor", *, 
     flat = image.flatten(1)
     for start in range(0, flat.shape[1], STRETCH_PX):
         stop = min(start + STRETCH_PX, flat.shape[1])
-        v = levels_of(flat[:, start:stop]).log_().neg_().add_(shift).clamp_(min=0)
+        v = torch.sub(shift, levels_of(flat[:, start:stop]).log_()).clamp_(min=0)
         solved = torch.mm(both, v)
         alone = solved[stains:]
         h = torch.minimum(solved[:stains].clamp_(min=0), alone, out=out[:, start:stop])
