@@ -193,5 +193,5 @@ def test_profiles_tell_three_real_labs_apart_and_transfer_brings_them_together(r
                 a, b = (p.astype(float).mean(2) for p in (images[source][i], done))
                 a, b = (a - a.mean()) / a.std(), (b - b.mean()) / b.std()
                 kept.append(structural_similarity(a, b, data_range=a.max() - a.min()))
-            assert 1 - np.mean(after) / np.mean(before) > 0.6
-            assert np.mean(kept) > 0.8
+            assert 1 - np.mean(after) / np.mean(before) >= 0.7
+            assert np.mean(kept) >= 0.85
