@@ -1,0 +1,40 @@
+"""Every knob of every step, written once.
+
+A frozen, keyword-only dataclass for each step, in one file for each subject. The same class makes the flags
+of the command line (cyclopts reads it), the form in napari (``gui/form.py``) and the JSON stored beside each
+result. ``Knob`` holds label and bounds; the string below a field is its help, in the terminal and as tooltip.
+"""
+
+from napari_bloodcell.core.config.analyse import (
+    AnalyseConfig,
+    ClassifyConfig,
+    CountConfig,
+    CropConfig,
+    ReadConfig,
+    SegmentConfig,
+)
+from napari_bloodcell.core.config.base import Config, Knob, knobs_of, types_of
+from napari_bloodcell.core.config.sam import LoraConfig, SamConfig
+from napari_bloodcell.core.config.smear import SmearConfig, SmearLook
+from napari_bloodcell.core.config.stain import ClusterConfig, StainAugmentConfig, StainConfig, TransferConfig
+
+__all__ = [
+    "AnalyseConfig",
+    "ClassifyConfig",
+    "ClusterConfig",
+    "Config",
+    "CountConfig",
+    "CropConfig",
+    "Knob",
+    "LoraConfig",
+    "ReadConfig",
+    "SamConfig",
+    "SegmentConfig",
+    "SmearConfig",
+    "SmearLook",
+    "StainAugmentConfig",
+    "StainConfig",
+    "TransferConfig",
+    "knobs_of",
+    "types_of",
+]
