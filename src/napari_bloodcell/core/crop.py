@@ -1,12 +1,11 @@
 """Masks -> Crops: each cell alone in a square of its own, with nucleus and cytoplasm marked."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_bloodcell.core.config import CropConfig
 from napari_bloodcell.core.errors import SegmentError
+from napari_bloodcell.core.image.square import cut_square
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import Crops, Masks, SmearImage
 from napari_bloodcell.core.stain import ground_light
@@ -33,7 +32,7 @@ def crop(
             progress("Cropping cells", i, n)
         corner, side = _square(masks.boxes_xyxy[i], config, masks.um_per_px)
         scales[i] = side / size
-        pixels[i] = _resample(image.pixels, corner, side, size, smooth=True)
+        pixels[i] = cut_square(image.pixels, corner, side, size, smooth=True)
         parts[i] = _parts(masks, int(masks.cell_id[i]), corner, side, size)
     return Crops(
         cell_id=masks.cell_id,
@@ -66,34 +65,7 @@ def _square(
 
 
 def _parts(masks: Masks, cell: int, corner: tuple[float, float], side: float, size: int) -> NDArray[np.uint8]:
-    labels = _resample(masks.labels, corner, side, size, smooth=False, beyond_edge=False)
-    nucleus = _resample(masks.nucleus, corner, side, size, smooth=False, beyond_edge=False)
+    labels = cut_square(masks.labels, corner, side, size, smooth=False, beyond_edge=False)
+    nucleus = cut_square(masks.nucleus, corner, side, size, smooth=False, beyond_edge=False)
     inside = labels == cell
     return np.where(inside & (nucleus > 0), 2, inside).astype(np.uint8)
-
-
-def _resample(
-    array: NDArray[Any],
-    corner: tuple[float, float],
-    side: float,
-    size: int,
-    *,
-    smooth: bool,
-    beyond_edge: bool = True,
-) -> NDArray[Any]:
-    """A square of the image at ``size`` px: averaged for pictures, nearest for labels."""
-    from PIL import Image
-
-    height, width = array.shape[:2]
-    left, top = int(np.floor(corner[0])), int(np.floor(corner[1]))
-    right, bottom = int(np.ceil(corner[0] + side)), int(np.ceil(corner[1] + side))
-    window = array[max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
-    margins = [(max(-top, 0), max(bottom - height, 0)), (max(-left, 0), max(right - width, 0))]
-    if any(sum(m) for m in margins):
-        margins += [(0, 0)] * (array.ndim - 2)
-        window = np.pad(window, margins, mode="edge" if beyond_edge else "constant")
-    box = (corner[0] - left, corner[1] - top, corner[0] - left + side, corner[1] - top + side)
-    if window.dtype == np.bool_:
-        window = window.view(np.uint8)
-    method = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
-    return np.asarray(Image.fromarray(np.ascontiguousarray(window)).resize((size, size), method, box=box))
