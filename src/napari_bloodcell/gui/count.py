@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap
@@ -23,7 +23,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_bloodcell.core.config import AnalyseConfig
-from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.form import Form, section
@@ -115,7 +114,6 @@ class CountCells(ImagePanel):
         self.export = export
         self.ask_folder = self._ask_folder
         self.analysis: Analysis | None = None
-        self._picture: layers.Picture | None = None
 
         self.bundle = QComboBox()
         self.bundle.setToolTip("The model: what finds, measures and classifies the cells.")
@@ -156,16 +154,13 @@ class CountCells(ImagePanel):
         self.prepared.connect(self._list_bundles)
 
     def _count(self) -> None:
-        try:
-            picture = layers.picture_of(self.image.value, self.viewer)
-            config: Any = self.form.get()
-        except BloodcellError as error:
-            self.task.say(str(error), error=True)
-            return
-        self._picture = picture
-        self._forget()
-        call = partial(self.analyse, picture, self.bundle.currentData(), config)
-        self.task.start(call, self._counted)
+        analyse, bundle = self.analyse, self.bundle.currentData()  # the call must not hold the panel
+
+        def call(picture: layers.Picture, config: AnalyseConfig, progress: Progress) -> object:
+            return analyse(picture, bundle, config, progress)
+
+        if self.start(self.form, call, self._counted):
+            self._forget()
 
     def _forget(self) -> None:
         """A new count has begun: what is shown must not be taken for its result."""
@@ -173,14 +168,14 @@ class CountCells(ImagePanel):
         for widget in self.results:
             widget.hide()
 
-    def _counted(self, result: "tuple[Analysis, pd.DataFrame]") -> Iterator[None]:
+    def _counted(
+        self, picture: layers.Picture, _config: AnalyseConfig, result: "tuple[Analysis, pd.DataFrame]"
+    ) -> Iterator[None]:
         self.analysis, table = result
         self.table.show_differential(self.analysis.differential)
         self.state.setText(f"{self.analysis.image.name}: {_state(self.analysis.differential)}")
         for widget in self.results:
             widget.show()
-        picture = self._picture
-        assert picture is not None
         if picture.is_in(self.viewer):
             yield from layers.add_analysis(self.viewer, picture, self.analysis, table)
             self.task.say(f"Counted {picture.name}.")

@@ -1,36 +1,38 @@
-"""What all panels share: they scroll, choose an image, offer a sample, run a task, and close safely."""
+"""What all panels share: they scroll, run a task and close safely. Image panels also choose an image, offer a
+sample and hand image and settings to the core call.
+"""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
 from qtpy.QtCore import QEvent, Qt, Signal
 from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
+from napari_bloodcell.core.config import Config
+from napari_bloodcell.core.errors import BloodcellError
+from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.gui import layers, samples
+from napari_bloodcell.gui.form import Form
 from napari_bloodcell.gui.task import Call, Run, Task, is_taken_out
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+ImageCall = Callable[[layers.Picture, Any, Progress], Any]
+ImageThen = Callable[[layers.Picture, Any, Any], "Iterator[None] | None"]
+
 NARROWEST_PX = 300
 LOWEST_PX = 220  # two panels above each other still show what they do on a small screen
 
 
-class ImagePanel(QScrollArea):
-    """A panel that works on one image layer.
+class Panel(QScrollArea):
+    """A docked widget of ours. ``body`` takes what it shows; napari calls ``reset_choices``."""
 
-    ``prepare`` loads what the work needs, in a thread, as soon as there is an image; ``prepared`` brings what
-    it returns. Not before: napari's units load lazily, and two threads that load them at once break them.
-    """
-
-    prepared = Signal(object)
-
-    def __init__(self, viewer: "Viewer", run_text: str, prepare: Call) -> None:
+    def __init__(self, viewer: "Viewer", run_text: str) -> None:
         super().__init__()
         self.viewer = viewer
-        self._prepare = prepare
-        self._preparing: Run | None = None
-        self.draw_sample = samples.draw
         self._closed = False
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
@@ -40,7 +42,45 @@ class ImagePanel(QScrollArea):
         self.body = QVBoxLayout(self._body)
         self.body.setContentsMargins(8, 8, 8, 8)
         self.setWidget(self._body)
+        self.task = Task(run_text)
 
+    def reset_choices(self, event: object = None) -> None:  # noqa: ARG002 (napari calls it with an event)
+        """The layers have changed. napari calls this for every docked widget."""
+        if not self._closed:
+            self.layers_changed()
+
+    def layers_changed(self) -> None:
+        """For the panel to override: layers came, went, moved or got another name."""
+
+    def closing(self) -> None:
+        """For the panel to override: let go of layers and calls under way."""
+        self.task.cancel()
+
+    def event(self, event: QEvent) -> bool:
+        handled: bool = super().event(event)
+        if is_taken_out(self, event) and not self._closed:
+            # Nobody will dock this widget again: the menu makes a new one. Left to Python's collector, it
+            # could be taken down in the thread of a task, which Qt does not survive.
+            self._closed = True
+            self.closing()
+            self.deleteLater()
+        return handled
+
+
+class ImagePanel(Panel):
+    """A panel that works on one image layer.
+
+    ``prepare`` loads what the work needs, in a thread, as soon as there is an image; ``prepared`` brings what
+    it returns. Not before: napari's units load lazily, and two threads that load them at once break them.
+    """
+
+    prepared = Signal(object)
+
+    def __init__(self, viewer: "Viewer", run_text: str, prepare: Call) -> None:
+        super().__init__(viewer, run_text)
+        self._prepare = prepare
+        self._preparing: Run | None = None
+        self.draw_sample = samples.draw
         self.image = ComboBox(choices=self._images, tooltip="The smear to work on.")
         self.choices = QFormLayout()
         self.choices.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -53,14 +93,22 @@ class ImagePanel(QScrollArea):
         self.sample_button.clicked.connect(self._open_sample)
         self.body.addWidget(self.empty)
         self.body.addWidget(self.sample_button)
-        self.task = Task(run_text)
         self.task.busy_changed.connect(self.sample_button.setDisabled)
         self.reset_choices()
 
-    def reset_choices(self, event: object = None) -> None:  # noqa: ARG002 (napari calls it with an event)
-        """The image layers have changed. napari calls this for every docked widget."""
-        if self._closed:
-            return
+    def start(self, form: Form, call: ImageCall, then: ImageThen) -> bool:
+        """Read the chosen image and the form here, on the main thread; ``call(picture, config, progress)`` in
+        the task, then ``then(picture, config, result)`` here again. False, and said, where one is refused."""
+        try:
+            picture = layers.picture_of(self.image.value, self.viewer)
+            config: Config = form.get()
+        except BloodcellError as error:
+            self.task.say(str(error), error=True)
+            return False
+        self.task.start(partial(call, picture, config), partial(then, picture, config))
+        return True
+
+    def layers_changed(self) -> None:
         self.image.reset_choices()
         is_empty = self.image.value is None
         self.empty.setVisible(is_empty)
@@ -71,17 +119,10 @@ class ImagePanel(QScrollArea):
             self._preparing.ended.connect(self._tell_prepared)
             self._preparing.start()
 
-    def event(self, event: QEvent) -> bool:
-        handled: bool = super().event(event)
-        if is_taken_out(self, event) and not self._closed:
-            # Nobody will dock this widget again: the menu makes a new one. Left to Python's collector, it
-            # could be taken down in the thread of a task, which Qt does not survive.
-            self._closed = True
-            self.task.cancel()
-            if self._preparing is not None:
-                self._preparing.cancel()
-            self.deleteLater()
-        return handled
+    def closing(self) -> None:
+        super().closing()
+        if self._preparing is not None:
+            self._preparing.cancel()
 
     def _tell_prepared(self) -> None:
         # What failed here fails again, and is shown, when Run is pressed.

@@ -1,13 +1,11 @@
 """The panel "Segment cells": find and outline white cells, nothing more."""
 
 from collections.abc import Iterator
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QHBoxLayout
 
 from napari_bloodcell.core.config import AnalyseConfig
-from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.core.records import Masks, SmearImage
 from napari_bloodcell.gui import layers
@@ -59,9 +57,7 @@ class SegmentCells(ImagePanel):
     def __init__(self, napari_viewer: "Viewer") -> None:
         super().__init__(napari_viewer, "Segment cells", prepare)
         self.segment = segment_cells
-        self._picture: layers.Picture | None = None
-        self._config = AnalyseConfig()
-        self.form = Form(self._config, without=LATER_STEPS, unfolded=("segment",))
+        self.form = Form(AnalyseConfig(), without=LATER_STEPS, unfolded=("segment",))
         below = QHBoxLayout()
         below.addStretch(1)
         below.addWidget(HelpLink("Segment cells", HELP))
@@ -72,21 +68,14 @@ class SegmentCells(ImagePanel):
         self.task.pressed.connect(self._segment)
 
     def _segment(self) -> None:
-        try:
-            picture = layers.picture_of(self.image.value, self.viewer)
-            config: Any = self.form.get()
-        except BloodcellError as error:
-            self.task.say(str(error), error=True)
-            return
-        self._picture, self._config = picture, config
-        self.task.start(partial(self.segment, picture, config), self._segmented)
+        self.start(self.form, self.segment, self._segmented)
 
-    def _segmented(self, result: tuple[SmearImage, Masks]) -> Iterator[None]:
+    def _segmented(
+        self, picture: layers.Picture, config: AnalyseConfig, result: tuple[SmearImage, Masks]
+    ) -> Iterator[None]:
         smear, masks = result
-        picture = self._picture
-        assert picture is not None
         if picture.is_in(self.viewer):
-            yield from layers.add_masks(self.viewer, picture, smear, masks, self._config)
+            yield from layers.add_masks(self.viewer, picture, smear, masks, config)
             cells = "1 white cell" if len(masks) == 1 else f"{len(masks)} white cells"
             self.task.say(f"Found {cells} in {picture.name}.")
         else:
