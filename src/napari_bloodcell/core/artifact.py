@@ -36,6 +36,7 @@ FORMATS = {
     "run": (1, "0.1"),
     "batch": (1, "0.1"),
     "stain-profile": (1, "0.1"),
+    "training": (1, "0.1"),
 }
 
 

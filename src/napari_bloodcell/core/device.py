@@ -48,3 +48,15 @@ def _cuda(index: int) -> "tuple[torch.device, str]":
             f"Device 'cuda:{index}' was asked for; this machine has cuda:0 to cuda:{count - 1}."
         )
     return torch.device("cuda", index), f"Using {torch.cuda.get_device_name(index)}, as asked."
+
+
+_CPU_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "DefaultCPUAllocator")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a smaller batch would help. torch says so in several ways."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _CPU_OUT_OF_MEMORY)

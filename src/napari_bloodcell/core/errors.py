@@ -44,6 +44,10 @@ class ClassifyError(BloodcellError):
     """Vectors or classes a classifier cannot use."""
 
 
+class TrainingError(BloodcellError):
+    """A training that cannot start, cannot go on, or went wrong."""
+
+
 class Cancelled(BloodcellError):  # noqa: N818 (a person did this; it is no error)
     """The person pressed Cancel. What was finished stays."""
 

@@ -17,6 +17,7 @@ from napari_bloodcell.core.config.base import Config, Knob, knobs_of, types_of
 from napari_bloodcell.core.config.sam import LoraConfig, SamConfig
 from napari_bloodcell.core.config.smear import SmearConfig, SmearLook
 from napari_bloodcell.core.config.stain import ClusterConfig, StainAugmentConfig, StainConfig, TransferConfig
+from napari_bloodcell.core.config.train import TrainConfig
 
 __all__ = [
     "AnalyseConfig",
@@ -34,6 +35,7 @@ __all__ = [
     "SmearLook",
     "StainAugmentConfig",
     "StainConfig",
+    "TrainConfig",
     "TransferConfig",
     "knobs_of",
     "types_of",

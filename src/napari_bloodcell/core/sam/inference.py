@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from napari_bloodcell.core.config import SamConfig
-from napari_bloodcell.core.device import resolve
+from napari_bloodcell.core.device import is_out_of_memory, resolve
 from napari_bloodcell.core.errors import DeviceError
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.sam.lora import merged
@@ -22,7 +22,6 @@ from napari_bloodcell.core.sam.model import CellSam
 
 Step = Callable[[Tensor], Tensor]
 _T = TypeVar("_T", bound=np.generic)
-_CPU_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "DefaultCPUAllocator")
 
 
 def predict_logits(
@@ -98,12 +97,6 @@ def in_batches(
         yield part
         done += len(part)
     progress("segmenting", total, total)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _CPU_OUT_OF_MEMORY)
 
 
 def _halved(batch: int, shape: tuple[int, ...], error: BaseException) -> int:
