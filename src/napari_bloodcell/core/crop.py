@@ -1,5 +1,8 @@
 """Masks -> Crops: each cell alone in a square of its own, with nucleus and cytoplasm marked."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,6 +46,19 @@ def crop(
         nucleus_area_px=_areas(masks.labels[masks.nucleus], masks),
         ground_rgb=ground_light(image.pixels),
         um_per_px=masks.um_per_px,
+    )
+
+
+def join(parts: Sequence[Crops]) -> Crops:
+    """The cells of several images as one record, numbered anew from 1 in the order given."""
+    count = sum(len(part) for part in parts)
+
+    def all_of(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    return Crops(
+        cell_id=np.arange(1, count + 1, dtype=np.int32),
+        **{name: all_of(name) for name in Crops.__dataclass_fields__ if name != "cell_id"},
     )
 
 

@@ -78,7 +78,10 @@ class Masks:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Crops:
-    """One square picture a cell, with its parts: 0 outside, 1 cytoplasm, 2 nucleus."""
+    """One square picture a cell, with its parts: 0 outside, 1 cytoplasm, 2 nucleus.
+
+    Light and pixel size may be given once, where all cells are of one image.
+    """
 
     cell_id: IntArray
     pixels: ByteArray  # N x S x S x 3
@@ -86,8 +89,8 @@ class Crops:
     px_per_crop_px: FloatArray  # N, image pixels one crop pixel stands for
     area_px: IntArray  # N, of the cell in the image: a fixed field may show only a part of it
     nucleus_area_px: IntArray  # N
-    ground_rgb: FloatArray  # 3, light of the empty ground of the image, 0..255
-    um_per_px: float | None = None  # of the image
+    ground_rgb: FloatArray  # N x 3, light of the empty ground of the cell's image, 0..255
+    um_per_px: FloatArray | float | None = None  # N, of the cell's image; kept as NaN where unknown
 
     def __post_init__(self) -> None:
         freeze(self, "cell_id", np.int32, (None,))
@@ -97,7 +100,13 @@ class Crops:
         freeze(self, "px_per_crop_px", np.float32, (n,))
         freeze(self, "area_px", np.int32, (n,))
         freeze(self, "nucleus_area_px", np.int32, (n,))
-        freeze(self, "ground_rgb", np.float32, (3,))
+        if np.ndim(self.ground_rgb) == 1:
+            object.__setattr__(self, "ground_rgb", np.tile(np.asarray(self.ground_rgb, np.float32), (n, 1)))
+        freeze(self, "ground_rgb", np.float32, (n, 3))
+        if np.ndim(self.um_per_px) == 0:  # type: ignore[arg-type]
+            um = np.nan if self.um_per_px is None else self.um_per_px
+            object.__setattr__(self, "um_per_px", np.full(n, um, np.float32))
+        freeze(self, "um_per_px", np.float32, (n,))
 
     def __len__(self) -> int:
         return len(self.cell_id)

@@ -4,7 +4,8 @@
 know neither the camera's magnification nor the strength of the stain: ratios, shapes, contrasts.
 """
 
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,11 +60,19 @@ FloatMap = NDArray[np.float32]
 class MeasurementEmbedder:
     """The scale-free measurements as a vector."""
 
-    kind = "measurements"
+    kind: ClassVar[str] = "measurements"
+    names = SCALE_FREE
 
     @property
     def hash(self) -> str:
         return hash_of({"embedder": self.kind, "version": VERSION, "columns": list(SCALE_FREE)})
+
+    def save(self, folder: Path) -> list[str]:  # noqa: ARG002 (nothing to keep: it is all code)
+        return []
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:  # noqa: ARG003
+        return cls()
 
     def embed(self, crops: Crops, *, progress: Progress = silent) -> Embeddings:
         return self.from_table(measure(crops, progress=progress))
@@ -79,19 +88,22 @@ class MeasurementEmbedder:
 def measure(crops: Crops, *, progress: Progress = silent) -> Measurements:
     """The full table, one row a cell. Sizes in µm are NaN where the pixel size is unknown."""
     values = np.zeros((len(crops), len(COLUMNS)), np.float32)
+    um_per_px = np.asarray(crops.um_per_px, np.float32)
     for i in range(len(crops)):
         if i % REPORT_EVERY == 0:
             progress("Measuring cells", i, len(crops))
         cell, nucleus = crops.parts[i] > 0, crops.parts[i] == 2
-        row = _sizes(int(crops.area_px[i]), int(crops.nucleus_area_px[i]), crops.um_per_px)
+        row = _sizes(int(crops.area_px[i]), int(crops.nucleus_area_px[i]), float(um_per_px[i]))
         row |= _shapes(cell, nucleus)
-        row |= _stains(np.maximum(to_density(crops.pixels[i], crops.ground_rgb), 0), cell & ~nucleus, nucleus)
+        row |= _stains(
+            np.maximum(to_density(crops.pixels[i], crops.ground_rgb[i]), 0), cell & ~nucleus, nucleus
+        )
         values[i] = [row[name] for name in COLUMNS]
     return Measurements(cell_id=crops.cell_id, values=values, names=COLUMNS)
 
 
-def _sizes(area_px: int, nucleus_px: int, um_per_px: float | None) -> dict[str, float]:
-    um2 = float("nan") if um_per_px is None else um_per_px**2
+def _sizes(area_px: int, nucleus_px: int, um_per_px: float) -> dict[str, float]:
+    um2 = um_per_px**2
     return {
         "area_px": area_px,
         "area_um2": area_px * um2,

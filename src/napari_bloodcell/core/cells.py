@@ -1,0 +1,158 @@
+"""Cells of a data set -> Crops: each cell of a list, whatever it is stored as, cut out and outlined.
+
+Where the set has masks, those are used; else the segmenter finds the cell in the middle of its picture (or
+of its box in a field). A cell that is not found has no crop, and is told with its reason.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_bloodcell.core.config import CropConfig, ReadConfig
+from napari_bloodcell.core.crop import crop, join
+from napari_bloodcell.core.datasets import CellImage, read_parts
+from napari_bloodcell.core.errors import ImageError, SegmentError
+from napari_bloodcell.core.image import read_image
+from napari_bloodcell.core.progress import Progress, silent
+from napari_bloodcell.core.records import ByteArray, Crops, IntArray, Masks, SmearImage, freeze
+
+if TYPE_CHECKING:
+    from napari_bloodcell.core.segment import Segmenter
+
+NOT_FOUND = "no white cell found in the middle of the picture"
+AROUND_A_BOX = 0.5  # of its longer side: a segmenter wants to see ground beside the cell
+REPORT_EVERY = 16
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoundCells:
+    """The crops of those cells of a list that were found. ``row`` says which cell of the list each one is."""
+
+    crops: Crops
+    row: IntArray  # N, ascending
+    missing: tuple[tuple[int, str], ...]  # row and reason of each cell that has no crop
+
+    def __post_init__(self) -> None:
+        freeze(self, "row", np.int32, (len(self.crops),))
+
+
+def crops_of(
+    cells: Sequence[CellImage],
+    segmenter: "Segmenter | Callable[[], Segmenter]",
+    config: CropConfig = CropConfig(),
+    *,
+    progress: Progress = silent,
+) -> FoundCells:
+    """One crop a cell, in the order of the list. ``segmenter`` may be a function that makes one: it is
+    called only where a cell has no mask."""
+    made: list[Crops] = []
+    rows: list[int] = []
+    missing: list[tuple[int, str]] = []
+    ready: Segmenter | None = None
+    for row, cell in enumerate(cells):
+        if row % REPORT_EVERY == 0:
+            progress("Cutting out cells", row, len(cells))
+        try:
+            image = picture_of(cell)
+            if cell.mask_path is None and ready is None:
+                ready = segmenter() if callable(segmenter) else segmenter
+            masks = _given_mask(cell, image) if cell.mask_path is not None else _found_mask(image, ready)
+        except (ImageError, SegmentError) as error:
+            missing.append((row, str(error)))
+            continue
+        if masks is None:
+            missing.append((row, NOT_FOUND))
+            continue
+        made.append(crop(image, masks, config))
+        rows.append(row)
+    crops = join(made) if made else _no_crops(config.size_px)
+    return FoundCells(crops=crops, row=np.asarray(rows, np.int32), missing=tuple(missing))
+
+
+def picture_of(cell: CellImage) -> SmearImage:
+    """The picture of one cell: its own file, or a window around its box in a field."""
+    image = read_image(cell.path, ReadConfig(um_per_px=cell.um_per_px))
+    if cell.box_xyxy is None:
+        return image
+    left, top, right, bottom = cell.box_xyxy
+    margin = round(AROUND_A_BOX * max(right - left, bottom - top))
+    height, width = image.pixels.shape[:2]
+    rows = slice(max(0, top - margin), min(height, bottom + margin))
+    columns = slice(max(0, left - margin), min(width, right + margin))
+    return SmearImage(
+        pixels=image.pixels[rows, columns],
+        name=f"{image.name} {cell.box_xyxy}",
+        source=image.source,
+        um_per_px=image.um_per_px,
+        sha256=image.sha256,
+        notes=image.notes,
+    )
+
+
+def masks_of_parts(parts: ByteArray, um_per_px: float | None = None) -> Masks | None:
+    """One cell drawn as 0 ground, 1 cytoplasm, 2 nucleus; None where nothing is drawn."""
+    drawn = parts > 0
+    if not drawn.any():
+        return None
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    box = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+    height, width = parts.shape
+    return Masks(
+        cell_id=np.ones(1, np.int32),
+        labels=drawn.astype(np.int32),
+        nucleus=parts == 2,
+        boxes_xyxy=np.array([box], np.int32),
+        touches_border=np.array([box[0] == 0 or box[1] == 0 or box[2] == width or box[3] == height]),
+        um_per_px=um_per_px,
+        scale_source="unknown" if um_per_px is None else "file",
+        segmenter="given",
+    )
+
+
+def _given_mask(cell: CellImage, image: SmearImage) -> Masks | None:
+    assert cell.mask_path is not None
+    parts = read_parts(cell.mask_path)
+    if parts.shape != image.pixels.shape[:2]:
+        raise SegmentError(
+            f"The mask {cell.mask_path} is {parts.shape[1]} x {parts.shape[0]} px, its image "
+            f"{image.pixels.shape[1]} x {image.pixels.shape[0]} px. Take the mask made for this image."
+        )
+    return masks_of_parts(parts, image.um_per_px)
+
+
+def _found_mask(image: SmearImage, segmenter: "Segmenter | None") -> Masks | None:
+    assert segmenter is not None
+    masks = segmenter.segment(image)
+    if not len(masks):
+        return None
+    middle = np.array(image.pixels.shape[1::-1]) / 2
+    off = np.abs((masks.boxes_xyxy[:, :2] + masks.boxes_xyxy[:, 2:]) / 2 - middle).max(axis=1)
+    nearest = int(off.argmin())
+    if off[nearest] > 0.6 * middle.max():
+        return None
+    one = slice(nearest, nearest + 1)
+    labels = np.where(masks.labels == masks.cell_id[nearest], masks.labels, 0)
+    return Masks(
+        cell_id=masks.cell_id[one],
+        labels=labels,
+        nucleus=masks.nucleus & (labels > 0),
+        boxes_xyxy=masks.boxes_xyxy[one],
+        touches_border=masks.touches_border[one],
+        um_per_px=masks.um_per_px,
+        scale_source=masks.scale_source,
+        segmenter=masks.segmenter,
+    )
+
+
+def _no_crops(size_px: int) -> Crops:
+    return Crops(
+        cell_id=np.zeros(0, np.int32),
+        pixels=np.zeros((0, size_px, size_px, 3), np.uint8),
+        parts=np.zeros((0, size_px, size_px), np.uint8),
+        px_per_crop_px=np.zeros(0, np.float32),
+        area_px=np.zeros(0, np.int32),
+        nucleus_area_px=np.zeros(0, np.int32),
+        ground_rgb=np.zeros((0, 3), np.float32),
+    )
