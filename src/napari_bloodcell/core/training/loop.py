@@ -220,8 +220,7 @@ class _Loop:
     def _validate(self) -> dict[str, float]:
         self.recipe.module.eval()
         with torch.no_grad():
-            figures = {name: float(value) for name, value in self.recipe.validate().items()}
-        return figures
+            return {name: float(value) for name, value in self.recipe.validate().items()}
 
     def _keep(self, done: Epoch) -> None:
         state = self.state

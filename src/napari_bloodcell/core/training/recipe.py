@@ -23,11 +23,11 @@ class Recipe(ABC):
     @property
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Everything that decides the outcome beside the ``TrainConfig``: configs, hashes of the data. JSON."""
+        """What decides the outcome beside the ``TrainConfig``: configs, hashes of the data. JSON."""
 
     @abstractmethod
     def batches(self, epoch: int) -> Iterable[Batch]:
-        """The ``steps_per_epoch`` batches of an epoch (counted from 0): the same each time they are asked for."""
+        """The ``steps_per_epoch`` batches of an epoch (counted from 0): always the same ones."""
 
     @abstractmethod
     def validate(self) -> dict[str, float]:
@@ -42,12 +42,12 @@ class Recipe(ABC):
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         self.module.load_state_dict(dict(state), strict=False)
 
-    def after_step(self, step: int) -> None:
+    def after_step(self, step: int) -> None:  # noqa: B027 (most methods need none)
         """Called after each step of the optimizer (counted from 0): weight averaging and the like."""
 
     def extra_state(self) -> dict[str, Tensor]:
         """What ``after_step`` gathers, for the checkpoint."""
         return {}
 
-    def load_extra_state(self, state: Mapping[str, Tensor]) -> None:
+    def load_extra_state(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027
         """The counterpart of ``extra_state``."""
