@@ -1,0 +1,25 @@
+"""Parts the two autoencoders share."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+PUBLISHED_DIM, PUBLISHED_GRID, Z_DIM, TARGET_PX = 768, 14, 50, 128
+
+
+def scaled(widths: Sequence[int], dim: int) -> list[int]:
+    """Channels of a decoder for an encoder ``dim`` wide: as published at 768, and in proportion elsewhere,
+    so that a small encoder is not followed by a decoder twenty times its cost."""
+    return [max(8, round(width * dim / PUBLISHED_DIM)) for width in widths]
+
+
+def on_grid(tokens: Tensor, side: int = PUBLISHED_GRID) -> Tensor:
+    """B x D x h x w brought to side x side; unchanged where it is that already."""
+    if tuple(tokens.shape[2:]) == (side, side):
+        return tokens
+    return F.interpolate(tokens, size=(side, side), mode="bilinear", align_corners=False)
+
+
+def normed(layer: nn.Module, channels: int) -> nn.Sequential:
+    return nn.Sequential(layer, nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
