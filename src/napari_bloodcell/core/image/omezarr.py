@@ -29,34 +29,61 @@ def is_zarr_folder(path: Path) -> bool:
 
 
 def read_zarr(path: Path, config: ReadConfig) -> Raw:
-    import zarr
-
     where = f"'{path}'"
     try:
-        node = zarr.open(path, mode="r")
-        if isinstance(node, zarr.Array):
-            axes = array_axes(node.shape, where)
-            check_page(1, config.page, where)
-            return _read(node, axes, config, where)
-        group, image = _image_group(node, where)
-        dataset = _first_dataset(image, where)
-        if dataset not in group:
-            raise ImageError(
-                f"{where} names an array {dataset!r} that is not in it. Copy the whole folder again."
-            )
-        array = group[dataset]
-        if not isinstance(array, zarr.Array):
-            raise ImageError(
-                f"{where} names a group where its full-resolution array should be. Write it again."
-            )
-        raw = _read(array, _axes(image, array.ndim, where), config, where)
-        um_per_px, notes = _pixel_size(image)
+        array, axes, um_per_px, notes = _open(path, config, where)
+        raw = _read(array, axes, config, where)
     except DECODER_ERRORS as error:
-        raise ImageError(
-            f"{where} cannot be read as OME-Zarr: {error or type(error).__name__}. "
-            "The folder is damaged or a part is missing; copy it again."
-        ) from error
+        raise _damaged(where, error) from error
     return Raw(array=raw.array, um_per_px=um_per_px, notes=raw.notes + notes)
+
+
+def open_zarr(path: Path, config: ReadConfig) -> tuple[Any, float | None, tuple[str, ...]]:
+    """The full-resolution array unread, its pixel size and notes; None for the array where it is no plain
+    RGB image of bytes, which only reading whole can make one."""
+    where = f"'{path}'"
+    try:
+        array, axes, um_per_px, notes = _open(path, config, where)
+        sizes = dict(zip(axes, array.shape, strict=True))
+        check_size(sizes.get("Y", 0), sizes.get("X", 0), config, where)
+        _check_storage(array, config, where)
+    except DECODER_ERRORS as error:
+        raise _damaged(where, error) from error
+    plain = (
+        axes in ("YXS", "SYX", "YXC", "CYX")
+        and array.dtype == np.uint8
+        and 3 in (array.shape[0], array.shape[-1])
+    )
+    return (array if plain else None), um_per_px, notes
+
+
+def _open(path: Path, config: ReadConfig, where: str) -> tuple[Any, str, float | None, tuple[str, ...]]:
+    """The full-resolution array, its axes, pixel size and notes."""
+    import zarr
+
+    node = zarr.open(path, mode="r")
+    if isinstance(node, zarr.Array):
+        axes = array_axes(node.shape, where)
+        check_page(1, config.page, where)
+        return node, axes, None, ()
+    group, image = _image_group(node, where)
+    dataset = _first_dataset(image, where)
+    if dataset not in group:
+        raise ImageError(
+            f"{where} names an array {dataset!r} that is not in it. Copy the whole folder again."
+        )
+    array = group[dataset]
+    if not isinstance(array, zarr.Array):
+        raise ImageError(f"{where} names a group where its full-resolution array should be. Write it again.")
+    um_per_px, notes = _pixel_size(image)
+    return array, _axes(image, array.ndim, where), um_per_px, notes
+
+
+def _damaged(where: str, error: Exception) -> ImageError:
+    return ImageError(
+        f"{where} cannot be read as OME-Zarr: {error or type(error).__name__}. "
+        "The folder is damaged or a part is missing; copy it again."
+    )
 
 
 def _read(array: Any, axes: str, config: ReadConfig, where: str) -> Raw:

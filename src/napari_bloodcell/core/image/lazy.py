@@ -1,0 +1,85 @@
+"""An image that is read piece by piece: too large for the memory, or still to be computed.
+
+``LazyImage`` stands where a ``SmearImage`` does, for whoever can work tile by tile.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_bloodcell.core.config import ReadConfig
+from napari_bloodcell.core.errors import ImageError
+from napari_bloodcell.core.image.omezarr import is_zarr_folder, open_zarr
+from napari_bloodcell.core.image.pixels import DECODER_ERRORS, array_axes
+from napari_bloodcell.core.records import ByteArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LazyImage:
+    """``image[rows, columns]`` reads that piece as H x W x 3 uint8 RGB and nothing else.
+
+    ``array`` is numpy, dask, zarr or anything else with ``shape``, ``dtype`` and slices: bytes of
+    H x W x 3 or 3 x H x W.
+    """
+
+    array: Any
+    name: str = "image"
+    source: str | None = None
+    um_per_px: float | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        where = f"The lazy image '{self.name}'"
+        axes = array_axes(tuple(self.array.shape), where)
+        if (
+            "S" not in axes
+            or self.array.shape[axes.index("S")] != 3
+            or np.dtype(self.array.dtype) != np.uint8
+        ):
+            shape = " x ".join(map(str, self.array.shape))
+            raise ImageError(
+                f"{where} is {shape} of {self.array.dtype}; read piece by piece it must be uint8 of "
+                "H x W x 3 (or 3 x H x W). Convert it lazily first, such as (array >> 8).astype('uint8')."
+            )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width, 3, however the array has it."""
+        shape: Sequence[int] = self.array.shape
+        height, width = shape[1:] if self._channels_first else shape[:2]
+        return int(height), int(width), 3
+
+    @property
+    def _channels_first(self) -> bool:
+        return array_axes(tuple(self.array.shape), self.name) == "SYX"
+
+    def __getitem__(self, window: tuple[slice, slice]) -> ByteArray:
+        rows, columns = window
+        try:
+            if self._channels_first:
+                piece = np.asarray(self.array[:, rows, columns]).transpose(1, 2, 0)
+            else:
+                piece = np.asarray(self.array[rows, columns])
+        except DECODER_ERRORS as error:
+            raise ImageError(
+                f"Rows {rows.start} to {rows.stop}, columns {columns.start} to {columns.stop} of "
+                f"'{self.name}' cannot be read: {error or type(error).__name__}. The file is damaged or gone."
+            ) from error
+        return np.ascontiguousarray(piece, np.uint8)
+
+
+def open_lazily(path: Path, config: ReadConfig = ReadConfig()) -> LazyImage | None:
+    """The image of an OME-Zarr folder without reading it; None for what can only be read whole."""
+    path = Path(path)
+    if not is_zarr_folder(path):
+        return None
+    array, um_per_px, notes = open_zarr(path, config)
+    if array is None:
+        return None
+    um_per_px = um_per_px if config.um_per_px is None else config.um_per_px
+    return LazyImage(
+        array=array, name=path.name, source=str(path.absolute()), um_per_px=um_per_px, notes=notes
+    )
