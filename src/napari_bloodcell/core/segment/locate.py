@@ -14,7 +14,7 @@ from skimage.segmentation import watershed
 from napari_bloodcell.core.config import SegmentConfig
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import BoolArray, ByteArray, FloatArray, IntArray
-from napari_bloodcell.core.segment.survey import Survey, not_red, nuclear_weights, otsu, plasm_weights, reduce
+from napari_bloodcell.core.segment.survey import Survey, not_red, nuclear_stain, plasm_weights, reduce
 from napari_bloodcell.core.stain import mixed_density
 
 LOBE_GAP_UM = 1.6  # pieces closer than this are lobes of one nucleus
@@ -27,7 +27,6 @@ NECK = 0.75  # width of the bridge between two nuclei, in widths of the smaller
 PLASM_GAP_UM = 7.0  # and so are pieces with dense plasm between them
 REACH_UM = 6.5  # plasm ends at this distance from its nucleus
 PALEST = 0.05  # and below which nothing is plasm
-FAINTEST = 0.08  # density contrast below which nothing is a nucleus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +45,13 @@ def locate(
     stride = survey.stride
     um = survey.assumed_um_per_px * stride
     small = reduce(pixels, stride)
-    stain = ndi.uniform_filter(mixed_density(small, survey.light, nuclear_weights(survey.heme)), 3)
+    stain = nuclear_stain(small, survey)
     progress("locate nuclei", 1, 3)
     if survey.heme is None:
         plasm = ndi.uniform_filter(mixed_density(small, survey.light, plasm_weights(survey.heme)), 3)
     else:
         plasm = stain
-    pieces = nuclear_pieces(stain, um)
+    pieces = np.asarray(ndi.binary_opening(stain > survey.nuclear_level, disc(0.5 / um)))
     if survey.heme is None:  # then the mix does not cancel red cells, if there are a few after all
         pieces &= not_red(small, survey.light)
     nuclei = group_pieces(pieces, plasm, um, config)
@@ -66,12 +65,6 @@ def disc(radius: float) -> BoolArray:
     r = max(1, round(radius))
     y, x = np.ogrid[-r : r + 1, -r : r + 1]
     return np.asarray(x * x + y * y <= (r + 0.3) ** 2)
-
-
-def nuclear_pieces(stain: FloatArray, um: float) -> BoolArray:
-    dense = otsu(stain[stain > FAINTEST], FAINTEST)
-    pieces = stain > max(FAINTEST, 0.75 * dense)
-    return np.asarray(ndi.binary_opening(pieces, disc(0.5 / um)))
 
 
 def group_pieces(pieces: BoolArray, plasm: FloatArray, um: float, config: SegmentConfig) -> IntArray:

@@ -3,7 +3,8 @@
 The look is taken on windows at reduced resolution, so it costs the same for a crop and for a whole slide.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,16 @@ REDDEST = 2.6  # of these densities, red cells keep next to nothing in red + gre
 LEAST_RED = 0.03  # of the pixels, or the colour of red cells is not known
 REACH_OF_PLASM = 1.0  # in radii of the largest nucleus
 WORKING_UM = 0.28  # pixel size at which cells are located: a cell is 40 pixels wide
+FAINTEST = 0.08  # density contrast below which nothing is a nucleus
+
+
+class Pixels(Protocol):
+    """An array, or what is read piece by piece (``image/lazy.py``): H x W x 3, bytes."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, window: tuple[slice, slice], /) -> ByteArray: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +42,7 @@ class Survey:
     um_per_px: float | None
     scale_source: str
     assumed_um_per_px: float  # the true size where known, otherwise from the size of the nuclei
+    nuclear_level: float = FAINTEST  # density that tells nuclei from the rest, on the working grid
 
     @property
     def stride(self) -> int:
@@ -66,12 +78,12 @@ def otsu(values: FloatArray, floor: float) -> float:
     return max(floor, float(edges[1 + int(np.argmax(below * above * gap**2))]))
 
 
-def survey(pixels: ByteArray, um_per_px: float | None) -> Survey | None:
+def survey(pixels: Pixels, um_per_px: float | None) -> Survey | None:
     """None where there is nothing to see: too small, too dark, or no contrast at all."""
     height, width = pixels.shape[:2]
     if min(height, width) < 8:
         return None
-    windows = _windows(pixels)
+    windows = windows_of(pixels)
     stride = max(1, -(-max(windows[0].shape[:2]) // LOOK_PX))
     small = [reduce(window, stride) for window in windows]
     light = ground_light(np.concatenate([s.reshape(-1, 3) for s in small])[None])
@@ -79,22 +91,30 @@ def survey(pixels: ByteArray, um_per_px: float | None) -> Survey | None:
         return None
     ratios = np.concatenate([_heme_ratios(s, light) for s in small])
     heme = float(np.median(ratios)) if len(ratios) >= LEAST_RED * sum(s[..., 0].size for s in small) else None
-    if um_per_px is not None:
-        return Survey(
-            light=light, heme=heme, um_per_px=um_per_px, scale_source="file", assumed_um_per_px=um_per_px
-        )
-    red_cells = _typical(np.concatenate([_red_cells_px(s, light) for s in small]))
-    if red_cells is not None:
-        size = RED_CELL_UM / (red_cells * stride)
-        return Survey(
-            light=light, heme=heme, um_per_px=size, scale_source="red cells", assumed_um_per_px=size
-        )
-    nuclei = np.concatenate([_nuclei_px(s, light, heme) for s in small])
-    assumed = NUCLEUS_UM / (_weighted_median(nuclei, nuclei**2) * stride) if len(nuclei) else WORKING_UM
-    return Survey(light=light, heme=heme, um_per_px=None, scale_source="unknown", assumed_um_per_px=assumed)
+    size, source = um_per_px, "file"
+    if size is None:
+        red_cells = _typical(np.concatenate([_red_cells_px(s, light) for s in small]))
+        size, source = (RED_CELL_UM / (red_cells * stride), "red cells") if red_cells else (None, "unknown")
+    assumed = size
+    if assumed is None:
+        nuclei = np.concatenate([_nuclei_px(s, light, heme) for s in small])
+        assumed = NUCLEUS_UM / (_weighted_median(nuclei, nuclei**2) * stride) if len(nuclei) else WORKING_UM
+    seen = Survey(light=light, heme=heme, um_per_px=size, scale_source=source, assumed_um_per_px=assumed)
+    return replace(seen, nuclear_level=_nuclear_level(windows, seen))
 
 
-def _windows(pixels: ByteArray) -> list[ByteArray]:
+def nuclear_stain(small: ByteArray, seen: Survey) -> FloatArray:
+    """Density of the stain of nuclei on the working grid, free of red cells."""
+    return _smooth_mix(small, seen.light, nuclear_weights(seen.heme))
+
+
+def _nuclear_level(windows: list[ByteArray], seen: Survey) -> float:
+    """One level for the whole image, so that no tile of it decides by itself."""
+    stain = np.concatenate([nuclear_stain(reduce(w, seen.stride), seen).ravel() for w in windows])
+    return max(FAINTEST, 0.75 * otsu(stain[stain > FAINTEST], FAINTEST))
+
+
+def windows_of(pixels: Pixels) -> list[ByteArray]:
     """The whole image where it is small, otherwise five windows: the middle and the four quarters."""
     height, width = pixels.shape[:2]
     side_y, side_x = min(height, WINDOW_PX), min(width, WINDOW_PX)
