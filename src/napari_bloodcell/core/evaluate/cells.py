@@ -1,0 +1,155 @@
+"""Data sets -> one table of labelled cells: class at one level, lab, and what belongs together."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_bloodcell.core.config import EvaluateConfig
+from napari_bloodcell.core.datasets import CellImage, Dataset, load_dataset
+from napari_bloodcell.core.errors import DataError
+from napari_bloodcell.core.image import hash_file
+from napari_bloodcell.core.progress import Progress, silent
+from napari_bloodcell.core.taxonomy import DEFAULT, FINE
+
+REPORT_EVERY = 256
+MOST_REASONS = 6  # told in the report; the rest is counted
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CellTable:
+    """All arrays have one entry a cell. ``key`` is a hash of its pixels and place, ``group`` of what must
+    stay together: a patient or slide where known, else the picture itself."""
+
+    cells: tuple[CellImage, ...]
+    labels: NDArray[np.str_]
+    lab: NDArray[np.str_]
+    group: NDArray[np.str_]
+    key: NDArray[np.str_]
+    level: str
+    notes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @property
+    def labs(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.lab.tolist()))
+
+    def rows_of(self, lab: str) -> NDArray[np.int64]:
+        return np.flatnonzero(self.lab == lab)
+
+
+def gather(paths: Sequence[str | Path], config: EvaluateConfig, *, progress: Progress = silent) -> CellTable:
+    """Every labelled cell of the folders. Labs of the same name in two folders keep apart."""
+    sets = [load_dataset(Path(path), preset=config.preset) for path in paths]
+    sets = _keep_apart(sets)
+    cells = tuple(cell for one in sets for cell in one.cells)
+    labels, level, notes = _at_level([cell.class_name for cell in cells], config.level)
+    images, keys = _keys(cells, progress)
+    group = [
+        f"{cell.domain}/{cell.group}" if cell.group else image
+        for cell, image in zip(cells, images, strict=True)
+    ]
+    return CellTable(
+        cells=cells,
+        labels=np.asarray(labels, np.str_),
+        lab=np.asarray([cell.domain for cell in cells], np.str_),
+        group=np.asarray(group, np.str_),
+        key=np.asarray(keys, np.str_),
+        level=level,
+        notes=(*notes, *_told(sets)),
+    )
+
+
+def _keep_apart(sets: list[Dataset]) -> list[Dataset]:
+    taken: set[str] = set()
+    result = []
+    for one in sets:
+        ready = one
+        for domain in one.domains:
+            name, number = domain, 2
+            while name in taken:
+                name, number = f"{domain} ({number})", number + 1
+            ready = ready.renamed(domain, name) if name != domain else ready
+            taken.add(name)
+        result.append(ready)
+    return result
+
+
+def _at_level(labels: list[str], level: str) -> tuple[list[str], str, list[str]]:
+    """Labs that name only "neutrophil" cannot be compared with labs that tell bands, but as neutrophils."""
+    found = set(labels)
+    parents = {FINE[name] for name in found if name in FINE and FINE[name] != name}
+    mixed = sorted(parents & found)
+    if level == "fine" or (level == "auto" and not mixed):
+        return labels, "fine", []
+    notes = []
+    if mixed and level == "auto":
+        notes = [f"Classes are compared at the coarse level: some labs name {', '.join(mixed)} as a whole."]
+    return [DEFAULT.coarse(name) for name in labels], "coarse", notes
+
+
+def _keys(cells: Sequence[CellImage], progress: Progress) -> tuple[list[str], list[str]]:
+    """Hash of each picture; and of picture, mask, box and scale together."""
+    hashes: dict[Path, str] = {}
+
+    def of(path: Path | None) -> str:
+        if path is None:
+            return ""
+        if path not in hashes:
+            hashes[path] = _hash_or_name(path)
+        return hashes[path]
+
+    images, keys = [], []
+    for row, cell in enumerate(cells):
+        if row % REPORT_EVERY == 0:
+            progress("Reading cells", row, len(cells))
+        parts = f"{of(cell.path)} {of(cell.mask_path)} {cell.box_xyxy} {cell.um_per_px}"
+        images.append(of(cell.path))
+        keys.append(hashlib.sha256(parts.encode()).hexdigest())
+    return images, keys
+
+
+def _hash_or_name(path: Path) -> str:
+    """A picture that cannot be read is told later, when it is cut out."""
+    try:
+        return hash_file(path)
+    except OSError:
+        return hashlib.sha256(str(path).encode()).hexdigest()
+
+
+def _told(sets: Sequence[Dataset]) -> list[str]:
+    """What the sets say about themselves, and what they left out."""
+    notes = [note for one in sets for note in one.notes]
+    reasons: dict[str, int] = {}
+    for one in sets:
+        for skipped in one.skipped:
+            reasons[skipped.reason] = reasons.get(skipped.reason, 0) + skipped.count
+    most = sorted(reasons.items(), key=lambda pair: -pair[1])
+    notes += [f"{count} pictures left out: {reason}." for reason, count in most[:MOST_REASONS]]
+    if len(most) > MOST_REASONS:
+        rest = sum(count for _, count in most[MOST_REASONS:])
+        notes.append(f"{rest} pictures left out for other reasons: see `datasets check`.")
+    return notes
+
+
+def check_labs(table: CellTable, protocol: str) -> None:
+    """Before long work: enough labs, and more than one class in what is trained on."""
+    if not len(table):
+        raise DataError("No labelled cell was found. See what is there: napari-bloodcell datasets check DATA")
+    if protocol != "cross-domain" and len(table.labs) < 2:
+        raise DataError(
+            f"{protocol} needs two labs at least; there is only {table.labs[0]!r}. Give folders of several "
+            "labs, or take --protocol cross-domain."
+        )
+    for lab in table.labs:
+        classes = sorted(set(table.labels[table.rows_of(lab)].tolist()))
+        if protocol == "cross-domain" and len(classes) < 2:
+            raise DataError(
+                f"All {len(table.rows_of(lab))} cells of {lab} are {classes[0]}: no classifier can be "
+                "trained on one class. Leave this lab out, or take --protocol leave-one-lab-out."
+            )
