@@ -63,6 +63,7 @@ class Masks:
     um_per_px: float | None = None
     scale_source: str = "unknown"  # "file", "red cells", "unknown"
     segmenter: str = ""
+    notes: tuple[str, ...] = ()  # what was decided on the way, for the run record
 
     def __post_init__(self) -> None:
         freeze(self, "cell_id", np.int32, (None,))

@@ -30,6 +30,8 @@ class SegmentConfig(Config):
     """Cut clumps of nuclei into cells. Lobes of one nucleus stay together."""
     border: Annotated[Literal["keep", "drop"], Knob("Cells at the border")] = "keep"
     """Cells cut by the edge of the image: keep them (flagged in the table) or drop them."""
+    tile_px: Annotated[int, Knob("Tile", low=256, high=65_536, unit="px")] = 4096
+    """Larger images are worked through in tiles of this side; the cells are the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
