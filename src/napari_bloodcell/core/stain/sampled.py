@@ -82,20 +82,21 @@ def _light(sample: "Tensor") -> "Tensor":
 
 def flag_samples(levels: "Tensor", light: "Tensor", density: "Tensor") -> list[str]:
     """Per image: empty, or why its stains are not measured but taken as typical."""
-    spread = (levels.amax(1) - levels.amin(1)).amax(1)
-    total = density.sum(1)
-    stained = (total > FAINT).sum(1)
-    black = (levels.amax(1) <= 3).float().mean(1)
+    brightest = levels.amax(1)
+    spread = (brightest - levels.amin(1)).amax(1).tolist()
+    stained = (density.sum(1) > FAINT).sum(1).tolist()
+    black = (brightest <= 3).float().mean(1).tolist()
+    dim = (light.amax(1) < DIMMEST_LIGHT).tolist()
+    constant = (levels == levels[:, :, :1]).all(2).all(1).tolist()
     flags = []
     for i in range(len(levels)):
-        constant = bool((levels[i] == levels[i, :, :1]).all())
-        if float(black[i]) > 0.5 or float(light[i].max()) < DIMMEST_LIGHT:
+        if black[i] > 0.5 or dim[i]:
             flags.append("too dark")
-        elif constant:
+        elif constant[i]:
             flags.append("constant")
-        elif float(spread[i]) <= 2:
+        elif spread[i] <= 2:
             flags.append("no colour")
-        elif int(stained[i]) < FEWEST:
+        elif stained[i] < FEWEST:
             flags.append("no stain")
         else:
             flags.append("")
@@ -109,7 +110,7 @@ def dictionary_of(
     import torch
 
     total = density.sum(1)
-    dense = rising(total)[:, -1 - int(TOP * total.shape[1])]
+    dense = one_of_rising(total, total.shape[1] - 1 - int(TOP * total.shape[1]))
     chosen = total > (FOREGROUND * dense).clamp(min=FAINT)[:, None]
     w = torch.empty(0)
     scale = torch.empty(0)
@@ -129,6 +130,15 @@ def top_of(h: "Tensor", chosen: "Tensor") -> "Tensor":
     ranked = rising(h.masked_fill(~chosen[:, None], -1))
     place = h.shape[2] - 1 - (chosen.sum(1) * TOP).long()
     return ranked.gather(2, place[:, None, None].expand(-1, h.shape[1], 1))[..., 0].clamp_(min=1e-3)
+
+
+def one_of_rising(values: "Tensor", place: int) -> "Tensor":
+    """The value at ``place`` of each row, had it been sorted."""
+    import torch
+
+    if values.device.type == "cpu":
+        return torch.from_numpy(np.partition(values.numpy(), place, axis=-1)[..., place])
+    return values.sort(dim=-1).values[..., place]
 
 
 def rising(values: "Tensor") -> "Tensor":

@@ -90,14 +90,16 @@ def concentrate(image: "Tensor", dictionary: "Tensor", background: "Tensor", *, 
     stains = dictionary.shape[1]
     both = solver(dictionary[None])[0]
     gram = (dictionary.T @ dictionary)[None]
-    shift = (torch.log(torch.tensor(BYTE)) - background)[:, None]
+    ground = (torch.log(torch.tensor(BYTE)) - background)[:, None]
+    # Density is ground - ln(level), none below zero: the ground's part goes into the product as a constant.
+    constant, minus = both @ ground, -both
     flat = image.flatten(1)
     for start in range(0, flat.shape[1], STRETCH_PX):
         stop = min(start + STRETCH_PX, flat.shape[1])
-        v = torch.sub(shift, levels_of(flat[:, start:stop]).log_()).clamp_(min=0)
-        solved = torch.mm(both, v)
+        light = levels_of(flat[:, start:stop]).log_()
+        solved = torch.addmm(constant, minus, torch.minimum(light, ground, out=light))
         alone = solved[stains:]
-        h = torch.minimum(solved[:stains].clamp_(min=0), alone, out=out[:, start:stop])
+        h = torch.minimum(solved[:stains], alone, out=out[:, start:stop]).clamp_(min=0)
         if stains > 2:
             out[:, start:stop] = sweep(h[None].clone(), alone[None], gram)[0]
 

@@ -67,7 +67,7 @@ def levels_of(batch: "Tensor") -> "Tensor":
     import torch
 
     if batch.dtype == torch.uint8:
-        return batch.to(torch.float32).clamp_(min=DARKEST_LEVEL)
+        return batch.clamp(min=int(DARKEST_LEVEL)).to(torch.float32)
     return batch.to(torch.float32).mul(BYTE).clamp_(DARKEST_LEVEL, BYTE)
 
 
