@@ -14,27 +14,43 @@ from napari_bloodcell.core.config.analyse import (
     SegmentConfig,
 )
 from napari_bloodcell.core.config.base import Config, Knob, knobs_of, types_of
+from napari_bloodcell.core.config.classify import AdaptConfig, ClassifierConfig, ClassifierKind, SuggestConfig
+from napari_bloodcell.core.config.embed import AlignConfig, BcsamConfig, DorlConfig, TargetConfig
+from napari_bloodcell.core.config.evaluate import EvaluateConfig
+from napari_bloodcell.core.config.sada import SADA_TRAINING, BackboneConfig, SadaConfig
 from napari_bloodcell.core.config.sam import LoraConfig, SamConfig
 from napari_bloodcell.core.config.smear import SmearConfig, SmearLook
 from napari_bloodcell.core.config.stain import ClusterConfig, StainAugmentConfig, StainConfig, TransferConfig
 from napari_bloodcell.core.config.train import TrainConfig
 
 __all__ = [
+    "SADA_TRAINING",
+    "AdaptConfig",
+    "AlignConfig",
     "AnalyseConfig",
+    "BackboneConfig",
+    "BcsamConfig",
+    "ClassifierConfig",
+    "ClassifierKind",
     "ClassifyConfig",
     "ClusterConfig",
     "Config",
     "CountConfig",
     "CropConfig",
+    "DorlConfig",
+    "EvaluateConfig",
     "Knob",
     "LoraConfig",
     "ReadConfig",
+    "SadaConfig",
     "SamConfig",
     "SegmentConfig",
     "SmearConfig",
     "SmearLook",
     "StainAugmentConfig",
     "StainConfig",
+    "SuggestConfig",
+    "TargetConfig",
     "TrainConfig",
     "TransferConfig",
     "knobs_of",

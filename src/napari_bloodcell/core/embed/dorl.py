@@ -89,7 +89,7 @@ class DorlAutoencoder(nn.Module):
     def picture(self, made: Tensor) -> Tensor:
         """B x L x D -> B x 3 x 128 x 128; nothing holds it in 0..1."""
         side = self.shape.grid
-        grid = made.transpose(1, 2).unflatten(2, (side, side))
+        grid = made.transpose(1, 2).reshape(len(made), -1, side, side)
         out: Tensor = self.image_head(on_grid(grid))
         return out
 

@@ -35,7 +35,9 @@ def _window(length: int, device: torch.device) -> Tensor:
     weights = torch.exp(-(offsets.float() ** 2) / (2 * SIGMA_PX**2))
     matrix = torch.zeros(length - WINDOW_PX + 1, length, device=device)
     places = torch.arange(len(matrix), device=device)
-    matrix[places[:, None], places[:, None] + torch.arange(WINDOW_PX, device=device)] = weights / weights.sum()
+    matrix[places[:, None], places[:, None] + torch.arange(WINDOW_PX, device=device)] = (
+        weights / weights.sum()
+    )
     return matrix
 
 
