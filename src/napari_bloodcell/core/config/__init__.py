@@ -17,6 +17,7 @@ from napari_bloodcell.core.config.base import Config, Knob, knobs_of, types_of
 from napari_bloodcell.core.config.classify import AdaptConfig, ClassifierConfig, ClassifierKind, SuggestConfig
 from napari_bloodcell.core.config.embed import AlignConfig, BcsamConfig, DorlConfig, TargetConfig
 from napari_bloodcell.core.config.evaluate import EvaluateConfig
+from napari_bloodcell.core.config.masks import MaskTrainConfig, ViewConfig
 from napari_bloodcell.core.config.sada import SADA_TRAINING, BackboneConfig, SadaConfig
 from napari_bloodcell.core.config.sam import LoraConfig, SamConfig
 from napari_bloodcell.core.config.smear import SmearConfig, SmearLook
@@ -41,6 +42,7 @@ __all__ = [
     "EvaluateConfig",
     "Knob",
     "LoraConfig",
+    "MaskTrainConfig",
     "ReadConfig",
     "SadaConfig",
     "SamConfig",
@@ -53,6 +55,7 @@ __all__ = [
     "TargetConfig",
     "TrainConfig",
     "TransferConfig",
+    "ViewConfig",
     "knobs_of",
     "types_of",
 ]
