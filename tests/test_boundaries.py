@@ -16,9 +16,11 @@ ORDER = [
     {"progress", "config"},
     {"records"},
     {"taxonomy", "palette"},
+    {"class_list"},
     {"device", "artifact", "parts"},
     {"training"},
     {"image"},
+    {"session"},
     {"stain"},
     {"synthetic", "datasets", "sam"},
     {"segment"},
@@ -110,7 +112,8 @@ def test_nothing_loads_a_pickle(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "gui").glob("*.py")), ids=lambda p: p.name)
 def test_widgets_do_not_import_each_other(path: Path) -> None:
-    shared = {"task", "form", "layers", "panel", "help", "samples"}
+    shared = {"task", "form", "layers", "panel", "help", "samples", "choices", "scatter"}
+    shared |= {"stain_calls", "stain_layers", "stain_parts"}
     for name in imports(path):
         if name.startswith("napari_bloodcell.gui."):
             assert name.split(".")[2] in shared, f"{path.name} imports {name}"

@@ -62,7 +62,13 @@ class Picture:
 def images(viewer: "Viewer") -> list["Image"]:
     from napari.layers import Image
 
-    return [layer for layer in viewer.layers if isinstance(layer, Image)]
+    return [layer for layer in viewer.layers if isinstance(layer, Image) and not role_of(layer)]
+
+
+def role_of(layer: "Layer") -> str:
+    """What a layer of ours is: "cells", "nuclei", "stain preview" ...; empty for the person's own."""
+    ours = layer.metadata.get(KEY)
+    return str(ours.get("role", "")) if isinstance(ours, Mapping) else ""
 
 
 def picture_of(layer: "Layer | None", viewer: "Viewer") -> Picture:

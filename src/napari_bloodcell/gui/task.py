@@ -79,9 +79,74 @@ class Run(QObject):
         self.ended.emit()
 
 
+def load_torch(progress: Progress) -> None:
+    """Have torch loaded, in a task. Python's import holds the interpreter while the system opens the large
+    libraries, most of a second, and the window would stand still: they are opened without it first."""
+    import ctypes
+    import importlib.util
+    import sys
+    from pathlib import Path
+
+    progress("Loading", 0, 0)
+    found = None if "torch" in sys.modules else importlib.util.find_spec("torch")
+    if found is not None and found.origin and sys.platform == "linux":
+        library = Path(found.origin).parent / "lib" / "libtorch_python.so"
+        opener = ctypes.CDLL(None).dlopen  # a foreign call lets go of the interpreter
+        opener.restype = ctypes.c_void_p
+        opener(str(library).encode(), ctypes.RTLD_GLOBAL | 2)  # 2: resolve now, RTLD_NOW
+    import torch  # noqa: F401
+
+
 def under_way() -> int:
     """How many calls are running, those of closed panels included."""
     return len(_under_way)
+
+
+class Latest(QObject):
+    """Short calls of which only the newest counts: a slider asks more often than a thread can answer.
+
+    While one runs the next waits, and a still newer one takes its place.
+    """
+
+    failed = Signal(object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._run: Run | None = None
+        self._then: Then | None = None
+        self._waiting: tuple[Call, Then] | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self._run is not None
+
+    def ask(self, call: Call, then: Then) -> None:
+        """``then(result)`` on the main thread, unless something newer was asked for meanwhile."""
+        if self._run is not None:
+            self._waiting = call, then
+            return
+        self._run, self._then = Run(call), then
+        self._run.ended.connect(self._finish)
+        self._run.start()
+
+    def stop(self) -> None:
+        self._waiting = None
+        self._then = None
+        if self._run is not None:
+            self._run.cancel()
+
+    def _finish(self) -> None:
+        run, then = self._run, self._then
+        self._run = self._then = None
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self.ask(*waiting)
+        if run is None or then is None or isinstance(run.error, Cancelled):
+            return
+        if run.error is not None:
+            self.failed.emit(run.error)
+        else:
+            then(run.result)
 
 
 class Task(QWidget):

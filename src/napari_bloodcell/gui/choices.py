@@ -1,0 +1,46 @@
+"""A drop-down whose options come and go and which keeps what was chosen."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QWidget
+
+
+class Chooser(QComboBox):
+    """``changed`` comes only where the value is another one afterwards."""
+
+    changed = Signal()
+
+    def __init__(self, tooltip: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setToolTip(tooltip)
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(8)
+        self._values: list[Any] = []
+        self.currentIndexChanged.connect(self.changed)
+
+    def offer(self, options: Sequence[tuple[str, Any]]) -> None:
+        before = self.value
+        self.blockSignals(True)
+        self.clear()
+        self._values = [value for _, value in options]
+        for text, _ in options:
+            self.addItem(text)
+        self.setCurrentIndex(self._values.index(before) if before in self._values else 0)
+        self.blockSignals(False)
+        if self.value != before:
+            self.changed.emit()
+
+    @property
+    def value(self) -> Any:
+        at = self.currentIndex()
+        return self._values[at] if 0 <= at < len(self._values) else None
+
+    @value.setter
+    def value(self, wanted: Any) -> None:
+        self.setCurrentIndex(self._values.index(wanted))
+
+    @property
+    def text(self) -> str:
+        return str(self.currentText())
