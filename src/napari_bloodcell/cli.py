@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 
 from napari_bloodcell.cli_models import models
 from napari_bloodcell.cli_progress import progress_bar
+from napari_bloodcell.cli_session import session_app
 from napari_bloodcell.cli_stain import stain_app
 from napari_bloodcell.core.config import AnalyseConfig, SmearConfig
 from napari_bloodcell.core.errors import BloodcellError, Cancelled
@@ -37,6 +38,7 @@ app.command(datasets)
 app.command(bundle_app)
 app.command(models)
 app.command(stain_app)
+app.command(session_app)
 
 
 @app.command

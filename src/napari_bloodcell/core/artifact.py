@@ -41,6 +41,10 @@ FORMATS = {
     "batch": (1, "0.1"),
     "stain-profile": (1, "0.1"),
     "training": (1, "0.1"),
+    "features": (1, "0.1"),
+    "trial": (1, "0.1"),
+    "evaluation": (1, "0.1"),
+    "report": (1, "0.1"),
 }
 
 
@@ -139,7 +143,7 @@ def write_arrays(
     from safetensors.numpy import save_file
 
     ready = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    header = _header(kind, _hash_arrays(ready, config or {}, parents or {}), config, parents)
+    header = _header(kind, hash_arrays(ready, config or {}, parents or {}), config, parents)
     with atomic_path(path) as temporary:
         save_file(ready, temporary, metadata={"header": json.dumps(asdict(header))})
     return header.sha256
@@ -159,7 +163,7 @@ def read_arrays(path: Path, kind: str) -> tuple[Header, dict[str, NDArray[Any]]]
     if stored is None:
         raise ArtifactError(f"{path} has no header: it is not a napari-bloodcell {kind} file.")
     header = _read_header(path, kind, json.loads(stored))
-    _check_hash(path, kind, header, _hash_arrays(arrays, header.config, header.parents))
+    _check_hash(path, kind, header, hash_arrays(arrays, header.config, header.parents))
     return header, arrays
 
 
@@ -224,9 +228,10 @@ def _hash_json(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _hash_arrays(
+def hash_arrays(
     arrays: Mapping[str, NDArray[Any]], config: Mapping[str, Any], parents: Mapping[str, str]
 ) -> str:
+    """The hash ``write_arrays`` gives to this content."""
     digest = hashlib.sha256(_hash_json({"config": config, "parents": parents}).encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

@@ -48,6 +48,10 @@ class TrainingError(BloodcellError):
     """A training that cannot start, cannot go on, or went wrong."""
 
 
+class SessionError(BloodcellError):
+    """A session that is open elsewhere, damaged, or whose images are gone or changed."""
+
+
 class Cancelled(BloodcellError):  # noqa: N818 (a person did this; it is no error)
     """The person pressed Cancel. What was finished stays."""
 

@@ -1,0 +1,27 @@
+"""One folder that remembers a person's work: which images, which cells, and every change by hand.
+
+``audit.jsonl`` is the truth: one line a change, appended and forced to disk, never rewritten. What is too
+large for a line (outlines and the table of cells) lies beside it in ``cells-KEY.safetensors``, with the
+number of the last change it holds; later ones are applied when it is read. ``folder.py`` lists the files.
+"""
+
+from napari_bloodcell.core.session.audit import ACTIONS_ON_CLASSES, Change, Event, Trail, read_trail, to_csv
+from napari_bloodcell.core.session.cells import SessionCells
+from napari_bloodcell.core.session.export import audit_csv, export_session
+from napari_bloodcell.core.session.folder import Session, describe, is_session, read_session
+
+__all__ = [
+    "ACTIONS_ON_CLASSES",
+    "Change",
+    "Event",
+    "Session",
+    "SessionCells",
+    "Trail",
+    "audit_csv",
+    "describe",
+    "export_session",
+    "is_session",
+    "read_session",
+    "read_trail",
+    "to_csv",
+]

@@ -1,0 +1,267 @@
+"""A session's folder::
+
+session.json              what this is, and which version
+audit.jsonl               every change, append-only: images, models, settings and classes too
+cells-KEY.safetensors     outlines and table of one image; KEY is the start of the image's hash
+image-KEY.png             only of an image that cannot be read again from a file
+lock, in-use.json         who has it open; the system lets go of the lock when the program ends or dies
+"""
+
+import getpass
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from napari_bloodcell.core.artifact import atomic_path, check_writable, read_json, write_bytes, write_json
+from napari_bloodcell.core.errors import BloodcellError, SessionError
+from napari_bloodcell.core.image import hash_file, read_image
+from napari_bloodcell.core.session.audit import AUDIT, AuditFile, Change, Event, Trail, read_trail
+from napari_bloodcell.core.session.cells import SessionCells, read_cells, with_changes, write_cells
+
+if TYPE_CHECKING:
+    from napari_bloodcell.core.records import SmearImage
+
+SESSION, LOCK, IN_USE = "session.json", "lock", "in-use.json"
+KEY_LENGTH = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRecord:
+    """Where an image is found again, and how to tell that it is the same."""
+
+    key: str
+    name: str
+    file: str  # absolute path, or a name inside the session's folder
+    file_sha256: str
+    um_per_px: float | None = None
+
+
+def is_session(folder: Path) -> bool:
+    return (Path(folder) / SESSION).is_file()
+
+
+class Session:
+    """An open session: one at a time may write. ``who`` is written beside every change."""
+
+    def __init__(self, folder: Path, who: str = "") -> None:
+        """Open the session of a folder; an empty or new folder becomes one."""
+        self.folder = Path(folder).expanduser().absolute()
+        if not is_session(self.folder):
+            _make(self.folder)
+        read_json(self.folder / SESSION, "session")  # a newer version is refused here
+        self._lock = _locked(self.folder)
+        try:
+            self._audit = AuditFile(self.folder, who or person())
+            self.torn = self._audit.torn
+            _write_in_use(self.folder, self._audit.who)
+            self._audit.append([Change(action="opened", new=_machine())])
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def who(self) -> str:
+        return self._audit.who
+
+    @who.setter
+    def who(self, name: str) -> None:
+        self._audit.who = name or person()
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        return tuple(self._audit.events)
+
+    def record(self, changes: Sequence[Change]) -> None:
+        """On disk when this returns."""
+        self._audit.append(changes)
+
+    def add_image(self, image: "SmearImage") -> str:
+        """Remember an image; gives its key. Pixels that no file gives again are copied into the folder."""
+        key = image.sha256[:KEY_LENGTH]
+        if key in images_of(self.events):
+            return key
+        file = _file_of(image)
+        if file is None:
+            file = f"image-{key}.png"
+            _write_png(self.folder / file, image)
+        record = {
+            "name": image.name,
+            "file": file,
+            "file_sha256": hash_file(self.folder / file),
+            "um_per_px": image.um_per_px,
+        }
+        self.record([Change(action="image", image=key, new=record)])
+        return key
+
+    def save_cells(self, key: str, cells: SessionCells, changes: Sequence[Change] = ()) -> None:
+        """Outlines and table of an image as they are now. ``changes`` says what differs, a line a cell."""
+        path = self.folder / f"cells-{key}.safetensors"
+        self.record(changes)
+        # The file first: were the line first, a crash between would leave a line about a file not there.
+        sha256 = write_cells(path, cells, holds=self._audit.n)
+        said = {"cells": len(cells.table), "sha256": sha256, "made_from": dict(cells.made_from)}
+        self.record([Change(action="cells", image=key, new=said)])
+
+    def close(self) -> None:
+        self._audit.close()
+        (self.folder / IN_USE).unlink(missing_ok=True)
+        self._lock.release()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Content:
+    """What a session holds, read without opening it."""
+
+    folder: Path
+    trail: Trail
+    images: Mapping[str, ImageRecord]
+    classes: Sequence[Mapping[str, str]]  # name and colour, in order; empty where none were chosen
+
+    def cells(self, key: str) -> SessionCells | None:
+        """Outlines and table with every later change; None where an image has none yet."""
+        path = self.folder / f"cells-{key}.safetensors"
+        if not path.exists():
+            return None
+        return with_changes(read_cells(path), [e for e in self.trail.events if e.image == key])
+
+    def image(self, key: str) -> "SmearImage":
+        """The pixels again; refused where the file is another one now."""
+        record = self.images[key]
+        path = self.folder / record.file
+        if not path.exists():
+            raise SessionError(
+                f"The image {record.name} of this session is gone from {path}. Put the file back, "
+                "or open the session on the machine that has it."
+            )
+        if path.is_file() and hash_file(path) != record.file_sha256:
+            raise SessionError(
+                f"{path} is not the image that was worked on: its content has changed. "
+                "Put the original file back; outlines would lie on other pixels."
+            )
+        return replace(read_image(path), name=record.name, um_per_px=record.um_per_px, sha256=key)
+
+
+def read_session(folder: Path) -> Content:
+    """Read a session, also while somebody works on it."""
+    folder = Path(folder).expanduser().absolute()
+    if not is_session(folder):
+        raise SessionError(f"{folder} is no session: it has no {SESSION}. Choose a session's folder.")
+    read_json(folder / SESSION, "session")
+    trail = read_trail(folder)
+    classes: list[dict[str, str]] = next((e.new for e in reversed(trail.events) if e.action == "classes"), [])
+    return Content(folder=folder, trail=trail, images=images_of(trail.events), classes=classes)
+
+
+def images_of(events: Sequence[Event]) -> dict[str, ImageRecord]:
+    return {e.image: ImageRecord(key=e.image, **e.new) for e in events if e.action == "image"}
+
+
+def describe(folder: Path) -> str:
+    """A session in a few lines."""
+    content = read_session(folder)
+    events = content.trail.events
+    by_hand = [e for e in events if e.action in ("classify", "undo", "redo", "outline")]
+    people = sorted({e.who for e in events})
+    images = "1 image" if len(content.images) == 1 else f"{len(content.images)} images"
+    lines = [f"{content.folder}: {images}, {len(events)} lines of audit"]
+    lines.append(f"people: {', '.join(people) or 'none'}; changes by hand: {len(by_hand)}")
+    for key, record in content.images.items():
+        cells = content.cells(key)
+        found = "no cells yet" if cells is None else f"{len(cells.table)} cells"
+        changed = len({e.cell_id for e in by_hand if e.image == key})
+        lines.append(f"  {record.name}  {found}, {changed} changed by hand  {record.file}")
+    if content.trail.torn:
+        lines.append("The last line of the audit was cut short by a crash; opening the session mends it.")
+    if events:
+        lines.append(f"last change: {events[-1].when} by {events[-1].who}")
+    return "\n".join(lines)
+
+
+def person() -> str:
+    """Who sits here, as the system says."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def _make(folder: Path) -> None:
+    check_writable(folder)
+    others = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+    if others:
+        raise SessionError(
+            f"{folder} is no session and holds other files ({others[0]}). "
+            "Choose a session, or an empty folder."
+        )
+    (folder / AUDIT).touch()
+    body = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "note": "Research use only."}
+    write_json(folder / SESSION, "session", body)
+
+
+def _locked(folder: Path) -> Any:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise SessionError(
+            f"The session {folder} is open already{_in_use_by(folder)}. "
+            "Close it there, or choose another folder."
+        ) from None
+    except (OSError, NotImplementedError) as error:
+        raise SessionError(
+            f"The session {folder} cannot be locked: {error}. Choose a folder on a drive of this machine."
+        ) from error
+    return lock
+
+
+def _in_use_by(folder: Path) -> str:
+    try:
+        told = json.loads((folder / IN_USE).read_text())
+        return f": {told['who']} on {told['host']}, process {told['process']}, since {told['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _write_in_use(folder: Path, who: str) -> None:
+    told = _machine() | {"who": who, "since": datetime.now(UTC).isoformat(timespec="seconds")}
+    write_bytes(folder / IN_USE, json.dumps(told).encode())
+
+
+def _machine() -> dict[str, Any]:
+    from importlib.metadata import version
+
+    release = version("napari-bloodcell")
+    return {"host": platform.node(), "process": os.getpid(), "release": release}
+
+
+def _file_of(image: "SmearImage") -> str | None:
+    """The file that gives these pixels again; None for arrays, planes of stacks and edited images."""
+    if image.source is None or not Path(image.source).exists():
+        return None
+    path = Path(image.source).absolute()
+    try:
+        again = read_image(path).pixels
+    except BloodcellError:
+        return None
+    same = again.shape == image.pixels.shape and bool((again == image.pixels).all())
+    return str(path) if same and path.is_file() else None
+
+
+def _write_png(path: Path, image: "SmearImage") -> None:
+    from PIL import Image
+
+    with atomic_path(path) as temporary:
+        Image.fromarray(image.pixels).save(temporary, format="PNG", compress_level=1)

@@ -1,0 +1,275 @@
+"""Sessions: nothing that a person did is lost, and nothing is changed without a line."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from napari_bloodcell.core.errors import ArtifactError, SessionError
+from napari_bloodcell.core.image import read_image
+from napari_bloodcell.core.session import (
+    Change,
+    Session,
+    SessionCells,
+    audit_csv,
+    describe,
+    export_session,
+    read_session,
+    read_trail,
+)
+
+
+@pytest.fixture
+def smear_file(tmp_path):
+    rng = np.random.default_rng(3)
+    path = tmp_path / "images" / "field.png"
+    path.parent.mkdir()
+    Image.fromarray(rng.integers(0, 255, (24, 32, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def cells():
+    labels = np.zeros((24, 32), np.int32)
+    labels[2:8, 2:8], labels[10:20, 12:22] = 1, 5
+    table = pd.DataFrame(
+        {
+            "label": [1, 5],
+            "cell_type": pd.Categorical(["monocyte", "unidentified"]),
+            "cell_type_source": ["bundle nano", "bundle nano"],
+            "doubt": ["", "best guess monocyte at 41%"],
+            "area_px": [36.0, 100.0],
+            "touches_border": [False, True],
+        }
+    )
+    return SessionCells(labels=labels, nucleus=labels == 5, table=table, made_from={"bundle": "nano"})
+
+
+def classify(key, cell_id, old, new, action="classify"):
+    return Change(action=action, image=key, cell_id=cell_id, old=old, new=new, note="person ada")
+
+
+@pytest.fixture
+def worked_on(tmp_path, smear_file, cells):
+    """A folder in which one image was analysed and one cell corrected."""
+    with Session(tmp_path / "s", who="ada") as session:
+        key = session.add_image(read_image(smear_file))
+        session.save_cells(key, cells)
+        session.record([classify(key, 5, "unidentified", "lymphocyte")])
+    return tmp_path / "s", key
+
+
+def test_corrections_come_back_when_a_session_is_opened_again(worked_on, cells):
+    folder, key = worked_on
+    content = read_session(folder)
+    back = content.cells(key)
+    assert back.table["cell_type"].tolist() == ["monocyte", "lymphocyte"]
+    assert back.table["cell_type_source"].tolist() == ["bundle nano", "person ada"]
+    np.testing.assert_array_equal(back.labels, cells.labels)
+    np.testing.assert_array_equal(back.nucleus, cells.nucleus)
+    assert back.table["touches_border"].dtype == bool
+    assert back.table["doubt"].tolist() == cells.table["doubt"].tolist()
+    assert content.image(key).name == "field.png"
+
+
+def test_the_audit_says_who_when_which_cell_from_and_to(worked_on):
+    folder, key = worked_on
+    event = read_trail(folder).events[-1]
+    assert (event.who, event.image, event.cell_id) == ("ada", key, 5)
+    assert (event.action, event.old, event.new) == ("classify", "unidentified", "lymphocyte")
+    assert event.when.startswith("20")
+    rows = list(csv.DictReader(io.StringIO(audit_csv(folder))))
+    assert rows[-1]["image"] == "field.png"
+    assert rows[-1]["from"] == "unidentified"
+    assert rows[-1]["to"] == "lymphocyte"
+    assert [row["action"] for row in rows] == ["opened", "image", "cells", "classify"]
+
+
+def test_a_later_undo_wins_and_an_earlier_change_is_not_applied_twice(worked_on):
+    folder, key = worked_on
+    with Session(folder, who="ada") as session:
+        session.record([classify(key, 5, "lymphocyte", "unidentified", action="undo")])
+        before = read_session(folder).cells(key)
+        session.save_cells(key, before)
+    again = read_session(folder).cells(key)
+    assert again.table["cell_type"].tolist() == ["monocyte", "unidentified"]
+    assert again.holds > before.holds - 1
+
+
+def test_a_cell_that_was_deleted_stays_deleted_when_changes_are_applied(worked_on, cells):
+    folder, key = worked_on
+    with Session(folder) as session:
+        gone = SessionCells(
+            labels=np.where(cells.labels == 5, 0, cells.labels),
+            nucleus=cells.nucleus & False,
+            table=cells.table[:1],
+            made_from={},
+        )
+        session.save_cells(key, gone, [Change(action="outline", image=key, cell_id=5, old=100, new=0)])
+        session.record([classify(key, 5, "lymphocyte", "monocyte")])
+    assert read_session(folder).cells(key).table["label"].tolist() == [1]
+
+
+def test_a_killed_program_loses_nothing_that_was_recorded(tmp_path):
+    """SIGKILL right after the last record; the lock does not outlive the process."""
+    program = textwrap.dedent("""
+        import sys, time
+        from pathlib import Path
+        from napari_bloodcell.core.session import Change, Session
+        session = Session(Path(sys.argv[1]), who="ada")
+        for cell in range(1, 21):
+            session.record([Change(action="classify", image="k", cell_id=cell, old="a", new="b")])
+        print("ready", flush=True)
+        time.sleep(60)
+    """)
+    run = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "s")], stdout=subprocess.PIPE)
+    assert run.stdout.readline() == b"ready\n"
+    with pytest.raises(SessionError, match=rf"open already: ada on .*process {run.pid}"):
+        Session(tmp_path / "s")
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    run.stdout.close()
+    with Session(tmp_path / "s", who="bo") as session:
+        told = [event.cell_id for event in session.events if event.action == "classify"]
+    assert told == list(range(1, 21))
+
+
+def test_a_torn_last_line_is_mended_and_said(worked_on):
+    folder, key = worked_on
+    path = folder / "audit.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"n": 5, "when": "2026')
+    assert read_session(folder).cells(key).table["cell_type"].tolist() == ["monocyte", "lymphocyte"]
+    assert "cut short by a crash" in describe(folder)
+    with Session(folder, who="ada") as session:
+        assert session.torn == b'{"n": 5, "when": "2026'
+        assert [e.action for e in session.events[-2:]] == ["repaired", "opened"]
+        assert session.events[-2].old == '{"n": 5, "when": "2026'
+    assert path.read_bytes().startswith(whole)
+    assert read_trail(folder).torn == b""
+
+
+def test_a_line_changed_afterwards_is_found(worked_on):
+    folder, _ = worked_on
+    path = folder / "audit.jsonl"
+    path.write_text(path.read_text().replace('"ada"', '"eve"', 1))
+    with pytest.raises(SessionError, match="line 2 was changed or damaged after it was written"):
+        read_trail(folder)
+
+
+def test_a_second_opener_is_refused_and_told_who_has_it(tmp_path):
+    with Session(tmp_path / "s", who="ada"):
+        with pytest.raises(
+            SessionError, match=rf"open already: ada on .*process {os.getpid()}.*Close it there"
+        ):
+            Session(tmp_path / "s", who="bo")
+        assert read_session(tmp_path / "s").images == {}  # reading is free
+    Session(tmp_path / "s", who="bo").close()
+
+
+def test_a_folder_of_other_things_is_not_taken(tmp_path):
+    (tmp_path / "thesis.doc").write_text("mine")
+    with pytest.raises(SessionError, match=r"holds other files \(thesis.doc\)"):
+        Session(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.doc"]
+
+
+def test_a_session_of_a_newer_release_is_refused(worked_on):
+    folder, _ = worked_on
+    told = json.loads((folder / "session.json").read_text())
+    told["header"]["version"] = 99
+    (folder / "session.json").write_text(json.dumps(told))
+    with pytest.raises(ArtifactError, match="session version 99"):
+        Session(folder)
+
+
+def test_pixels_without_a_file_are_copied_into_the_folder(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 255, (19, 21, 3), dtype=np.uint8)
+    with Session(tmp_path / "s") as session:
+        key = session.add_image(read_image(pixels, name="made up"))
+        assert session.add_image(read_image(pixels, name="made up")) == key
+    back = read_session(tmp_path / "s").image(key)
+    np.testing.assert_array_equal(back.pixels, pixels)
+    assert back.name == "made up"
+
+
+def test_an_image_that_changed_since_is_refused(worked_on, smear_file):
+    folder, key = worked_on
+    Image.new("RGB", (32, 24)).save(smear_file)
+    with pytest.raises(SessionError, match="is not the image that was worked on"):
+        read_session(folder).image(key)
+    smear_file.unlink()
+    with pytest.raises(SessionError, match="is gone from"):
+        read_session(folder).image(key)
+
+
+def test_a_full_disk_is_said_and_leaves_whole_lines_only(worked_on, monkeypatch):
+    folder, key = worked_on
+    with Session(folder) as session:
+        n = len(session.events)
+
+        def full(_descriptor):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(SessionError, match="No space left on device.*not saved"):
+            session.record([classify(key, 1, "monocyte", "basophil")])
+        monkeypatch.undo()
+        assert len(session.events) == n
+        session.record([classify(key, 1, "monocyte", "eosinophil")])
+    assert read_session(folder).cells(key).table["cell_type"].tolist() == ["eosinophil", "lymphocyte"]
+
+
+def test_a_correction_is_on_disk_within_a_second(worked_on):
+    folder, key = worked_on
+    with Session(folder) as session:
+        many = [classify(key, cell, "a", "b") for cell in range(5_000)]
+        begin = time.perf_counter()
+        session.record(many)
+        assert time.perf_counter() - begin < 1
+        assert len(read_trail(folder).events) == len(session.events)
+
+
+def test_spreadsheets_run_no_text_of_the_audit(tmp_path):
+    with Session(tmp_path / "s", who="=cmd()") as session:
+        session.record([Change(action="comment", new="+1+1")])
+    row = list(csv.DictReader(io.StringIO(audit_csv(tmp_path / "s"))))[-1]
+    assert row["who"] == "'=cmd()"
+    assert row["to"] == "'+1+1"
+
+
+def test_export_writes_outlines_tables_and_audit(worked_on, tmp_path):
+    folder, key = worked_on
+    written = export_session(folder, tmp_path / "out")
+    assert [path.name for path in written] == ["audit.csv", f"field-{key[:8]}"]
+    table = pd.read_csv(written[1] / "cells.csv")
+    assert table["cell_type"].tolist() == ["monocyte", "lymphocyte"]
+    assert (written[1] / "labels.ome.tif").is_file()
+
+
+def test_the_command_line_shows_exports_and_refuses(worked_on, tmp_path, capsys):
+    from napari_bloodcell.cli import main
+
+    folder, _ = worked_on
+    for arguments in (["info", str(folder)], ["audit", str(folder)]):
+        with pytest.raises(SystemExit) as left:
+            main(["session", *arguments])
+        assert left.value.code == 0
+    told = capsys.readouterr().out
+    assert "1 image, " in told
+    assert "2 cells, 1 changed by hand" in told
+    assert "classify,unidentified,lymphocyte" in told
+    with pytest.raises(SystemExit) as left:
+        main(["session", "info", str(tmp_path)])
+    assert left.value.code == 1
+    assert "is no session" in capsys.readouterr().err
