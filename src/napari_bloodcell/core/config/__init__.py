@@ -15,7 +15,13 @@ from napari_bloodcell.core.config.analyse import (
 )
 from napari_bloodcell.core.config.base import Config, Knob, knobs_of, types_of
 from napari_bloodcell.core.config.classify import AdaptConfig, ClassifierConfig, ClassifierKind, SuggestConfig
-from napari_bloodcell.core.config.embed import AlignConfig, BcsamConfig, DorlConfig, TargetConfig
+from napari_bloodcell.core.config.embed import (
+    AlignConfig,
+    BcsamConfig,
+    DorlConfig,
+    FeatureConfig,
+    TargetConfig,
+)
 from napari_bloodcell.core.config.evaluate import EvaluateConfig
 from napari_bloodcell.core.config.masks import MaskTrainConfig, ViewConfig
 from napari_bloodcell.core.config.sada import SADA_TRAINING, BackboneConfig, SadaConfig
@@ -40,6 +46,7 @@ __all__ = [
     "CropConfig",
     "DorlConfig",
     "EvaluateConfig",
+    "FeatureConfig",
     "Knob",
     "LoraConfig",
     "MaskTrainConfig",

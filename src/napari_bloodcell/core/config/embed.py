@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 from napari_bloodcell.core.config.analyse import CropConfig
 from napari_bloodcell.core.config.base import Config, Knob
-from napari_bloodcell.core.config.sam import SamConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +18,24 @@ class TargetConfig(Config):
     keep_aspect: Annotated[bool, Knob("Keep the shape")] = False
     """Long cells stay long. As published, each box is stretched to a square."""
     field_um: Annotated[float | None, Knob("Field", low=5, high=200, unit="µm")] = None
-    """Show this many µm where the pixel size is known, so that large cells look large. Empty: fit the cell."""
+    """Show this many µm where the pixel size is known: large cells then look large. Empty: fit the cell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureConfig(Config):
+    """How cells are cut out and shown to Segment Anything."""
+
+    crop: CropConfig = CropConfig()  # noqa: RUF009 (frozen)
+    drawing: TargetConfig = TargetConfig()
+    input_px: Annotated[int | None, Knob("Input size", low=16, high=2048, unit="px")] = None
+    """Side of the square each cell is resampled to; a multiple of 16. Empty: what a small model was trained
+    at, and 224 for the large ones, as published."""
+    at_once: Annotated[int, Knob("Cells at once", low=1, high=1024)] = 16
+    """How many cells go through the model together. Halved by itself where memory is short."""
+    device: Annotated[str, Knob("Device")] = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    precision: Annotated[Literal["auto", "fp32", "bf16"], Knob("Precision")] = "auto"
+    """bf16 is faster where the device computes in it; "auto" takes it there, and fp32 elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +63,7 @@ class AlignConfig(Config):
 class BcsamConfig(Config):
     """The autoencoder of BC-SAM. Defaults as published, but for cells held out."""
 
-    sam: SamConfig = SamConfig()
-    crop: CropConfig = CropConfig()
-    drawing: TargetConfig = TargetConfig()
+    features: FeatureConfig = FeatureConfig()
     align: AlignConfig = AlignConfig()
     batch: Annotated[int, Knob("Cells in a batch", low=2, high=65_536)] = 128
     """Cells in a batch, the same number of each lab."""
@@ -65,9 +79,7 @@ class BcsamConfig(Config):
 class DorlConfig(Config):
     """The masked autoencoder of DoRL. Defaults as published, but for cells held out."""
 
-    sam: SamConfig = SamConfig()
-    crop: CropConfig = CropConfig()
-    drawing: TargetConfig = TargetConfig()
+    features: FeatureConfig = FeatureConfig()
     align: AlignConfig = AlignConfig()
     batch: Annotated[int, Knob("Cells in a batch", low=2, high=65_536)] = 64
     """Cells in a batch, the same number of each lab."""

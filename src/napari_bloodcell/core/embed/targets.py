@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_bloodcell.core.config import TargetConfig
-from napari_bloodcell.core.records import ByteArray, Crops, IntArray
+from napari_bloodcell.core.records import BoolArray, ByteArray, Crops, IntArray
 
 GREY = 128
 PUBLISHED_CROP_PX = 224  # the published grey margin is counted at this size
@@ -38,7 +38,7 @@ def targets_of(crops: Crops, config: TargetConfig = TargetConfig()) -> ByteArray
     return out
 
 
-def largest_components(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def largest_components(masks: BoolArray) -> BoolArray:
     """Of each mask in N x H x W the largest piece (pixels that touch at a side or a corner)."""
     from scipy.ndimage import label
 
@@ -53,9 +53,9 @@ def largest_components(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray((marked == chosen[:, None, None]) & masks, np.bool_)
 
 
-def boxes_of(masks: NDArray[np.bool_]) -> IntArray:
+def boxes_of(masks: BoolArray) -> IntArray:
     """N x 4 (x0, y0, x1, y1), right and lower edge exclusive. No mask may be empty."""
-    columns, rows = masks.any(axis=1), masks.any(axis=2)
+    columns, rows = np.asarray(masks.any(axis=1)), np.asarray(masks.any(axis=2))
     w, h = columns.shape[1], rows.shape[1]
     x1, y1 = w - columns[:, ::-1].argmax(axis=1), h - rows[:, ::-1].argmax(axis=1)
     return np.stack([columns.argmax(axis=1), rows.argmax(axis=1), x1, y1], axis=1).astype(np.int32)
