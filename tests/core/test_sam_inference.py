@@ -20,7 +20,7 @@ from napari_bloodcell.core.sam.inference import (
 from napari_bloodcell.core.sam.lora import add_lora, pairs_of
 from napari_bloodcell.core.sam.model import CellSam, new_model
 
-CPU = SamConfig(device="cpu", batch=3)
+CPU = SamConfig(device="cpu", batch=3, precision="fp32")
 PICTURES = np.stack([picture(64, 64, seed) for seed in range(7)])
 
 
@@ -35,7 +35,7 @@ def nano() -> CellSam:
 
 def test_batches_give_what_single_images_give(nano: CellSam) -> None:
     together = predict_logits(nano, PICTURES, CPU)
-    alone = predict_logits(nano, PICTURES, SamConfig(device="cpu", batch=1))
+    alone = predict_logits(nano, PICTURES, SamConfig(device="cpu", batch=1, precision="fp32"))
     assert together.shape == (7, 3, 16, 16)
     np.testing.assert_allclose(together, alone, atol=1e-4)
     exact = predict_logits(nano, PICTURES, SamConfig(device="cpu", attention="exact"))
@@ -85,7 +85,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         return piece.mean(axis=(1, 2, 3))
 
-    found = np.concatenate(list(in_batches(step, PICTURES, 8)))
+    found = np.concatenate(list(in_batches(step, PICTURES, 8, image_hw=(64, 64))))
     np.testing.assert_array_equal(found, PICTURES.mean(axis=(1, 2, 3)))
     assert sizes == [7, 4, 2, 2, 2, 1]
 
@@ -97,7 +97,7 @@ def test_out_of_memory_at_one_image_says_what_to_do() -> None:
         )
 
     with pytest.raises(DeviceError, match="not enough memory for a single image of 64 x 64 px. Close other"):
-        list(in_batches(step, PICTURES, 4))
+        list(in_batches(step, PICTURES, 4, image_hw=(64, 64)))
 
 
 def test_other_errors_are_no_memory_errors() -> None:
@@ -108,7 +108,7 @@ def test_other_errors_are_no_memory_errors() -> None:
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        list(in_batches(step, PICTURES, 4))
+        list(in_batches(step, PICTURES, 4, image_hw=(64, 64)))
 
 
 def test_cancel_comes_between_batches_and_keeps_what_is_done() -> None:
@@ -121,7 +121,7 @@ def test_cancel_comes_between_batches_and_keeps_what_is_done() -> None:
 
     finished = []
     with pytest.raises(Cancelled):
-        for part in in_batches(lambda piece: piece, PICTURES, 2, progress=progress):
+        for part in in_batches(lambda piece: piece, PICTURES, 2, image_hw=(64, 64), progress=progress):
             finished += [part]
     assert len(finished) == 2
     assert seen == [("segmenting", 0, 7), ("segmenting", 2, 7), ("segmenting", 4, 7)]

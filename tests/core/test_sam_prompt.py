@@ -16,7 +16,8 @@ from napari_bloodcell.core.sam.model import CellSam, load_model, new_model
 from napari_bloodcell.core.sam.prompt import Prompt, PromptSession, scribble
 from napari_bloodcell.core.sam.variants import Variant
 
-CPU = SamConfig(device="cpu", size_px=96)
+CPU = SamConfig(device="cpu", size_px=96, precision="fp32")
+EXACTLY = SamConfig(device="cpu", size_px=1024, precision="fp32")
 IMAGE = picture(60, 90)
 
 
@@ -30,7 +31,7 @@ def test_masks_and_scores_are_those_of_sam_predictor(tiny: Variant, tmp_path: Pa
     torch.save(sam.state_dict(), tmp_path / "tiny.pth")
     predictor = SamPredictor(sam)
     predictor.set_image(image)
-    session = PromptSession(load_model(tmp_path / "tiny.pth"), image, SamConfig(device="cpu", size_px=1024))
+    session = PromptSession(load_model(tmp_path / "tiny.pth"), image, EXACTLY)
     point, two = np.array([[150.0, 90]]), np.array([[150.0, 90], [20, 30]])
     box = np.array([40.0, 30, 200, 150])
     found = session.ask(

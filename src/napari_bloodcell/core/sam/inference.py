@@ -3,9 +3,9 @@
 Out of memory halves the batch and goes on; what is finished is kept.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -73,36 +73,41 @@ def _run(
         if len(pixels) == 0:  # shape and type of an empty answer, from one blank image
             blank: NDArray[_T] = on_device(np.zeros((1, *pixels.shape[1:]), np.uint8))
             return blank[:0]
-        return np.concatenate(list(in_batches(on_device, pixels, config.batch, progress=progress)))
+        parts = in_batches(
+            on_device, pixels, config.batch, image_hw=(pixels.shape[1], pixels.shape[2]), progress=progress
+        )
+        return np.concatenate(list(parts))
 
 
 def in_batches(
-    step: Callable[[NDArray[np.uint8]], NDArray[_T]],
-    pixels: NDArray[np.uint8],
+    step: Callable[[Any], Any],
+    items: Sequence[Any] | NDArray[Any],
     batch: int,
     *,
+    image_hw: tuple[int, int],
     progress: Progress = silent,
-) -> Iterator[NDArray[_T]]:
-    """Each batch through ``step``. A batch too large for the memory is halved, and so are those after it."""
-    done, total = 0, len(pixels)
+) -> Iterator[Any]:
+    """Each batch of items through ``step``. A batch too large for the memory is halved, and so are those
+    after it. ``image_hw``: what one item is for the model, for the message."""
+    done, total = 0, len(items)
     while done < total:
         progress("segmenting", done, total)
         try:
-            part = step(pixels[done : done + batch])
+            part = step(items[done : done + batch])
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            batch = _halved(batch, pixels.shape[1:], error)
+            batch = _halved(batch, image_hw, error)
             continue
         yield part
         done += len(part)
     progress("segmenting", total, total)
 
 
-def _halved(batch: int, shape: tuple[int, ...], error: BaseException) -> int:
+def _halved(batch: int, image_hw: tuple[int, int], error: BaseException) -> int:
     if batch == 1:
         raise DeviceError(
-            f"There is not enough memory for a single image of {shape[1]} x {shape[0]} px. Close other "
+            f"There is not enough memory for a single image of {image_hw[1]} x {image_hw[0]} px. Close other "
             "programs, choose a smaller input size or a smaller model, or use device 'cpu'."
         ) from error
     if torch.cuda.is_available():
