@@ -116,7 +116,7 @@ def measure_cells(folder: Path) -> dict[str, Figure]:
 
 
 def main() -> None:
-    header("locate", f"{StainSegmenter.name}, default settings, pixel size not given")
+    header("locate", f"{StainSegmenter.kind}, default settings, pixel size not given")
     data = real_data()
     if data is None:
         reason = "no real cells: set BLOODCELL_DATA"

@@ -16,7 +16,7 @@ ORDER = [
     {"progress", "config"},
     {"records"},
     {"taxonomy", "palette"},
-    {"class_list"},
+    {"class_list", "rings"},
     {"device", "artifact", "parts"},
     {"training"},
     {"image"},
@@ -113,6 +113,7 @@ def test_nothing_loads_a_pickle(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((PACKAGE / "gui").glob("*.py")), ids=lambda p: p.name)
 def test_widgets_do_not_import_each_other(path: Path) -> None:
     shared = {"task", "form", "layers", "panel", "help", "samples", "choices", "scatter"}
+    shared |= {"cells", "autosave", "tally"}
     shared |= {"stain_calls", "stain_layers", "stain_parts"}
     for name in imports(path):
         if name.startswith("napari_bloodcell.gui."):

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from napari_bloodcell.core.bundle import CLASSIFIER, MANIFEST, find_bundle, load_bundle, shipped
+from napari_bloodcell.core.artifact import read_json, write_json
+from napari_bloodcell.core.bundle import find_bundle, load_bundle, shipped
+from napari_bloodcell.core.bundle.members import MANIFEST
+from napari_bloodcell.core.classify.classifier import FILE as CLASSIFIER
 from napari_bloodcell.core.errors import ArtifactError
 
 
@@ -38,8 +41,6 @@ def test_unknown_bundle_lists_what_ships() -> None:
 
 def rewrite(folder: Path, **changes: object) -> None:
     """Edit the manifest as a forger would: with a hash that fits."""
-    from napari_bloodcell.core.artifact import read_json, write_json
-
     _, body = read_json(folder / MANIFEST, "bundle")
     write_json(folder / MANIFEST, "bundle", body | changes)
 
@@ -68,7 +69,8 @@ def test_missing_member_is_named(copy: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "a/b"])
 def test_a_path_out_of_the_folder_is_refused(copy: Path, name: str) -> None:
-    rewrite(copy, files={name: "0" * 64})
+    _, body = read_json(copy / MANIFEST, "bundle")
+    rewrite(copy, files=body["files"] | {name: "0" * 64})
     with pytest.raises(ArtifactError, match="names a file outside its folder"):
         load_bundle(copy)
 

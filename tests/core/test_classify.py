@@ -6,13 +6,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from napari_bloodcell.core.classify import LinearClassifier, fit_linear
-from napari_bloodcell.core.config import ClassifyConfig
+from napari_bloodcell.core.artifact import write_arrays
+from napari_bloodcell.core.classify import Classifier, fit
+from napari_bloodcell.core.config import ClassifierConfig, ClassifyConfig
 from napari_bloodcell.core.errors import ArtifactError, ClassifyError
 from napari_bloodcell.core.records import UNIDENTIFIED, Embeddings
 
 NAMES = ("basophil", "monocyte", "neutrophil")
 ALWAYS = ClassifyConfig(min_probability=0, max_distance=1000)
+PLAIN = ClassifierConfig(calibration="none", iterations=2000)
 
 
 def embeddings(values: np.ndarray, embedder: str = "e" * 64) -> Embeddings:
@@ -31,7 +33,7 @@ def clouds() -> tuple[Embeddings, list[str]]:
 
 def test_probabilities_are_those_of_scikit_learn(clouds) -> None:
     cells, labels = clouds
-    ours = fit_linear(cells, labels).predict(cells, ALWAYS)
+    ours = fit(cells, labels, PLAIN).predict(cells, ALWAYS)
     model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000))
     model.fit(cells.values, labels)
     np.testing.assert_allclose(ours.probabilities, model.predict_proba(cells.values), atol=1e-4)
@@ -41,7 +43,7 @@ def test_probabilities_are_those_of_scikit_learn(clouds) -> None:
 def test_two_classes_give_scikit_learns_probabilities_too(clouds) -> None:
     cells, labels = clouds
     two = embeddings(cells.values[:90])
-    ours = fit_linear(two, labels[:90]).predict(two, ALWAYS)
+    ours = fit(two, labels[:90], PLAIN).predict(two, ALWAYS)
     model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000))
     np.testing.assert_allclose(
         ours.probabilities, model.fit(two.values, labels[:90]).predict_proba(two.values), atol=1e-4
@@ -50,10 +52,10 @@ def test_two_classes_give_scikit_learns_probabilities_too(clouds) -> None:
 
 def test_saved_classifier_gives_the_same_answers(tmp_path: Path, clouds) -> None:
     cells, labels = clouds
-    classifier = fit_linear(cells, labels)
-    sha256 = classifier.save(tmp_path / "c.safetensors")
-    again = LinearClassifier.load(tmp_path / "c.safetensors")
-    assert again.hash == sha256
+    classifier = fit(cells, labels, PLAIN)
+    sha256 = classifier.write(tmp_path / "c.safetensors")
+    again = Classifier.read(tmp_path / "c.safetensors")
+    assert again.hash == sha256 == classifier.hash
     np.testing.assert_array_equal(classifier.predict(cells).probabilities, again.predict(cells).probabilities)
 
 
@@ -62,13 +64,13 @@ def test_vectors_of_another_embedder_are_refused(clouds) -> None:
     with pytest.raises(
         ClassifyError, match=r"trained on vectors of embedder eeeeeeeeeeee; these come from ffffff"
     ):
-        fit_linear(cells, labels).predict(embeddings(cells.values, "f" * 64))
+        fit(cells, labels, PLAIN).predict(embeddings(cells.values, "f" * 64))
 
 
 def test_a_cell_unlike_all_training_cells_is_unidentified(clouds) -> None:
     cells, labels = clouds
     far = embeddings(np.array([[0.0, 0, 3000], [0, 0, 300]]))
-    predictions = fit_linear(cells, labels).predict(far)
+    predictions = fit(cells, labels, PLAIN).predict(far)
     assert list(predictions.labels) == [UNIDENTIFIED, "neutrophil"]
     assert "unlike the training cells" in predictions.doubt[0]
     assert predictions.doubt[1] == ""
@@ -78,22 +80,22 @@ def test_a_cell_unlike_all_training_cells_is_unidentified(clouds) -> None:
 def test_an_undecided_cell_is_unidentified_and_says_why(clouds) -> None:
     cells, labels = clouds
     between = embeddings(np.array([[1.5, 15, 0], [1.4, 14, 120]]))
-    predictions = fit_linear(cells, labels).predict(between, ClassifyConfig(min_probability=0.95))
+    predictions = fit(cells, labels, PLAIN).predict(between, ClassifyConfig(min_probability=0.95))
     assert list(predictions.labels) == [UNIDENTIFIED] * 2
     assert predictions.doubt[0].startswith("best guess ")
-    kept = fit_linear(cells, labels).predict(between, ALWAYS)
+    kept = fit(cells, labels, PLAIN).predict(between, ALWAYS)
     assert UNIDENTIFIED not in kept.labels
 
 
 def test_about_one_training_cell_in_a_hundred_lies_beyond_distance_one(clouds) -> None:
     cells, labels = clouds
-    distance = fit_linear(cells, labels).predict(cells).distance
+    distance = fit(cells, labels, PLAIN).predict(cells).distance
     assert 0 < np.mean(distance > 1) < 0.03
 
 
 def test_no_cells_give_no_predictions(clouds) -> None:
     cells, labels = clouds
-    predictions = fit_linear(cells, labels).predict(embeddings(np.zeros((0, 3))))
+    predictions = fit(cells, labels, PLAIN).predict(embeddings(np.zeros((0, 3))))
     assert len(predictions) == 0
     assert predictions.probabilities.shape == (0, 3)
     assert [len(part) for part in predictions.top(1)] == [0, 0]
@@ -111,7 +113,7 @@ def test_no_cells_give_no_predictions(clouds) -> None:
 )
 def test_cells_that_cannot_train_are_refused(values: np.ndarray, labels: list[str], message: str) -> None:
     with pytest.raises(ClassifyError, match=message):
-        fit_linear(embeddings(values), labels)
+        fit(embeddings(values), labels)
 
 
 def test_nan_vectors_are_named_at_prediction(clouds) -> None:
@@ -119,14 +121,19 @@ def test_nan_vectors_are_named_at_prediction(clouds) -> None:
     bad = np.array(cells.values[:3])
     bad[1, 0] = np.nan
     with pytest.raises(ClassifyError, match=r"1 of 3 vectors hold NaN or infinite numbers \(cells 1\)"):
-        fit_linear(cells, labels).predict(embeddings(bad))
+        fit(cells, labels, PLAIN).predict(embeddings(bad))
 
 
-def test_a_file_without_all_arrays_is_refused(tmp_path: Path, clouds) -> None:
-    classifier = fit_linear(*clouds)
-    part = {k: v for k, v in classifier.arrays.items() if k != "reach"}
-    LinearClassifier(class_names=classifier.class_names, embedder="e", arrays=part).save(
-        tmp_path / "c.safetensors"
+@pytest.mark.parametrize("lost", ["reach", "coefficients", "mean"])
+def test_a_file_without_all_arrays_is_refused(tmp_path: Path, clouds, lost: str) -> None:
+    classifier = fit(*clouds, PLAIN)
+    arrays = {k: v for k, v in classifier._arrays().items() if k != lost}
+    write_arrays(
+        tmp_path / "c.safetensors",
+        "classifier",
+        arrays,
+        config=classifier._settings(),
+        parents={"embedder": "e"},
     )
-    with pytest.raises(ArtifactError, match="no complete linear classifier"):
-        LinearClassifier.load(tmp_path / "c.safetensors")
+    with pytest.raises(ArtifactError, match=f"no complete classifier: .*{lost}"):
+        Classifier.read(tmp_path / "c.safetensors")

@@ -52,6 +52,7 @@ class Analysis:
                 "best": best,
                 "second": second,
                 "second_prob": second_probability,
+                "possible": list(predictions.possible()),
                 "doubt": list(predictions.doubt),
                 "distance": predictions.distance,
                 "x0": boxes[:, 0],

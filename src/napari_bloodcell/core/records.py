@@ -157,6 +157,7 @@ class Predictions:
     doubt: tuple[str, ...]  # N, empty where there is none
     distance: FloatArray  # N, to the training cells; above 1 is further than 99 % of them
     classifier: str = ""
+    sets: BoolArray | None = None  # N x C, the classes a cell may be; None where nothing was held out
 
     def __post_init__(self) -> None:
         freeze(self, "cell_id", np.int32, (None,))
@@ -166,6 +167,8 @@ class Predictions:
         freeze(self, "distance", np.float32, (n,))
         if len(self.doubt) != n:
             raise BloodcellError(f"Predictions.doubt has {len(self.doubt)} entries for {n} cells.")
+        if self.sets is not None:
+            freeze(self, "sets", np.bool_, (n, len(self.class_names)))
 
     def __len__(self) -> int:
         return len(self.cell_id)
@@ -175,3 +178,10 @@ class Predictions:
         order = np.argsort(-self.probabilities, axis=1, kind="stable")[:, rank]
         names = np.asarray(self.class_names, dtype=np.str_)[order]
         return names, np.take_along_axis(self.probabilities, order[:, None], axis=1)[:, 0]
+
+    def possible(self) -> tuple[str, ...]:
+        """The possible classes of each cell as text, ``a|b``; empty where sets are not known."""
+        if self.sets is None:
+            return ("",) * len(self)
+        names = np.asarray(self.class_names, dtype=np.str_)
+        return tuple("|".join(names[row]) for row in self.sets)

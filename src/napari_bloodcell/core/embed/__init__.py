@@ -1,9 +1,9 @@
 """Crops -> Embeddings. Each way of describing a cell is one file; ``EMBEDDERS`` lists them by kind."""
 
-from collections.abc import Callable
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, Self
 
-from napari_bloodcell.core.embed.measurements import MeasurementEmbedder
+from napari_bloodcell.core.parts import Registry
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import Crops, Embeddings
 
@@ -12,9 +12,22 @@ class Embedder(Protocol):
     """Describes each crop by a vector. ``hash`` changes whenever the vectors would."""
 
     @property
+    def kind(self) -> str: ...
+
+    @property
     def hash(self) -> str: ...
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
 
     def embed(self, crops: Crops, *, progress: Progress = silent) -> Embeddings: ...
 
+    def save(self, folder: Path) -> list[str]: ...
 
-EMBEDDERS: dict[str, Callable[[], Embedder]] = {"measurements": MeasurementEmbedder}
+    @classmethod
+    def load(cls, folder: Path) -> Self: ...
+
+
+EMBEDDERS = Registry(
+    "embedder", {"measurements": "napari_bloodcell.core.embed.measurements:MeasurementEmbedder"}
+)
