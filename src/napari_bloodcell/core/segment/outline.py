@@ -31,7 +31,7 @@ def outline(
         window, cell = _enlarge(located.labels, box, done + 1, located.stride, (height, width))
         free = labels[window] == 0
         cell &= free
-        nucleus = _nucleus(pixels[window], cell, survey)
+        nucleus = nucleus_of(pixels[window], cell, survey)
         if nucleus.any():
             labels[window][cell] = done + 1
             nuclei[window] |= nucleus
@@ -63,7 +63,7 @@ def _enlarge(
     return (window[0], window[1]), np.asarray(mask > 0.5)
 
 
-def _nucleus(pixels: ByteArray, cell: BoolArray, survey: Survey) -> BoolArray:
+def nucleus_of(pixels: ByteArray, cell: BoolArray, survey: Survey) -> BoolArray:
     um = survey.assumed_um_per_px
     step = max(1, int(FINE_UM / um))
     stain = mixed_density(pixels[::step, ::step], survey.light, nuclear_weights(survey.heme))
