@@ -31,6 +31,7 @@ ORDER = [
     {"classify"},
     {"report"},
     {"bundle"},
+    {"evaluate"},
     {"adapt"},
     {"pipeline"},
     {"robustness"},

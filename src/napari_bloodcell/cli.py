@@ -9,6 +9,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from napari_bloodcell.cli_evaluate import evaluate
 from napari_bloodcell.cli_models import models
 from napari_bloodcell.cli_progress import progress_bar
 from napari_bloodcell.cli_session import session_app
@@ -38,6 +39,7 @@ app.command(datasets)
 app.command(bundle_app)
 app.command(models)
 app.command(stain_app)
+app.command(evaluate)
 app.command(session_app)
 
 

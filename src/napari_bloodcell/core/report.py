@@ -94,8 +94,9 @@ def count(
     )
 
 
-def exact_limits(n: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Clopper-Pearson limits of a proportion. Nothing counted says nothing: 0 to 1."""
+def exact_limits(n: float, total: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Clopper-Pearson limits of a proportion; ``n`` may be a mean of counts. Nothing counted says nothing:
+    0 to 1."""
     from scipy.special import betaincinv
 
     if total == 0:

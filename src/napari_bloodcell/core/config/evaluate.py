@@ -20,6 +20,8 @@ class EvaluateConfig(Config):
     """Fine classes, or the coarse ones they belong to. auto: fine, unless some lab names only coarse ones."""
     preset: Annotated[Literal["standard", "reproduction"], Knob("Data preset")] = "standard"
     """reproduction reads the sets as the published systems did (MOB as monocytes, SYSU3H as fine classes)."""
+    settings: Annotated[Literal["ours", "published"], Knob("Classifier settings")] = "ours"
+    """ours: classes weighted to count the same, probabilities calibrated. published: as in the papers."""
     folds: Annotated[int, Knob("Folds", low=2, high=50)] = 5
     """Folds of the lab trained on (cross-domain). Fewer where a lab has too few cells; the report says so."""
     shots: Annotated[tuple[int, ...], Knob("Corrected cells")] = (0, 5, 10, 25, 50, 100)

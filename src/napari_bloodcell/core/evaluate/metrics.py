@@ -136,7 +136,8 @@ def accuracy_of_surest(confidence: NDArray[Any], right: NDArray[np.bool_], share
 def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> Floats:
     """0 where there is nothing."""
     part, whole = np.broadcast_arrays(np.asarray(part, float), np.asarray(whole, float))
-    return np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
+    result: Floats = np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
+    return result
 
 
 def _mean_where(values: Floats, there: NDArray[np.bool_]) -> Floats:

@@ -31,20 +31,22 @@ class Trial:
     corrected: Rows  # cells of the target that a person has named; empty but in few-shot
     shots: int = 0
 
-    @property
-    def labs_seen(self) -> tuple[str, ...]:
-        return (self.source,) if self.source else ()
 
-
-def trials_of(table: CellTable, config: EvaluateConfig) -> tuple[list[Trial], list[str]]:
-    """The trials of a protocol, and what a reader of its table must know."""
+def trials_of(
+    table: CellTable, config: EvaluateConfig, found: NDArray[np.bool_] | None = None
+) -> tuple[list[Trial], list[str]]:
+    """The trials of a protocol, and what a reader of its table must know. Cells that were not ``found`` are
+    not trained on, but are tried: they count as wrong."""
+    there = np.ones(len(table), bool) if found is None else found
     make = {"cross-domain": _cross_domain, "leave-one-lab-out": _leave_one_out, "few-shot": _few_shot}
     trials, notes = make[config.protocol](table, config)
     ready = []
     for trial in trials:
-        kept, dropped = _trainable(table, trial)
+        kept, dropped = _trainable(table, trial, there)
         ready.append(kept)
-        notes += [f"{name} has one cell in {_where(trial)}: it was not trained." for name in dropped]
+        notes += [
+            f"{name}: one cell in {_learned_in(trial)}, so it was not trained there." for name in dropped
+        ]
         check(table.group, kept)
     return ready, list(dict.fromkeys(notes))
 
@@ -70,10 +72,11 @@ def folds_of(labels: NDArray[np.str_], group: NDArray[Any], folds: int, seed: in
     alone = len(set(group.tolist())) == len(group)
     kind = StratifiedKFold if alone else StratifiedGroupKFold
     splitter = kind(n_splits=folds, shuffle=True, random_state=seed)
+    together = None if alone else group
     with warnings.catch_warnings():
         # A class with fewer cells than folds: we say so ourselves, by name.
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        return [(train, test) for train, test in splitter.split(labels, labels, group) if len(test)]
+        return [(train, test) for train, test in splitter.split(labels, labels, together) if len(test)]
 
 
 def possible_folds(labels: NDArray[np.str_], group: NDArray[Any], asked: int) -> int:
@@ -162,12 +165,12 @@ def _halves(table: CellTable, rows: Rows, rng: np.random.Generator) -> tuple[Row
     return rng.permutation(rows[inside]), rows[~inside]
 
 
-def _trainable(table: CellTable, trial: Trial) -> tuple[Trial, list[str]]:
+def _trainable(table: CellTable, trial: Trial, found: NDArray[np.bool_]) -> tuple[Trial, list[str]]:
     """Without classes of a single cell. They still count where they are tested."""
     learned = np.concatenate([trial.train, trial.corrected])
-    counts = Counter(table.labels[learned].tolist())
+    counts = Counter(table.labels[learned[found[learned]]].tolist())
     dropped = sorted(name for name, count in counts.items() if count < LEAST_TO_TRAIN)
-    keep = ~np.isin(table.labels, dropped)
+    keep = found & ~np.isin(table.labels, dropped)
     kept = Trial(
         source=trial.source,
         fold=trial.fold,
@@ -204,6 +207,10 @@ def _doubled(table: CellTable) -> list[str]:
 
 def _where(trial: Trial) -> str:
     return trial.source or f"the labs without {trial.tests[0][0]}"
+
+
+def _learned_in(trial: Trial) -> str:
+    return f"a training fold of {trial.source}" if trial.source else _where(trial)
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -1,0 +1,110 @@
+"""The vectors of all cells, kept on disk: cells are cut out and described once for all trials and runs.
+
+Cells are stored in chunks named by what they were made from. A run that broke off goes on at the next chunk;
+added cells are computed alone.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_bloodcell.core.artifact import hash_of, read_arrays, write_arrays
+from napari_bloodcell.core.cells import crops_of
+from napari_bloodcell.core.config import CropConfig
+from napari_bloodcell.core.embed import Embedder
+from napari_bloodcell.core.errors import ArtifactError, ClassifyError
+from napari_bloodcell.core.evaluate.cells import CellTable
+from napari_bloodcell.core.progress import Progress, silent, within
+from napari_bloodcell.core.segment import SEGMENTERS
+
+CHUNK = 64
+SEGMENTER = "stain-watershed"  # outlines cells of sets without masks; needs no weights
+VERSION = 1  # raise it when cutting out changes: cached vectors are then made anew
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Features:
+    """One vector a cell of the table; zeros where it was not found."""
+
+    values: NDArray[np.float32]
+    found: NDArray[np.bool_]
+    names: tuple[str, ...]
+    embedder: str
+
+
+def features_of(
+    table: CellTable, embedder: Embedder, folder: Path, *, progress: Progress = silent
+) -> Features:
+    """All vectors of one embedder, computed where ``folder`` does not hold them yet."""
+    values = np.zeros((len(table), len(embedder.names)), np.float32)
+    found = np.zeros(len(table), bool)
+    chunks = list(_chunks(table))
+    for number, rows in enumerate(chunks):
+        progress(f"Describing cells: {embedder.kind}", number, len(chunks))
+        path = folder / f"{_name_of(table, rows, embedder)}.safetensors"
+        chunk_values, chunk_found = _kept(path) or _made(table, rows, embedder, path, progress)
+        values[rows], found[rows] = chunk_values, chunk_found
+    progress(f"Describing cells: {embedder.kind}", len(chunks), len(chunks))
+    _check_finite(table, values, embedder)
+    return Features(values=values, found=found, names=embedder.names, embedder=embedder.hash)
+
+
+def _chunks(table: CellTable) -> Iterator[NDArray[np.int64]]:
+    """Lab by lab in the order of the keys: a set that grows at its end keeps most of its chunks."""
+    for lab in table.labs:
+        rows = table.rows_of(lab)
+        for start in range(0, len(rows), CHUNK):
+            yield rows[start : start + CHUNK]
+
+
+def _name_of(table: CellTable, rows: Sequence[int] | NDArray[np.int64], embedder: Embedder) -> str:
+    made_from = {
+        "cells": table.key[rows].tolist(),
+        "embedder": embedder.hash,
+        "segmenter": SEGMENTERS[SEGMENTER]().hash,
+        "crop": _crop_config(embedder).to_json(),
+        "version": VERSION,
+    }
+    return hash_of(made_from)
+
+
+def _crop_config(embedder: Embedder) -> CropConfig:
+    """An embedder may ask for another size of crops than the usual one."""
+    wanted = getattr(embedder, "crop", None)
+    return wanted if isinstance(wanted, CropConfig) else CropConfig()
+
+
+def _kept(path: Path) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
+    if not path.is_file():
+        return None
+    try:
+        _, arrays = read_arrays(path, "features")
+    except ArtifactError:  # cut short by a crash: made again
+        return None
+    return arrays["values"], arrays["found"].astype(bool)
+
+
+def _made(
+    table: CellTable, rows: NDArray[np.int64], embedder: Embedder, path: Path, progress: Progress
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    cells = [table.cells[row] for row in rows]
+    seen = within(progress, embedder.kind)
+    cut = crops_of(cells, SEGMENTERS[SEGMENTER], _crop_config(embedder), progress=seen)
+    values = np.zeros((len(cells), len(embedder.names)), np.float32)
+    found = np.zeros(len(cells), np.uint8)
+    values[cut.row] = embedder.embed(cut.crops, progress=seen).values
+    found[cut.row] = 1
+    write_arrays(path, "features", {"values": values, "found": found}, parents={"embedder": embedder.hash})
+    return values, found.astype(bool)
+
+
+def _check_finite(table: CellTable, values: NDArray[np.float32], embedder: Embedder) -> None:
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(bad):
+        raise ClassifyError(
+            f"{len(bad)} of {len(values)} vectors of embedder {embedder.kind} hold NaN or infinite numbers; "
+            f"the first is of {table.cells[bad[0]].path}. Look at this picture, or leave it out."
+        )

@@ -1,0 +1,200 @@
+"""What an evaluation leaves in its folder: the table in three forms, every score, the figures."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_bloodcell.core.artifact import write_bytes, write_json
+from napari_bloodcell.core.evaluate.figures import draw_all
+from napari_bloodcell.core.evaluate.metrics import METRICS
+from napari_bloodcell.core.evaluate.published import DORL_SVM_LINEAR_MEAN, SADA_MEANS
+from napari_bloodcell.core.evaluate.scores import Score
+from napari_bloodcell.core.evaluate.table import (
+    Table,
+    column_name,
+    few_shot_tables,
+    published_tables,
+    wide_table,
+)
+from napari_bloodcell.core.report import RESEARCH_USE
+
+if TYPE_CHECKING:
+    from napari_bloodcell.core.evaluate import Evaluation
+
+
+def tables_of(evaluation: "Evaluation") -> list[Table]:
+    protocol, scores = evaluation.config.protocol, evaluation.scores
+    if protocol == "few-shot":
+        return [table for metric in METRICS[1::-1] for table in few_shot_tables(scores, metric)]
+    return [wide_table(scores, metric, protocol) for metric in METRICS]
+
+
+def write_evaluation(folder: Path, evaluation: "Evaluation") -> list[Path]:
+    """``table.md``, ``table.csv``, ``scores.csv``, ``recalls.csv``, ``evaluation.json`` and ``figures/``."""
+    tables = tables_of(evaluation)
+    figures = draw_all(folder / "figures", evaluation.scores, evaluation.config.protocol)
+    write_bytes(folder / "table.md", to_markdown(evaluation, tables).encode())
+    rows = [row for table in tables for row in ([table.title], *table.csv_rows(), [])]
+    write_bytes(folder / "table.csv", _csv(rows))
+    write_bytes(folder / "scores.csv", _csv(_score_rows(evaluation.scores)))
+    write_bytes(folder / "recalls.csv", _csv(_recall_rows(evaluation.scores)))
+    write_json(
+        folder / "evaluation.json",
+        "evaluation",
+        {
+            "cells": {lab: dict(counts) for lab, counts in evaluation.counts.items()},
+            "level": evaluation.level,
+            "embedders": dict(evaluation.embedders),
+            "notes": list(evaluation.notes),
+            "scores": [score.to_json() for score in evaluation.scores],
+            "note": RESEARCH_USE,
+        },
+        config=evaluation.config.to_json(),
+    )
+    names = ("table.md", "table.csv", "scores.csv", "recalls.csv", "evaluation.json")
+    return [*(folder / name for name in names), *figures]
+
+
+def to_markdown(evaluation: "Evaluation", tables: Sequence[Table]) -> str:
+    config = evaluation.config
+    lines = [f"# Evaluation: {config.protocol}", "", f"{RESEARCH_USE}", "", *_cells(evaluation), ""]
+    lines += _how_to_read(evaluation)
+    for table in tables:
+        lines += [f"## {table.title}", "", table.markdown(), ""]
+    lines += ["## Calibration and doubt", "", _doubt(evaluation.scores), ""]
+    lines += _best_recalls(evaluation.scores)
+    if evaluation.notes:
+        lines += ["## Notes", "", *(f"- {note}" for note in evaluation.notes), ""]
+    return "\n".join([*lines, *_published()])
+
+
+def _cells(evaluation: "Evaluation") -> list[str]:
+    classes = sorted(set().union(*evaluation.counts.values()))
+    head = ["lab", *classes, "all"]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for lab, counts in evaluation.counts.items():
+        numbers = [str(counts.get(name, 0)) for name in classes]
+        lines.append(f"| {lab} | {' | '.join(numbers)} | {sum(counts.values())} |")
+    return lines
+
+
+def _how_to_read(evaluation: "Evaluation") -> list[str]:
+    config = evaluation.config
+    told = {
+        "cross-domain": f"Trained on one lab in {config.folds} folds (seed {config.seed}); its column holds "
+        "the held-out folds, the other labs are scored whole by each of the classifiers.",
+        "leave-one-lab-out": "Trained on all labs but one, scored on that one.",
+        "few-shot": f"Trained on all labs but one and on a few corrected cells of it, drawn at random "
+        f"{config.repeats} times from one half of the lab; the other half is scored.",
+    }[config.protocol]
+    return [
+        told,
+        f"In brackets: {100 * config.confidence:g} % bootstrap interval over cells ({config.bootstrap} "
+        "resamples; patients or slides together where known). ±: spread over the classifiers, as the papers "
+        "print it; it is no interval. A cell that was not found counts as wrong. inductive: nothing of the "
+        "lab tried was seen; transductive: its unlabelled cells were.",
+        "",
+    ]
+
+
+def _doubt(scores: Sequence[Score]) -> str:
+    lines = [
+        "| method | column | cells | not found | calibration error, % | accuracy, % | surest half, % |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {score.method} | {column_name(score.key)} | {score.cells} | {score.not_found} | "
+        f"{100 * score.calibration_error:.1f} | {100 * score.metrics['accuracy'].value:.1f} | "
+        f"{100 * score.surest_half:.1f} |"
+        for score in scores
+    ]
+    return "\n".join(lines)
+
+
+def _best_recalls(scores: Sequence[Score]) -> list[str]:
+    """For one method only; all of them are in recalls.csv."""
+    means: dict[str, list[float]] = {}
+    for score in scores:
+        if not score.in_domain:
+            means.setdefault(score.method, []).append(score.metrics["balanced_accuracy"].value)
+    if not means:
+        return []
+    best = max(means, key=lambda method: sum(means[method]) / len(means[method]))
+    own = [score for score in scores if score.method == best and not score.in_domain]
+    lines = [
+        f"## Right of each class, {best}",
+        "",
+        "The method with the best balanced accuracy across labs above: chosen after the fact, so expect a "
+        "little less. Limits are exact, for the number of cells. The others are in recalls.csv.",
+        "",
+        "| column | class | cells | recall, % | limits |",
+        "|---|---|---|---|---|",
+    ]
+    for score in own:
+        lines += [
+            f"| {column_name(score.key)} | {r.class_name} | {r.cells} | {100 * r.recall:.1f} | "
+            f"{100 * r.low:.1f} to {100 * r.high:.1f} |"
+            for r in score.recalls
+        ]
+    return [*lines, ""]
+
+
+def _published() -> list[str]:
+    lines = ["## What the papers report, on their own labs", ""]
+    for table in published_tables():
+        lines += [f"**{table.title}**", "", table.markdown(), ""]
+    means = ", ".join(f"{name} {micro} / {macro}" for name, (micro, macro) in SADA_MEANS.items())
+    lines.append(f"SADA's means over its four labs, F1 over cells / over classes: {means}.")
+    lines.append(
+        f"DoRL's mean for svm_linear is {DORL_SVM_LINEAR_MEAN['table']} in its table and "
+        f"{DORL_SVM_LINEAR_MEAN['notebook']} in its released notebook."
+    )
+    return [*lines, ""]
+
+
+def _score_rows(scores: Sequence[Score]) -> Iterable[Sequence[object]]:
+    yield (
+        *("method", "protocol", "source", "target", "corrected", "cells", "not_found", "classifiers"),
+        *(f"{metric}{part}" for metric in METRICS for part in ("", "_low", "_high", "_spread")),
+        *("majority", "ceiling", "calibration_error", "accuracy_surest_half"),
+    )
+    for score in scores:
+        values = [score.metrics[metric] for metric in METRICS]
+        numbers = [n for v in values for n in (v.value, v.low, v.high, v.spread)]
+        numbers += [score.majority, score.ceiling, score.calibration_error, score.surest_half]
+        yield (
+            score.method,
+            "transductive" if score.sees_target else "inductive",
+            score.source or "all other labs",
+            score.target,
+            score.shots,
+            score.cells,
+            score.not_found,
+            score.classifiers,
+            *(f"{number:.5f}" for number in numbers),
+        )
+
+
+def _recall_rows(scores: Sequence[Score]) -> Iterable[Sequence[object]]:
+    yield ("method", "source", "target", "corrected", "class", "cells", "recall", "low", "high")
+    for score in scores:
+        for r in score.recalls:
+            limits = [f"{number:.5f}" for number in (r.recall, r.low, r.high)]
+            source = score.source or "all other labs"
+            yield (score.method, source, score.target, score.shots, r.class_name, r.cells, *limits)
+
+
+def _csv(rows: Iterable[Sequence[object]]) -> bytes:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue().encode()
+
+
+def counts_of(labels: Sequence[str], lab: Sequence[str]) -> dict[str, Counter[str]]:
+    counts: dict[str, Counter[str]] = {}
+    for name, one in zip(labels, lab, strict=True):
+        counts.setdefault(one, Counter())[name] += 1
+    return counts

@@ -1,0 +1,177 @@
+"""Scores -> the table as the papers print it: a row for each method, a column for each pair of labs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_bloodcell.core.evaluate.published import TABLES, PublishedTable, tables_for
+from napari_bloodcell.core.evaluate.scores import Key, Score
+
+MEANS = ("in-domain", "cross only", "all")
+TITLES = {
+    "accuracy": "Accuracy (= F1 over cells), %",
+    "balanced_accuracy": "Balanced accuracy, %",
+    "macro_f1": "F1 averaged over classes, %",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    name: str
+    kind: str  # inductive, transductive, published, or what a line is for
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def markdown(self) -> str:
+        head = ["method", "protocol", *self.columns]
+        lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+        lines += [f"| {' | '.join([row.name, row.kind, *row.cells])} |" for row in self.rows]
+        return "\n".join(lines)
+
+    def text(self) -> str:
+        """In columns, for a terminal."""
+        rows = self.csv_rows()
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        )
+
+    def csv_rows(self) -> list[list[str]]:
+        return [["method", "protocol", *self.columns], *[[r.name, r.kind, *r.cells] for r in self.rows]]
+
+
+def column_name(key: Key) -> str:
+    source, target, shots = key
+    if source:
+        return f"{source} → {target}"
+    return f"{target}, {shots} corrected" if shots else target
+
+
+def wide_table(scores: Sequence[Score], metric: str, protocol: str) -> Table:
+    """Ours, the lines to beat, and the published rows that share a column."""
+    keys = list(dict.fromkeys(score.key for score in scores))
+    with_means = protocol == "cross-domain"
+    by_method: dict[str, list[Score]] = {}
+    for score in scores:
+        by_method.setdefault(score.method, []).append(score)
+    rows = [_own_row(name, own, keys, metric, with_means) for name, own in by_method.items()]
+    if metric == "accuracy":
+        rows += _lines(next(iter(by_method.values()), []), keys, with_means)
+    if protocol != "few-shot":
+        for published in tables_for(protocol, tuple((k[0], k[1]) for k in keys)):
+            if published.metric == metric:
+                rows += _published_rows(published, keys, with_means)
+    means = MEANS if with_means else ("mean",)
+    return Table(
+        title=TITLES[metric], columns=(*(column_name(key) for key in keys), *means), rows=tuple(rows)
+    )
+
+
+def _own_row(name: str, scores: Sequence[Score], keys: Sequence[Key], metric: str, with_means: bool) -> Row:
+    by_key = {score.key: score for score in scores}
+    cells = []
+    for key in keys:
+        if key not in by_key:
+            cells.append("-")
+            continue
+        value = by_key[key].metrics[metric]
+        spread = f" ± {100 * value.spread:.1f}" if by_key[key].classifiers > 1 else ""
+        limits = f" [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+        cells.append(f"{100 * value.value:.1f}{spread}{limits}")
+    means = _means([(score.in_domain, 100 * score.metrics[metric].value) for score in scores], with_means)
+    kind = "transductive" if scores[0].sees_target else "inductive"
+    return Row(name=name, kind=kind, cells=(*cells, *means))
+
+
+def _lines(scores: Sequence[Score], keys: Sequence[Key], with_means: bool) -> list[Row]:
+    """What costs nothing, and what cannot be passed; the same for every method."""
+    by_key = {score.key: score for score in scores}
+    rows = []
+    for name, of in (("one answer for all", "majority"), ("most possible", "ceiling")):
+        values = [getattr(by_key[key], of) if key in by_key else None for key in keys]
+        there = [
+            (by_key[key].in_domain, 100 * value)
+            for key, value in zip(keys, values, strict=True)
+            if value is not None
+        ]
+        cells = ["-" if value is None else f"{100 * value:.1f}" for value in values]
+        kind = "commonest class" if of == "majority" else "classes trained"
+        rows.append(Row(name=name, kind=kind, cells=(*cells, *_means(there, with_means))))
+    return rows
+
+
+def _published_rows(published: PublishedTable, keys: Sequence[Key], with_means: bool) -> list[Row]:
+    rows = []
+    for name, values in published.rows.items():
+        by_column = dict(zip(published.columns, values, strict=True))
+        here = [(key[0] == key[1], by_column.get((key[0], key[1]))) for key in keys]
+        cells = ["-" if value is None else f"{value:.2f}" for _, value in here]
+        there = [(own, value) for own, value in here if value is not None]
+        # A mean over fewer columns than ours would compare different things.
+        means = _means(there, with_means) if len(there) == len(keys) else ["-"] * (3 if with_means else 1)
+        kind = f"published, {'transductive' if published.sees_target else 'inductive'}"
+        rows.append(Row(name=f"{published.paper} {name}", kind=kind, cells=(*cells, *means)))
+    return rows
+
+
+def _means(values: Sequence[tuple[bool, float]], with_means: bool) -> list[str]:
+    parts = (
+        [[v for own, v in values if own], [v for own, v in values if not own], [v for _, v in values]]
+        if with_means
+        else [[v for _, v in values]]
+    )
+    return [f"{np.mean(part):.1f}" if part else "-" for part in parts]
+
+
+def few_shot_tables(scores: Sequence[Score], metric: str) -> list[Table]:
+    """One table for each lab left out, a column for each number of corrected cells."""
+    tables = []
+    for target in dict.fromkeys(score.target for score in scores):
+        own = [score for score in scores if score.target == target]
+        shots = sorted({score.shots for score in own})
+        rows = []
+        for method in dict.fromkeys(score.method for score in own):
+            by_shots = {score.shots: score for score in own if score.method == method}
+            cells = []
+            for count in shots:
+                value = by_shots[count].metrics[metric] if count in by_shots else None
+                cells.append(
+                    "-"
+                    if value is None
+                    else f"{100 * value.value:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+                )
+            kind = "transductive" if next(iter(by_shots.values())).sees_target else "inductive"
+            rows.append(Row(name=method, kind=kind, cells=tuple(cells)))
+        tables.append(
+            Table(
+                title=f"{TITLES[metric]}: {target}, by corrected cells",
+                columns=tuple(str(count) for count in shots),
+                rows=tuple(rows),
+            )
+        )
+    return tables
+
+
+def published_tables() -> list[Table]:
+    """The papers' own tables, on their own labs."""
+    tables = []
+    for published in TABLES:
+        keys = [(source, target, 0) for source, target in published.columns]
+        with_means = published.protocol == "cross-domain"
+        means = MEANS if with_means else ("mean",)
+        tables.append(
+            Table(
+                title=f"{published.paper}, {published.protocol}: {TITLES[published.metric]}",
+                columns=(*(column_name(key) for key in keys), *means),
+                rows=tuple(_published_rows(published, keys, with_means)),
+            )
+        )
+    return tables

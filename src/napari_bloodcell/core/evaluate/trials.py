@@ -1,0 +1,203 @@
+"""Running trials: each is fitted and tried once, its answers are kept on disk, in one process or many."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_bloodcell.core.artifact import hash_of, read_arrays, write_arrays
+from napari_bloodcell.core.config.evaluate import EvaluateConfig
+from napari_bloodcell.core.errors import ArtifactError
+from napari_bloodcell.core.evaluate.cells import CellTable
+from napari_bloodcell.core.evaluate.features import Features
+from napari_bloodcell.core.evaluate.methods import Method, fit
+from napari_bloodcell.core.evaluate.protocols import Rows, Trial
+from napari_bloodcell.core.progress import Progress, silent
+from napari_bloodcell.core.records import Embeddings
+
+VERSION = 1  # raise it when a trial would answer otherwise
+NEW_SHARE = 0.5  # weight of the corrected cells together, against all others
+MOST_COPIES = 100
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrialAnswers:
+    """What one classifier said of the rows it was tried on. Rows that were not found have no answer."""
+
+    rows: Rows
+    probabilities: NDArray[np.float32]  # rows x class_names
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shared:
+    """What every trial needs: sent once to each process."""
+
+    labels: NDArray[np.str_]
+    group: NDArray[np.str_]
+    key: NDArray[np.str_]
+    features: Mapping[str, Features]  # by Method.described
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    method: Method
+    trial: Trial
+    config: EvaluateConfig
+    path: Path
+
+
+def run_trials(
+    table: CellTable,
+    features: Mapping[str, Features],
+    work: Sequence[tuple[Method, Trial]],
+    folder: Path,
+    *,
+    config: EvaluateConfig,
+    progress: Progress = silent,
+) -> list[TrialAnswers]:
+    """The answers of each method and trial, in order. What ``folder`` holds already is not run again."""
+    shared = Shared(labels=table.labels, group=table.group, key=table.key, features=features)
+    tasks = [
+        Task(
+            method=method,
+            trial=trial,
+            config=config,
+            path=folder / f"{_name_of(shared, method, trial, config)}",
+        )
+        for method, trial in work
+    ]
+    answers = [_kept(task) for task in tasks]
+    todo = [place for place, answer in enumerate(answers) if answer is None]
+    done = len(tasks) - len(todo)
+    progress("Trying classifiers", done, len(tasks))
+    runs = _in_order if config.workers == 1 or len(todo) < 2 else _side_by_side
+    for place, answer in runs(shared, [(place, tasks[place]) for place in todo], config.workers):
+        answers[place] = answer
+        done += 1
+        progress("Trying classifiers", done, len(tasks))
+    return [answer for answer in answers if answer is not None]
+
+
+def _in_order(
+    shared: Shared,
+    todo: Sequence[tuple[int, Task]],
+    workers: int,  # noqa: ARG001 (one)
+) -> Iterator[tuple[int, TrialAnswers]]:
+    for place, task in todo:
+        yield place, _run(shared, task)
+
+
+def _side_by_side(
+    shared: Shared, todo: Sequence[tuple[int, Task]], workers: int
+) -> Iterator[tuple[int, TrialAnswers]]:
+    """Whoever stops asking cancels what has not begun; what is finished is on disk."""
+    import multiprocessing
+
+    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_remember, initargs=(shared,))
+    try:
+        running = {pool.submit(_run_remembered, task): place for place, task in todo}
+        while running:
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield running.pop(future), future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_remembered: dict[str, Shared] = {}
+
+
+def _remember(shared: Shared) -> None:
+    _remembered["shared"] = shared
+
+
+def _run_remembered(task: Task) -> TrialAnswers:
+    return _run(_remembered["shared"], task)
+
+
+def _run(shared: Shared, task: Task) -> TrialAnswers:
+    features, trial = shared.features[task.method.described], task.trial
+    learned = np.concatenate([trial.train, np.repeat(trial.corrected, _copies(trial))])
+    classifier = fit(
+        task.method,
+        _vectors(features, learned),
+        shared.labels[learned].tolist(),
+        _shared_groups(shared.group[learned]),
+        task.config,
+    )
+    tried = _tried(trial)
+    place = np.flatnonzero(features.found[tried])
+    predictions = classifier.predict(_vectors(features, tried[place]))
+    probabilities, names = np.asarray(predictions.probabilities), predictions.class_names
+    write_arrays(
+        task.path,
+        "trial",
+        {"place": place, "probabilities": probabilities},
+        config={"method": task.method.name, "class_names": list(names)},
+    )
+    return TrialAnswers(rows=tried[place], probabilities=probabilities, class_names=names)
+
+
+def _tried(trial: Trial) -> Rows:
+    return np.concatenate([rows for _, rows in trial.tests])
+
+
+def _shared_groups(group: NDArray[np.str_]) -> list[str] | None:
+    """None where every cell stands alone."""
+    return group.tolist() if len(set(group.tolist())) < len(group) else None
+
+
+def _copies(trial: Trial) -> int:
+    """How often a corrected cell counts."""
+    if not len(trial.corrected):
+        return 1
+    wanted = NEW_SHARE / (1 - NEW_SHARE) * len(trial.train) / len(trial.corrected)
+    return int(np.clip(round(wanted), 1, MOST_COPIES))
+
+
+def _vectors(features: Features, rows: Rows) -> Embeddings:
+    return Embeddings(
+        cell_id=np.arange(1, len(rows) + 1, dtype=np.int32),
+        values=features.values[rows],
+        names=features.names,
+        embedder=features.embedder,
+    )
+
+
+def _name_of(shared: Shared, method: Method, trial: Trial, config: EvaluateConfig) -> str:
+    """Everything the answers depend on; cells by their content, so that moved folders change nothing."""
+
+    def cells(rows: Rows) -> list[str]:
+        return [f"{shared.key[row][:16]} {shared.labels[row]} {shared.group[row][:16]}" for row in rows]
+
+    made_from = {
+        "method": method.name,
+        "embedder": shared.features[method.described].embedder,
+        "train": hash_of(cells(trial.train)),
+        "corrected": hash_of(cells(trial.corrected)),
+        "tests": [[lab, hash_of(cells(rows))] for lab, rows in trial.tests],
+        "seen": hash_of(shared.key.tolist()) if method.sees_target else "",
+        "seed": config.seed,
+        "settings": config.settings,
+        "version": VERSION,
+    }
+    return f"{hash_of(made_from)}.safetensors"
+
+
+def _kept(task: Task) -> TrialAnswers | None:
+    if not task.path.is_file():
+        return None
+    try:
+        header, arrays = read_arrays(task.path, "trial")
+    except ArtifactError:  # cut short by a crash: run again
+        return None
+    return TrialAnswers(
+        rows=_tried(task.trial)[arrays["place"]],
+        probabilities=arrays["probabilities"],
+        class_names=tuple(header.config["class_names"]),
+    )
