@@ -1,5 +1,6 @@
 """The panel "Stain preview" in the real napari, pressed like a person would, with the real stains."""
 
+import itertools
 import json
 import threading
 import time
@@ -116,7 +117,7 @@ def test_other_stains_random_ones_and_images_follow_without_a_press(viewer, read
     choose(ready, "Image: other")
     settle(ready, qtbot)
     seen.append(viewer.layers["stain preview"].data.copy())
-    for one, next_one in zip(seen, seen[1:], strict=False):
+    for one, next_one in itertools.pairwise(seen):
         assert not np.array_equal(one, next_one)
 
 

@@ -106,7 +106,8 @@ def changed_of(result: "Robustness") -> Any:
     """A row for each cell that changes: label, class, what it loses, stability."""
     import pandas as pd
 
-    stays, same = result.kept_outline.all(axis=1), result.same_class.all(axis=1)
+    stays = np.asarray(result.kept_outline.all(axis=1))
+    same = np.asarray(result.same_class.all(axis=1))
     rows = np.flatnonzero(~same)
     labels = result.analysis.masks.cell_id[rows]
     return pd.DataFrame(
