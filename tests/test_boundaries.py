@@ -32,7 +32,7 @@ ORDER = [
     {"report"},
     {"bundle"},
     {"evaluate"},
-    {"adapt"},
+    {"adapt", "finetune"},
     {"pipeline"},
     {"robustness"},
     {"picture"},

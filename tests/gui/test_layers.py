@@ -111,12 +111,17 @@ def test_what_is_no_image_layer_is_refused(viewer):
     assert layers.images(viewer) == []
 
 
+def add(viewer, taken, made_up):
+    analysis, table = made_up(taken, "nano", AnalyseConfig(), silent)
+    list(layers.add_analysis(viewer, taken, analysis, table, layers.rims_of(analysis.masks.labels)))
+
+
 @pytest.fixture
 def counted(viewer, add_smear, made_up):
     image = add_smear()
     taken = layers.picture_of(image, viewer)
     analysis, table = made_up(taken, "nano", AnalyseConfig(), silent)
-    list(layers.add_analysis(viewer, taken, analysis, table))
+    list(layers.add_analysis(viewer, taken, analysis, table, layers.rims_of(analysis.masks.labels)))
     return analysis
 
 
@@ -152,12 +157,19 @@ def test_hovering_tells_the_right_row(viewer, counted):
     assert f"label: {last}, cell_type: {counted.predictions.labels[-1]}" in told
 
 
-def test_classes_have_the_colours_of_the_palette(viewer, counted):
+def test_the_rim_of_each_cell_has_the_colour_of_its_class(viewer, counted):
     from napari.utils.colormaps.standardize_color import transform_color
 
-    colours = viewer.layers["classes"].colormap
+    classes, labels = viewer.layers["classes"], counted.masks.labels
     for label, name in zip(counted.masks.cell_id, counted.predictions.labels, strict=True):
-        np.testing.assert_allclose(colours.map(int(label)), transform_color(colour_of(name))[0], atol=1e-6)
+        (code,) = set(np.unique(classes.data[labels == label])) - {0}
+        np.testing.assert_allclose(
+            classes.colormap.map(int(code)), transform_color(colour_of(name))[0], atol=1e-6
+        )
+        at = np.argwhere((labels == label) & (classes.data > 0))[0]
+        told = classes.get_status(classes.data_to_world(at), world=True)["coordinates"]
+        assert f"cell_type: {name}" in told
+    assert not classes.data[labels == 0].any()
 
 
 def test_layers_say_what_they_were_made_from(viewer, counted):
@@ -166,17 +178,24 @@ def test_layers_say_what_they_were_made_from(viewer, counted):
         assert told["schema"] == 1
         assert told["role"] == name
         assert told["bundle"] == {"name": "nano", "sha256": "0" * 64}
-        assert told["image"] == {"sha256": counted.image.sha256, "um_per_px": 0.1, "layer": "smear"}
+        assert told["made"] == viewer.layers["cells"].metadata["napari_bloodcell"]["made"]
+        assert told["image"] == {
+            "sha256": counted.image.sha256,
+            "um_per_px": 0.1,
+            "layer": "smear",
+            "source": None,
+            "layer_id": str(viewer.layers["smear"].unique_id),
+        }
         assert AnalyseConfig.from_json(json.loads(json.dumps(told["config"]))) == AnalyseConfig()
 
 
 def test_layers_can_be_painted_and_do_not_share_their_pixels(viewer, counted):
     cells, classes = viewer.layers["cells"], viewer.layers["classes"]
-    before = classes.data[5, 5]
+    before, own = classes.data[5, 5], counted.masks.labels[5, 5]
     cells.paint((5, 5), 77)
     assert cells.data[5, 5] == 77
     assert classes.data[5, 5] == before
-    assert counted.masks.labels[5, 5] == before
+    assert counted.masks.labels[5, 5] == own
 
 
 def test_masks_alone_become_two_layers(viewer, add_smear, smear):
@@ -198,7 +217,7 @@ def test_results_lie_on_the_shown_plane_of_a_stack_only(viewer, smear, made_up):
     layer = viewer.add_image(np.stack([pixels, pixels[::-1]]), rgb=True, scale=(3, 1, 1))
     viewer.dims.set_point(0, 3)
     taken = layers.picture_of(layer, viewer)
-    list(layers.add_analysis(viewer, taken, *made_up(taken, "nano", AnalyseConfig(), silent)))
+    add(viewer, taken, made_up)
     cells = viewer.layers["cells"]
     assert cells.data.shape == (1, *pixels.shape[:2])
     np.testing.assert_allclose(cells.translate, (3, 0, 0))
@@ -208,7 +227,7 @@ def test_results_lie_on_the_shown_plane_of_a_stack_only(viewer, smear, made_up):
 def test_an_image_without_cells_gives_empty_layers(viewer, made_up):
     layer = viewer.add_image(np.full((80, 90, 3), 230, np.uint8))
     taken = layers.picture_of(layer, viewer)
-    list(layers.add_analysis(viewer, taken, *made_up(taken, "nano", AnalyseConfig(), silent)))
+    add(viewer, taken, made_up)
     assert len(viewer.layers["cells"].features) == 0
     assert viewer.layers["cells"].data.max() == 0
 
@@ -216,7 +235,7 @@ def test_an_image_without_cells_gives_empty_layers(viewer, made_up):
 def test_a_large_picture_is_filled_not_outlined(viewer, rgb, monkeypatch, made_up, add_smear):
     monkeypatch.setattr(layers, "LARGEST_OUTLINED_PX", 1000)
     taken = layers.picture_of(add_smear(), viewer)
-    list(layers.add_analysis(viewer, taken, *made_up(taken, "nano", AnalyseConfig(), silent)))
+    add(viewer, taken, made_up)
     assert viewer.layers["cells"].contour == 0
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from napari_bloodcell.core.artifact import atomic_path
 from napari_bloodcell.core.palette import colour_of
 from napari_bloodcell.core.report import draw
+from napari_bloodcell.core.rings import rings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,14 +71,6 @@ def _outlined(analysis: "Analysis", colours: list[str], step: int) -> NDArray[np
     table = np.zeros((labels.max(initial=0) + 1, 3))
     table[analysis.masks.cell_id] = np.reshape([to_rgb(colour) for colour in colours], (-1, 3))
     for area, thickness, shade in ((nuclei, 1, 0.55), (labels, width, 1.0)):
-        edge = _edges(area, thickness)
+        edge = rings(area, thickness)
         pixels[edge] = 255 * shade * table[area[edge]]
     return pixels
-
-
-def _edges(area: NDArray[np.int32], width: int) -> NDArray[np.bool_]:
-    from scipy.ndimage import grey_erosion
-
-    size = 2 * width + 1
-    inner: NDArray[np.bool_] = grey_erosion(area, size=(size, size)) != area
-    return inner & (area > 0)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap
@@ -157,7 +157,8 @@ class CountCells(ImagePanel):
         analyse, bundle = self.analyse, self.bundle.currentData()  # the call must not hold the panel
 
         def call(picture: layers.Picture, config: AnalyseConfig, progress: Progress) -> object:
-            return analyse(picture, bundle, config, progress)
+            analysis, table = analyse(picture, bundle, config, progress)
+            return analysis, table, layers.rims_of(analysis.masks.labels)
 
         if self.start(self.form, call, self._counted):
             self._forget()
@@ -169,15 +170,15 @@ class CountCells(ImagePanel):
             widget.hide()
 
     def _counted(
-        self, picture: layers.Picture, _config: AnalyseConfig, result: "tuple[Analysis, pd.DataFrame]"
+        self, picture: layers.Picture, _config: AnalyseConfig, result: "tuple[Analysis, pd.DataFrame, Any]"
     ) -> Iterator[None]:
-        self.analysis, table = result
+        self.analysis, table, rims = result
         self.table.show_differential(self.analysis.differential)
         self.state.setText(f"{self.analysis.image.name}: {_state(self.analysis.differential)}")
         for widget in self.results:
             widget.show()
         if picture.is_in(self.viewer):
-            yield from layers.add_analysis(self.viewer, picture, self.analysis, table)
+            yield from layers.add_analysis(self.viewer, picture, self.analysis, table, rims)
             self.task.say(f"Counted {picture.name}.")
         else:
             self.task.say(

@@ -5,18 +5,22 @@ Panels meet through the layers written here. A Labels layer "cells" carries one 
 ``metadata["napari_bloodcell"]`` what it was made from. The person's own layers are never touched.
 """
 
+import uuid
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.config import Config, ReadConfig
 from napari_bloodcell.core.errors import ImageError
 from napari_bloodcell.core.records import UNIDENTIFIED, Masks, SmearImage
 
 if TYPE_CHECKING:
     import pandas as pd
-    from napari.layers import Image, Layer
+    from napari.layers import Image, Labels, Layer
     from napari.viewer import Viewer
 
     from napari_bloodcell.core.pipeline import Analysis
@@ -29,7 +33,7 @@ OUTLINE = "#1A1A1A"  # smears are bright
 OUTLINE_PX = 1
 CLASS_PX = 5
 # napari computes contours anew, on the main thread, whenever it draws: larger pictures are shown filled.
-LARGEST_OUTLINED_PX = 8_000_000
+LARGEST_OUTLINED_PX = 2_500_000
 FIRST_COLUMNS = ("index", "label", "cell_type", "cell_type_prob", "doubt")  # as far as the status bar reaches
 CATEGORIES = ("cell_type", "cell_type_source", "best", "second", "doubt")
 
@@ -45,6 +49,12 @@ class Picture:
     placement: Mapping[str, Any] = field(default_factory=dict)  # of layers that lie on this image
     lead: int = 0  # axes before the picture's own, one long in the layers that lie on it
     layer: "weakref.ref[Layer] | None" = None
+
+    @property
+    def layer_id(self) -> str:
+        """By which layers made from it find it again, whatever it is called by then."""
+        layer = None if self.layer is None else self.layer()
+        return "" if layer is None else str(layer.unique_id)
 
     def read(self, config: ReadConfig) -> SmearImage:
         """Pixels as the core wants them. Slow: call it in a task."""
@@ -128,9 +138,10 @@ def _um_per_px(layer: "Image") -> float | None:
 
 
 def add_analysis(
-    viewer: "Viewer", picture: Picture, analysis: "Analysis", table: "pd.DataFrame"
+    viewer: "Viewer", picture: Picture, analysis: "Analysis", table: "pd.DataFrame", rims: Any
 ) -> Iterator[None]:
-    """Nuclei, classes and outlines of a finished count, a layer a step. ``table`` is ``analysis.table()``."""
+    """Nuclei, classes and outlines of a finished count, a layer a step. ``table`` is ``analysis.table()``,
+    ``rims`` what ``rims_of`` gives of its labels."""
     metadata = _made_from(
         picture,
         analysis.image,
@@ -138,23 +149,48 @@ def add_analysis(
         bundle={"name": analysis.bundle.name, "sha256": analysis.bundle.hash},
     )
     features = features_of(table)
-    classes = dict(zip(features["index"], features["cell_type"], strict=True))
     _add_labels(viewer, picture, NUCLEI, _nuclei(analysis.masks), metadata, visible=False)
     yield
-    is_outlined = analysis.masks.labels.size <= LARGEST_OUTLINED_PX
-    _add_labels(
-        viewer,
-        picture,
-        CLASSES,
-        analysis.masks.labels,
-        metadata,
-        features=features,
-        colormap=class_colormap(classes),
-        contour=CLASS_PX if is_outlined else 0,  # a tint would hide granules and cytoplasm
-        opacity=0.9 if is_outlined else 0.25,
-    )
+    classes = ClassList.of(features["cell_type"])
+    add_classes(viewer, picture, painted(analysis.masks.labels, rims, features, classes), classes, metadata)
     yield
-    _add_cells(viewer, picture, analysis.masks, features, metadata)
+    _add_cells(viewer, picture, analysis.masks, features, metadata | {"classes": classes.to_json()})
+
+
+def add_classes(
+    viewer: "Viewer", picture: Picture, data: Any, classes: ClassList, metadata: Mapping[str, Any]
+) -> "Labels":
+    """Each cell's rim in the colour of its class; a tint would hide granules. ``data``: from ``painted``."""
+    from napari.layers import Labels
+
+    layer = Labels(
+        data.reshape((1,) * picture.lead + data.shape),
+        name=CLASSES,
+        metadata={KEY: dict(metadata) | {"role": CLASSES}},
+        features=class_rows(classes),
+        colormap=class_colormap(classes),
+        opacity=0.9,
+        **picture.placement,
+    )
+    layer.editable = False  # classes are given by the panels; the brush belongs on the cells
+    viewer.add_layer(layer)
+    return layer
+
+
+def rims_of(labels: Any) -> Any:
+    """For a task: slow on a large picture."""
+    from napari_bloodcell.core.rings import rings
+
+    return rings(labels, CLASS_PX)
+
+
+def painted(labels: Any, rims: Any, features: "pd.DataFrame", classes: ClassList) -> Any:
+    """Pixels of the classes layer: on the rim of each cell (``core.rings``) the number of its class.
+
+    The numbers are few: a cell gets another class, or a class another colour, in milliseconds, where napari
+    would need a tenth of a second for the colours of thousands of cells and more for their contours.
+    """
+    return np.where(rims, codes_of(labels, features, classes)[labels], 0).astype(np.uint16)
 
 
 def add_masks(
@@ -172,10 +208,9 @@ def add_masks(
 
 def warm_up() -> None:
     """Have napari compile what draws labels: seconds the first time. For a task, once there is a layer."""
-    import numpy as np
     from napari.layers import Labels
 
-    for options in ({}, {"colormap": class_colormap({1: UNIDENTIFIED})}):
+    for options in ({}, {"colormap": class_colormap(ClassList.of())}):
         Labels(np.eye(8, dtype=np.int32), **options).contour = 1
 
 
@@ -197,14 +232,32 @@ def features_of(table: "pd.DataFrame") -> "pd.DataFrame":
     return features[first + [name for name in features if name not in first]]
 
 
-def class_colormap(classes: Mapping[int, str]) -> Any:
-    """Each cell in the colour of its class; what has no class yet is grey."""
+def class_colormap(classes: ClassList) -> Any:
+    """The colour of each class, by its number."""
     from napari.utils.colormaps import DirectLabelColormap
 
-    from napari_bloodcell.core.palette import colour_of
+    colours: dict[int | None, Any] = dict(enumerate(classes.colours.values(), start=1))
+    return DirectLabelColormap(color_dict={None: "transparent", 0: "transparent"} | colours)
 
-    colours: dict[int | None, Any] = {int(label): colour_of(str(name)) for label, name in classes.items()}
-    return DirectLabelColormap(color_dict={None: colour_of(UNIDENTIFIED), 0: "transparent"} | colours)
+
+def class_rows(classes: ClassList) -> "pd.DataFrame":
+    """What the status bar says over a rim."""
+    import pandas as pd
+
+    return pd.DataFrame({"index": range(1, len(classes.names) + 1), "cell_type": list(classes.names)})
+
+
+def codes_of(labels: Any, features: "pd.DataFrame", classes: ClassList) -> Any:
+    """The number of the class of each cell id, as a table to look up."""
+    numbers = {name: number for number, name in enumerate(classes.names, start=1)}
+    codes = np.full(int(labels.max(initial=0)) + 1, numbers[UNIDENTIFIED], np.uint16)
+    codes[0] = 0
+    if "cell_type" in features:
+        ids = features["index"].to_numpy(int)
+        known = (ids > 0) & (ids < len(codes))
+        kinds = [numbers.get(str(name), numbers[UNIDENTIFIED]) for name in features["cell_type"]]
+        codes[ids[known]] = np.asarray(kinds, np.uint16)[known]
+    return codes
 
 
 def _add_cells(
@@ -260,6 +313,13 @@ def _made_from(
     return {
         "schema": SCHEMA,
         "bundle": bundle,
-        "image": {"sha256": image.sha256, "um_per_px": image.um_per_px, "layer": picture.name},
+        "made": uuid.uuid4().hex,  # the same on the layers that belong together, whatever they are called
+        "image": {
+            "sha256": image.sha256,
+            "um_per_px": image.um_per_px,
+            "layer": picture.name,
+            "source": image.source,
+            "layer_id": picture.layer_id,
+        },
         "config": config.to_json(),
     }

@@ -4,6 +4,7 @@ import atexit
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
@@ -294,6 +295,29 @@ class Task(QWidget):
         self.run_button.setEnabled(self._ready and not self.busy)
         self.cancel_button.setEnabled(self.busy)
         self.busy_changed.emit(self.busy)
+
+
+class InOrder(QObject):
+    """Short calls that must not hold up the window and must not overtake each other: writing to disk."""
+
+    failed = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bloodcell-writer")
+
+    def submit(self, call: Callable[[], None]) -> None:
+        self._thread.submit(self._guarded, call)
+
+    def close(self) -> None:
+        """Until all that was handed in is done."""
+        self._thread.shutdown(wait=True)
+
+    def _guarded(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 (shown to the person by whoever owns this)
+            self.failed.emit(str(error) or type(error).__name__)
 
 
 def is_taken_out(widget: QWidget, event: QEvent) -> bool:
