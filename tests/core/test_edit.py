@@ -202,3 +202,16 @@ def test_no_cells_are_masks_too():
 def test_labels_that_cannot_be_cells_are_refused(labels, says):
     with pytest.raises(SegmentError, match=says):
         edit.masks_of(labels)
+
+
+def test_nuclei_of_outlines_drawn_by_hand_are_found_by_stain():
+    from napari_bloodcell.core.config import SmearConfig
+    from napari_bloodcell.core.synthetic import make_smear
+
+    smear = make_smear(SmearConfig(width_px=420, height_px=320, um_per_px=0.1, white_cells=4, seed=3))
+    sparse = smear.masks.labels * 100
+    nucleus = edit.nuclei_by_stain(smear.image.pixels, sparse, 0.1)
+    truth = smear.masks.nucleus
+    assert (nucleus & truth).sum() / (nucleus | truth).sum() > 0.7
+    assert not nucleus[sparse == 0].any()
+    assert not edit.nuclei_by_stain(smear.image.pixels, np.zeros_like(sparse), 0.1).any()

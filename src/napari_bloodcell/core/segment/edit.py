@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
 from napari_bloodcell.core.errors import SegmentError
-from napari_bloodcell.core.records import BoolArray, IntArray, Masks
+from napari_bloodcell.core.records import BoolArray, ByteArray, IntArray, Masks
 
 LEAST_PART = 0.05  # of the cell's area, that each part of a split has
 SMALLEST_PX = 12  # a cell of fewer pixels is a slip of the hand
@@ -307,3 +307,21 @@ def _sides(whole: BoolArray, line_xy: NDArray[np.float64]) -> IntArray:
     first, second = np.argsort(-sizes, kind="stable")[:2] + 1
     near = [ndi.distance_transform_edt(pieces != one) for one in (first, second)]
     return np.where(whole, np.where(near[0] <= near[1], 1, 2), 0).astype(np.int32)
+
+
+def nuclei_by_stain(pixels: ByteArray, labels: NDArray[Any], um_per_px: float | None = None) -> BoolArray:
+    """The nucleus in each outline, as the segmenter finds it; none where nothing in it is stained."""
+    from napari_bloodcell.core.segment.outline import nucleus_of
+    from napari_bloodcell.core.segment.survey import survey
+
+    nucleus = np.zeros(labels.shape, np.bool_)
+    seen = survey(pixels, um_per_px)
+    ids = np.unique(labels)
+    if seen is None or ids[-1:].sum() == 0:
+        return nucleus
+    numbered = np.searchsorted(ids[ids > 0], labels) + 1
+    numbered[labels == 0] = 0
+    for number, box in enumerate(ndi.find_objects(numbered), 1):
+        if box is not None:
+            nucleus[box] |= nucleus_of(pixels[box], numbered[box] == number, seen)
+    return nucleus

@@ -1,0 +1,122 @@
+"""Choosing cells in the viewer by click, and showing which are chosen: for panels that work on cells."""
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_bloodcell.gui import layers
+from napari_bloodcell.gui.outlines import shown_plane
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+    from napari.viewer import Viewer
+
+MARKS = "chosen cells"
+COLOUR = "#FF2D95"
+CONTOUR_PX = 4
+CLICK_PX = 4.0  # on the screen; a press that moves further drags the view
+
+Picked = Callable[["Labels", int, bool], None]  # layer, cell (0: none), whether to add to what is chosen
+
+
+class CellPicker:
+    """Tells which cell is clicked on, of those layers, while it is on. Shift or Ctrl adds."""
+
+    def __init__(self, viewer: "Viewer", of: Callable[[], "Sequence[Labels]"], picked: Picked) -> None:
+        self._viewer, self._of, self._picked = viewer, of, picked
+
+    def start(self) -> None:
+        if self._on_press not in self._viewer.mouse_drag_callbacks:
+            self._viewer.mouse_drag_callbacks.append(self._on_press)
+
+    def stop(self) -> None:
+        if self._on_press in self._viewer.mouse_drag_callbacks:
+            self._viewer.mouse_drag_callbacks.remove(self._on_press)
+
+    def _on_press(self, viewer: "Viewer", event: Any) -> Iterator[None]:
+        active = viewer.layers.selection.active
+        if event.button != 1 or (active is not None and str(active.mode) not in ("pan_zoom", "transform")):
+            return  # a brush or another tool is at work
+        start = np.asarray(event.pos, float)
+        position = event.position
+        adds = bool({"Shift", "Control"} & {str(one) for one in event.modifiers})
+        yield
+        while event.type == "mouse_move":
+            yield
+        if np.hypot(*(np.asarray(event.pos, float) - start)) > CLICK_PX:
+            return
+        for layer in self._of():
+            if layer.visible and (cell := cell_at(layer, position)):
+                self._picked(layer, cell, adds)
+                return
+        for layer in self._of()[:1]:
+            self._picked(layer, 0, adds)
+
+
+def cell_at(layer: "Labels", position: Any) -> int:
+    """The cell at a place of the world; 0 where there is none."""
+    place = np.rint(layer.world_to_data(position)).astype(int)
+    data = layer.data[0] if layer.multiscale else layer.data
+    if len(place) != data.ndim or (place < 0).any() or (place >= data.shape).any():
+        return 0
+    return int(np.asarray(data[tuple(place)]))
+
+
+class Marks:
+    """A layer of ours above the cells that shows the chosen ones; it comes and goes with the choice."""
+
+    def __init__(self, viewer: "Viewer") -> None:
+        self._viewer = viewer
+        self._shown: dict[int, tuple[weakref.ref[Any], weakref.ref[Any]]] = {}
+
+    def show(self, cells: "Labels", ids: Sequence[int]) -> None:
+        """Only these cells of this layer are marked from now on."""
+        _, marks = self._shown.get(id(cells), (None, lambda: None))
+        layer = marks()
+        if layer is not None and layer not in self._viewer.layers:
+            layer = None  # the person deleted it
+        if not len(ids):
+            if layer is not None:
+                self._viewer.layers.remove(layer)
+            self._shown.pop(id(cells), None)
+            return
+        plane = shown_plane(cells, self._viewer)
+        wanted = np.asarray(list(ids))
+        data = np.where(np.isin(plane, wanted), plane, 0).astype(np.int32)
+        data = data.reshape((1,) * (cells.ndim - 2) + data.shape)
+        if layer is not None:
+            layer.data = data
+            return
+        self._shown[id(cells)] = weakref.ref(cells), weakref.ref(self._add(cells, data))
+
+    def clear(self) -> None:
+        for _, marks in list(self._shown.values()):
+            layer = marks()
+            if layer is not None and layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+        self._shown.clear()
+
+    def _add(self, cells: "Labels", data: Any) -> "Labels":
+        from napari.layers import Labels
+        from napari.utils.colormaps import DirectLabelColormap
+
+        active = self._viewer.layers.selection.active
+        layer = Labels(
+            data,
+            name=MARKS,
+            colormap=DirectLabelColormap(color_dict={None: COLOUR, 0: "transparent"}),
+            metadata={layers.KEY: {"schema": layers.SCHEMA, "role": MARKS}},
+            scale=cells.scale[-data.ndim :],
+            translate=cells.translate[-data.ndim :],
+            rotate=cells.rotate,
+            shear=cells.shear,
+            affine=cells.affine,
+            units=cells.units,
+        )
+        layer.contour = CONTOUR_PX if data.size <= layers.LARGEST_OUTLINED_PX else 0
+        self._viewer.add_layer(layer)
+        if active is not None and active in self._viewer.layers:  # the brush stays where it was
+            self._viewer.layers.selection.active = active
+        return layer
