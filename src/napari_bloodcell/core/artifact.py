@@ -31,6 +31,7 @@ FORMATS = {
     "bundle": (1, "0.1"),
     "classifier": (1, "0.1"),
     "differential": (1, "0.1"),
+    "lab-encoder": (1, "0.1"),
     "segmenter": (1, "0.1"),
     "embedding": (1, "0.1"),
     "embedder": (1, "0.1"),

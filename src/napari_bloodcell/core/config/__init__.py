@@ -16,6 +16,8 @@ from napari_bloodcell.core.config.analyse import (
 from napari_bloodcell.core.config.base import Config, Knob, knobs_of, types_of
 from napari_bloodcell.core.config.classify import AdaptConfig, ClassifierConfig, ClassifierKind, SuggestConfig
 from napari_bloodcell.core.config.embed import (
+    BCSAM_TRAINING,
+    DORL_TRAINING,
     AlignConfig,
     BcsamConfig,
     DorlConfig,
@@ -31,6 +33,8 @@ from napari_bloodcell.core.config.stain import ClusterConfig, StainAugmentConfig
 from napari_bloodcell.core.config.train import TrainConfig
 
 __all__ = [
+    "BCSAM_TRAINING",
+    "DORL_TRAINING",
     "SADA_TRAINING",
     "AdaptConfig",
     "AlignConfig",
