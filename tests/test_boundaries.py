@@ -27,6 +27,7 @@ ORDER = [
     {"crop"},
     {"cells"},
     {"embed"},
+    {"cellmap"},
     {"uncertainty"},
     {"classify"},
     {"report"},
@@ -114,7 +115,7 @@ def test_nothing_loads_a_pickle(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((PACKAGE / "gui").glob("*.py")), ids=lambda p: p.name)
 def test_widgets_do_not_import_each_other(path: Path) -> None:
     shared = {"task", "form", "layers", "panel", "help", "samples", "choices", "scatter"}
-    shared |= {"cells", "autosave", "tally"}
+    shared |= {"classes", "autosave", "tally", "outlines", "selection"}
     shared |= {"stain_calls", "stain_layers", "stain_parts"}
     for name in imports(path):
         if name.startswith("napari_bloodcell.gui."):

@@ -19,7 +19,7 @@ from napari_bloodcell.core.errors import SessionError
 
 AUDIT = "audit.jsonl"
 FIRST = "0" * 16  # what the first line names as the line before it
-ACTIONS_ON_CLASSES = ("classify", "undo", "redo")
+ACTIONS_ON_CLASSES = ("classify", "rename", "undo", "redo")
 COLUMNS = ("n", "when", "who", "image", "cell_id", "action", "from", "to", "note")
 
 

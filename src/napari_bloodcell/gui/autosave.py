@@ -1,0 +1,174 @@
+"""Sessions that are open in this window: what is changed on a layer is on disk a moment later.
+
+A layer says in its metadata which session it belongs to (``"session": {"folder", "image"}``), so any panel
+that changes it is recorded, and a panel that is closed loses nothing. Writing is done in a thread, in order.
+"""
+
+import atexit
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_bloodcell.core.session import Change, Session, SessionCells
+from napari_bloodcell.gui import layers
+from napari_bloodcell.gui.task import InOrder
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from napari.layers import Labels
+
+SETTLE_MS = 300  # after the last stroke of the brush; the change is on disk within a second of it
+LINK = "session"
+
+_open: "dict[str, OpenSession]" = {}
+
+
+class OpenSession(QObject):
+    """One session that this window holds. ``saved`` tells how long its audit is, ``failed`` what is wrong."""
+
+    saved = Signal(int)
+    failed = Signal(str)
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self._writer = InOrder()
+        self._writer.failed.connect(self.failed)
+        self._watched: dict[str, _Watched] = {}
+        _open[str(session.folder)] = self
+
+    def record(self, changes: Sequence[Change]) -> None:
+        if changes:
+            self._write(lambda: self.session.record(changes))
+
+    def watch(self, layer: "Labels", nuclei: "Labels | None", key: str) -> None:
+        """From now on the outlines of this layer are kept in the session, at once and after each change."""
+        ours = layer.metadata.get(layers.KEY, {})
+        link = {"folder": str(self.session.folder), "image": key}
+        layer.metadata = layer.metadata | {layers.KEY: {"role": layers.CELLS} | ours | {LINK: link}}
+        self._watched[key] = _Watched(self, layer, nuclei, key)
+
+    def save(self, key: str, cells: "Callable[[], tuple[SessionCells, list[Change]]]") -> None:
+        self._write(lambda: self.session.save_cells(key, *cells()))
+
+    def close(self) -> None:
+        """Everything handed in is written first."""
+        for watched in self._watched.values():
+            watched.stop()
+        self._watched.clear()
+        _open.pop(str(self.session.folder), None)
+        self._writer.close()
+        self.session.close()
+
+    def _write(self, call: Callable[[], None]) -> None:
+        def write() -> None:
+            call()
+            self.saved.emit(len(self.session.events))
+
+        self._writer.submit(write)
+
+
+class _Watched:
+    """Outlines of one layer: compared with what was saved last, when the brush has come to rest."""
+
+    def __init__(self, session: OpenSession, layer: "Labels", nuclei: "Labels | None", key: str) -> None:
+        self._session, self._key = session, key
+        self._layer = weakref.ref(layer)
+        self._nuclei = (lambda: None) if nuclei is None else weakref.ref(nuclei)
+        self._saved: Any = None
+        self._timer = QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(SETTLE_MS)
+        self._timer.timeout.connect(self.save)
+        self._events = [layer.events.paint, layer.events.data, layer.events.labels_update]
+        if nuclei is not None:
+            self._events += [nuclei.events.paint, nuclei.events.data]
+        for emitter in self._events:
+            emitter.connect(self._changed)
+        self.save()
+
+    def stop(self) -> None:
+        if self._timer.isActive():
+            self._timer.stop()
+            self.save()
+        for emitter in self._events:
+            emitter.disconnect(self._changed)
+
+    def save(self) -> None:
+        layer = self._layer()
+        if layer is None:
+            return
+        labels, nucleus, table = _taken(layer, self._nuclei())
+        made_from = {k: v for k, v in layer.metadata.get(layers.KEY, {}).items() if k != LINK}
+
+        def cells() -> tuple[SessionCells, list[Change]]:
+            changes = changed_outlines(self._saved, labels, self._key)
+            self._saved = labels
+            present = np.unique(labels)
+            kept = table[table["label"].isin(present)]
+            return SessionCells(labels=labels, nucleus=nucleus, table=kept, made_from=made_from), changes
+
+        self._session.save(self._key, cells)
+
+    def _changed(self, _event: object = None) -> None:
+        self._timer.start()
+
+
+def open_session(folder: Path, who: str = "") -> OpenSession:
+    """The session of a folder: the one this window holds already, or opened now."""
+    place = str(Path(folder).expanduser().absolute())
+    return _open[place] if place in _open else OpenSession(Session(Path(place), who))
+
+
+def opened() -> list[OpenSession]:
+    return list(_open.values())
+
+
+def session_of(layer: "Labels") -> tuple[OpenSession | None, str]:
+    """The open session a layer belongs to, and the key of its image in it."""
+    link = layer.metadata.get(layers.KEY, {}).get(LINK)
+    return (_open.get(link["folder"]), link["image"]) if link else (None, "")
+
+
+def changed_outlines(before: Any, after: Any, key: str) -> list[Change]:
+    """A line for each cell whose pixels differ. Nothing was saved before: nothing was changed by hand."""
+    if before is None or before.shape != after.shape:
+        return []
+    differ = before != after
+    touched = np.union1d(np.unique(before[differ]), np.unique(after[differ]))
+    length = int(max(before.max(initial=0), after.max(initial=0))) + 1
+    old, new = (np.bincount(labels.ravel(), minlength=length) for labels in (before, after))
+    return [
+        Change(
+            action="outline",
+            image=key,
+            cell_id=int(cell),
+            old=int(old[cell]),
+            new=int(new[cell]),
+            note="area in px",
+        )
+        for cell in touched
+        if cell > 0
+    ]
+
+
+def _taken(layer: "Labels", nuclei: "Labels | None") -> "tuple[Any, Any, pd.DataFrame]":
+    """Copies, taken on the main thread: the person may paint on."""
+    labels = np.asarray(layer.data).reshape(layer.data.shape[-2:]).astype(np.int32, copy=True)
+    nucleus = np.zeros(labels.shape, bool)
+    if nuclei is not None and nuclei.data.shape[-2:] == labels.shape:
+        nucleus = (np.asarray(nuclei.data).reshape(labels.shape) > 0) & (labels > 0)
+    table = layer.features.copy()
+    if "label" not in table:
+        table["label"] = table["index"] if "index" in table else np.zeros(len(table), int)
+    return labels, nucleus, table.drop(columns="index", errors="ignore")
+
+
+@atexit.register
+def _close_all() -> None:
+    for one in opened():
+        one.close()

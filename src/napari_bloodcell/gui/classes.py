@@ -1,0 +1,265 @@
+"""The classes of cells on a layer, and every change of them: by click, by key, in the gallery, by a model.
+
+All panels change classes through ``give`` and ``undo``, and hear of it by the layer's own ``features`` event.
+So the rims, the tables, the session and the way back are always right, whichever panel is open.
+"""
+
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_bloodcell.core.class_list import ClassList
+from napari_bloodcell.core.records import UNIDENTIFIED
+from napari_bloodcell.core.session import Change
+from napari_bloodcell.gui import autosave, layers
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from napari.layers import Labels
+    from napari.viewer import Viewer
+
+PERSON = "person "  # how cell_type_source begins where a person decided
+FEW = 64  # so many rims are painted one by one
+
+
+@dataclass(frozen=True)
+class Given:
+    """One cell's class before and after."""
+
+    cell_id: int
+    old: str
+    old_source: str
+    new: str
+    new_source: str
+
+    def back(self) -> "Given":
+        return Given(self.cell_id, self.new, self.new_source, self.old, self.old_source)
+
+
+@dataclass
+class _History:
+    done: list[tuple[Given, ...]] = field(default_factory=list)
+    undone: list[tuple[Given, ...]] = field(default_factory=list)
+
+
+_histories: "weakref.WeakKeyDictionary[Labels, _History]" = weakref.WeakKeyDictionary()
+
+
+def class_list(cells: "Labels") -> ClassList:
+    """The classes a layer's cells are sorted into: as the person made them, and whatever else is found."""
+    stored = cells.metadata.get(layers.KEY, {}).get("classes")
+    found = kinds(cells)
+    if not stored:
+        return ClassList.of(found)
+    classes = ClassList.from_json(stored)
+    for name in dict.fromkeys(found):
+        classes = classes.with_class(name)
+    return classes
+
+
+def kinds(cells: "Labels") -> list[str]:
+    """The class of each row; "unidentified" where there is none yet."""
+    features = cells.features
+    if "cell_type" not in features:
+        return [UNIDENTIFIED] * len(features)
+    return [str(kind) if kind == kind and kind else UNIDENTIFIED for kind in features["cell_type"]]  # noqa: PLR0124 (NaN)
+
+
+def ids(cells: "Labels") -> Any:
+    features = cells.features
+    column = "index" if "index" in features else "label"
+    return features[column].to_numpy(int) if column in features else np.zeros(0, int)
+
+
+def is_by_person(cells: "Labels") -> Any:
+    """True where a person has confirmed or corrected the class."""
+    if "cell_type_source" not in cells.features:
+        return np.zeros(len(cells.features), bool)
+    return cells.features["cell_type_source"].astype(str).str.startswith(PERSON).to_numpy(bool)
+
+
+def give(viewer: "Viewer", cells: "Labels", cell_ids: Iterable[int], name: str, who: str) -> int:
+    """A person says what these cells are; saying what the model said confirms it. Gives how many changed."""
+    wanted = set(map(int, cell_ids))
+    source = f"{PERSON}{who}"
+    rows = _rows(cells, wanted)
+    changes = tuple(Given(*row, name, source) for row in rows if row[1:] != (name, source))
+    return _do(viewer, cells, changes, "classify")
+
+
+def rename(viewer: "Viewer", cells: "Labels", old: str, new: str) -> None:
+    """A class gets another name, on every cell that has it. Who decided stays."""
+    before = class_list(cells)
+    after = before.renamed(old, new)
+    (name,) = set(after.names) - set(before.names) or {old}
+    set_classes(viewer, cells, after)
+    rows = [row for row in _rows(cells, set(ids(cells).tolist())) if row[1] == old]
+    _do(viewer, cells, tuple(Given(*row, name, row[2]) for row in rows), "rename")
+
+
+def undo(viewer: "Viewer", cells: "Labels") -> int:
+    history = _histories.get(cells)
+    if not history or not history.done:
+        return 0
+    changes = history.done.pop()
+    history.undone.append(changes)
+    return _apply(viewer, cells, tuple(one.back() for one in changes), "undo")
+
+
+def redo(viewer: "Viewer", cells: "Labels") -> int:
+    history = _histories.get(cells)
+    if not history or not history.undone:
+        return 0
+    changes = history.undone.pop()
+    history.done.append(changes)
+    return _apply(viewer, cells, changes, "redo")
+
+
+def can_undo(cells: "Labels | None") -> tuple[bool, bool]:
+    """Whether there is something to undo, and something to redo."""
+    history = None if cells is None else _histories.get(cells)
+    return (bool(history.done), bool(history.undone)) if history else (False, False)
+
+
+def set_classes(viewer: "Viewer", cells: "Labels", classes: ClassList) -> None:
+    """Other names, colours or order."""
+    ours = cells.metadata.get(layers.KEY, {})
+    stored = classes.to_json()
+    if ours.get("classes") == stored:
+        return
+    cells.metadata = cells.metadata | {layers.KEY: ours | {"classes": stored}}
+    session, _ = autosave.session_of(cells)
+    if session is not None:
+        session.record([Change(action="classes", old=ours.get("classes"), new=stored)])
+    repaint(viewer, cells)
+    cells.events.features()
+
+
+def set_predictions(cells: "Labels", table: "pd.DataFrame", by: Mapping[str, Any]) -> int:
+    """What a model says of each cell. Those that a person decided keep their class; gives how many."""
+    features = layers.features_of(table)
+    kept = dict(zip(ids(cells)[is_by_person(cells)].tolist(), _rows_by_person(cells), strict=True))
+    for name in ("cell_type", "cell_type_source"):
+        features[name] = features[name].astype("object")
+    mine = features["index"].isin(list(kept))
+    for name, place in (("cell_type", 0), ("cell_type_source", 1)):
+        features.loc[mine, name] = [kept[cell][place] for cell in features.loc[mine, "index"]]
+        features[name] = features[name].astype("category")
+    classes = class_list(cells)
+    for name in features["cell_type"].cat.categories:
+        classes = classes.with_class(str(name))
+    ours = cells.metadata.get(layers.KEY, {})
+    said = {"schema": layers.SCHEMA, "role": layers.CELLS, "classes": classes.to_json()}
+    cells.metadata = cells.metadata | {layers.KEY: ours | dict(by) | said}
+    cells.features = features
+    _histories.pop(cells, None)
+    return int(mine.sum())
+
+
+def classes_layer(viewer: "Viewer", cells: "Labels") -> "Labels | None":
+    """The layer of coloured rims that belongs to these cells, whatever it is called."""
+    from napari.layers import Labels
+
+    made = cells.metadata.get(layers.KEY, {}).get("made")
+    for layer in viewer.layers:
+        is_it = isinstance(layer, Labels) and layers.role_of(layer) == layers.CLASSES
+        if made and is_it and layer.metadata[layers.KEY].get("made") == made:
+            return layer
+    return None
+
+
+def repaint(viewer: "Viewer", cells: "Labels", cell_ids: Sequence[int] | None = None) -> None:
+    """Put the classes onto the rims: of a few cells each by its box, of many all at once."""
+    rims = classes_layer(viewer, cells)
+    if rims is None:
+        return
+    classes = class_list(cells)
+    labels = np.asarray(cells.data).reshape(cells.data.shape[-2:])
+    shown = rims.data.reshape(rims.data.shape[-2:])
+    if shown.shape != labels.shape:
+        return
+    codes = layers.codes_of(labels, cells.features, classes)
+    boxes = None if cell_ids is None or len(cell_ids) > FEW else _boxes(cells, cell_ids)
+    if boxes is None:
+        np.multiply(codes[labels], shown > 0, out=shown, casting="unsafe")
+    else:
+        for x0, y0, x1, y1 in boxes:
+            part = shown[y0:y1, x0:x1]
+            np.multiply(codes[labels[y0:y1, x0:x1]], part > 0, out=part, casting="unsafe")
+    if list(rims.features.get("cell_type", ())) != list(classes.names) or cell_ids is None:
+        rims.features = layers.class_rows(classes)
+        rims.colormap = layers.class_colormap(classes)
+    else:
+        rims.refresh(extent=False)
+
+
+def _do(viewer: "Viewer", cells: "Labels", changes: tuple[Given, ...], action: str) -> int:
+    if not changes:
+        return 0
+    history = _histories.setdefault(cells, _History())
+    history.done.append(changes)
+    history.undone.clear()
+    return _apply(viewer, cells, changes, action)
+
+
+def _apply(viewer: "Viewer", cells: "Labels", changes: tuple[Given, ...], action: str) -> int:
+    features = cells.features.copy()
+    rows = {cell: row for row, cell in enumerate(ids(cells).tolist())}
+    there = [one for one in changes if one.cell_id in rows]
+    places = [rows[one.cell_id] for one in there]
+    for name, values in (
+        ("cell_type", [one.new for one in there]),
+        ("cell_type_source", [one.new_source for one in there]),
+    ):
+        column = _texts(features, name)
+        column[places] = values
+        features[name] = column
+        features[name] = features[name].astype("category")
+    session, key = autosave.session_of(cells)
+    if session is not None:
+        session.record([_line(one, key, action) for one in there])
+    cells.features = features  # tells the panels
+    repaint(viewer, cells, [one.cell_id for one in there])
+    return len(there)
+
+
+def _line(one: Given, key: str, action: str) -> Change:
+    return Change(
+        action=action, image=key, cell_id=one.cell_id, old=one.old, new=one.new, note=one.new_source
+    )
+
+
+def _rows(cells: "Labels", wanted: set[int]) -> list[tuple[int, str, str]]:
+    features = cells.features
+    n = len(features)
+    sources = features["cell_type_source"].astype(str) if "cell_type_source" in features else [""] * n
+    rows = zip(ids(cells).tolist(), kinds(cells), sources, strict=True)
+    return [row for row in rows if row[0] in wanted]
+
+
+def _rows_by_person(cells: "Labels") -> list[tuple[str, str]]:
+    if not len(cells.features):
+        return []
+    mine = is_by_person(cells)
+    sources = cells.features["cell_type_source"].astype(str) if mine.any() else [""] * len(mine)
+    return [(kind, source) for kind, source, by in zip(kinds(cells), sources, mine, strict=True) if by]
+
+
+def _texts(features: "pd.DataFrame", name: str) -> Any:
+    if name in features:
+        return features[name].astype("object").to_numpy(copy=True)
+    column = np.empty(len(features), object)
+    column[:] = ""
+    return column
+
+
+def _boxes(cells: "Labels", cell_ids: Sequence[int]) -> list[tuple[int, int, int, int]] | None:
+    """From the table, where it has them and they are right still; None where they must be searched."""
+    features = cells.features
+    if not {"x0", "y0", "x1", "y1"} <= set(features):
+        return None
+    found = features.loc[np.isin(ids(cells), list(cell_ids)), ["x0", "y0", "x1", "y1"]]
+    return [tuple(map(int, row)) for row in found.to_numpy()]  # type: ignore[misc]
