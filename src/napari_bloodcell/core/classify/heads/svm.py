@@ -1,8 +1,7 @@
 """Support vector machines, one for each pair of classes, as libsvm fits them.
 
-A pair's distance d to its border becomes the chance that the one class beats the other, 1 / (1 + exp(-2 d));
-a class's score is the sum of the logarithms of its chances. The class that wins all its pairs comes first,
-as in libsvm's vote, and unlike a vote the score has no ties.
+A class's score is its distance to the border of its worst pair: a class that wins all its pairs comes first,
+as in libsvm's vote, and where none does there are no ties to be broken by the order of the classes.
 """
 
 import math
@@ -14,9 +13,7 @@ from numpy.typing import NDArray
 from napari_bloodcell.core.classify.heads.base import Floats, Head, in_blocks
 from napari_bloodcell.core.config import ClassifierConfig
 
-KERNELS = ("linear", "poly", "rbf")
-SLOPE = 2.0
-DEGREE = 3
+KERNELS = ("linear", "poly", "rbf")  # poly is of the third degree
 CACHE_MB = 500
 
 
@@ -33,7 +30,7 @@ class SvmHead(Head):
         from sklearn.svm import SVC
 
         name = config.kind.removeprefix("svm_")
-        model = SVC(C=config.strength, kernel=name, degree=DEGREE, cache_size=CACHE_MB)
+        model = SVC(C=config.strength, kernel=name, cache_size=CACHE_MB)
         model.fit(ready, truths, sample_weight=weights)
         gamma = 1.0 / max(ready.shape[1] * float(ready.astype(np.float64).var()), 1e-12)  # sklearn's "scale"
         support = model.support_vectors_.astype(np.float32)
@@ -62,7 +59,8 @@ class SvmHead(Head):
         support = self.arrays["support"]
         products = ready @ support.T
         if KERNELS[number] == "poly":
-            products = (gamma * products) ** DEGREE
+            products *= gamma
+            products = products * products * products  # a power of whole numbers would take ten times as long
         elif KERNELS[number] == "rbf":
             products *= 2 * gamma
             products -= gamma * (ready**2).sum(axis=1, keepdims=True)
@@ -72,12 +70,12 @@ class SvmHead(Head):
         return result
 
     def _score(self, ready: Floats) -> Floats:
-        distances = SLOPE * self.distances(ready)
+        distances = self.distances(ready)
         classes = _classes_of(distances.shape[1])
-        result = np.zeros((len(ready), classes), np.float32)
+        result = np.full((len(ready), classes), np.inf, np.float32)
         for pair, (one, other) in enumerate(zip(*np.triu_indices(classes, 1), strict=True)):
-            result[:, one] -= np.logaddexp(0, -distances[:, pair])
-            result[:, other] -= np.logaddexp(0, distances[:, pair])
+            result[:, one] = np.minimum(result[:, one], distances[:, pair])
+            result[:, other] = np.minimum(result[:, other], -distances[:, pair])
         return result
 
     def fits(self, width: int, classes: int) -> bool:
