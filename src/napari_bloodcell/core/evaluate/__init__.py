@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_bloodcell.core.artifact import check_writable
 from napari_bloodcell.core.config.evaluate import EvaluateConfig
+from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.evaluate.cells import CellTable, check_labs, gather
 from napari_bloodcell.core.evaluate.features import Features, features_of
 from napari_bloodcell.core.evaluate.files import counts_of, tables_of, write_evaluation
@@ -51,6 +53,7 @@ def evaluate(
     check_labs(table, config.protocol)
     features = _features(table, chosen, progress)
     found = np.logical_and.reduce([one.found for one in features.values()])
+    _check_found(table, found)
     trials, notes = trials_of(table, config, found)
     work = [(method, trial) for method in chosen for trial in trials]
     answers = run_trials(
@@ -90,6 +93,18 @@ def _features(table: CellTable, methods: Sequence[Method], progress: Progress) -
     return result
 
 
-def _not_found(table: CellTable, found: "np.typing.NDArray[np.bool_]") -> list[str]:
+def _check_found(table: CellTable, found: NDArray[np.bool_]) -> None:
+    for lab in table.labs:
+        rows = table.rows_of(lab)
+        if not found[rows].any():
+            scale = table.cells[rows[0]].um_per_px
+            taken = "unknown" if scale is None else f"taken as {scale:g} µm"
+            raise DataError(
+                f"None of the {len(rows)} cells of {lab} was found in its picture (pixel size {taken}); the "
+                f"first is {table.cells[rows[0]].path}. Look at it, add masks, or correct the pixel size."
+            )
+
+
+def _not_found(table: CellTable, found: NDArray[np.bool_]) -> list[str]:
     counts = Counter(table.lab[~found].tolist())
     return [f"{count} cells of {lab} were not found in their pictures." for lab, count in counts.items()]
