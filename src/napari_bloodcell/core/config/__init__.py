@@ -24,6 +24,7 @@ from napari_bloodcell.core.config.embed import (
     FeatureConfig,
     TargetConfig,
 )
+from napari_bloodcell.core.config.engine import EngineConfig
 from napari_bloodcell.core.config.evaluate import EvaluateConfig
 from napari_bloodcell.core.config.masks import MaskTrainConfig, ViewConfig
 from napari_bloodcell.core.config.sada import SADA_TRAINING, BackboneConfig, SadaConfig
@@ -49,6 +50,7 @@ __all__ = [
     "CountConfig",
     "CropConfig",
     "DorlConfig",
+    "EngineConfig",
     "EvaluateConfig",
     "FeatureConfig",
     "Knob",

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from napari_bloodcell.core.config.analyse import CropConfig
 from napari_bloodcell.core.config.base import Config, Knob
+from napari_bloodcell.core.config.train import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,3 +102,8 @@ class DorlConfig(Config):
     """Blocks of the decoder."""
     seed: Annotated[int, Knob("Seed", low=0, high=2_147_483_647)] = 0
     """Start of the weights, of the masks and of the order of cells."""
+
+
+# The loop as each was published; the loop itself shortens a warm-up that is longer than the training.
+BCSAM_TRAINING = TrainConfig(epochs=10, learning_rate=5e-4, weight_decay=0.05, warmup_steps=500)
+DORL_TRAINING = TrainConfig(epochs=300, learning_rate=1e-4, weight_decay=0.05)

@@ -28,6 +28,14 @@ class Embedder(Protocol):
     def load(cls, folder: Path) -> Self: ...
 
 
+_HERE = "napari_bloodcell.core.embed"
 EMBEDDERS = Registry(
-    "embedder", {"measurements": "napari_bloodcell.core.embed.measurements:MeasurementEmbedder"}
+    "embedder",
+    {
+        "measurements": f"{_HERE}.measurements:MeasurementEmbedder",
+        "sam": f"{_HERE}.sam_embedder:SamEmbedder",
+        "sam-parts": f"{_HERE}.sam_embedder:SamPartsEmbedder",
+        "sam+bcsam": f"{_HERE}.trained:BcsamEmbedder",
+        "sam+dorl": f"{_HERE}.trained:DorlEmbedder",
+    },
 )

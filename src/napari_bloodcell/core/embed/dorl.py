@@ -70,8 +70,8 @@ class DorlAutoencoder(nn.Module):
         cls: Tensor = self._encode(tokens.flatten(2).transpose(1, 2) + self.position)[:, 0]
         return cls
 
-    def forward(self, tokens: Tensor, noise: Tensor, mask: float) -> tuple[Tensor, Tensor]:
-        """-> the tokens as rebuilt from those that were kept, B x L x D, and which were kept, B x L.
+    def forward(self, tokens: Tensor, noise: Tensor, mask: float) -> tuple[Tensor, Tensor, Tensor]:
+        """-> the tokens as rebuilt from those kept, B x L x D; which were kept, B x L; CLS of those, B x D.
 
         ``noise`` (B x L) decides: the tokens with the smallest numbers are kept.
         """
@@ -84,7 +84,7 @@ class DorlAutoencoder(nn.Module):
         whole = whole.scatter(1, keep[..., None].expand(-1, -1, d), seen[:, 1:])
         made = self.decoder(torch.cat([seen[:, :1], whole], dim=1) + self.decoder_position)[:, 1:]
         kept = torch.zeros(b, length, dtype=torch.bool, device=x.device).scatter(1, keep, True)
-        return made, kept
+        return made, kept, seen[:, 0]
 
     def picture(self, made: Tensor) -> Tensor:
         """B x L x D -> B x 3 x 128 x 128; nothing holds it in 0..1."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from napari_bloodcell.core.artifact import Header, hash_of, read_arrays, write_arrays
-from napari_bloodcell.core.config import FeatureConfig
+from napari_bloodcell.core.config import CropConfig, FeatureConfig
 from napari_bloodcell.core.embed.sam_model import OpenSam, each_batch, load_copy, open_sam, save_copy
 from napari_bloodcell.core.errors import ArtifactError
 from napari_bloodcell.core.progress import Progress, silent
@@ -28,6 +28,11 @@ class SamEmbedder:
 
     def __init__(self, sam: OpenSam | None = None, config: FeatureConfig = FeatureConfig()) -> None:
         self.sam, self.config = sam if sam is not None else open_sam(), config
+
+    @property
+    def crop(self) -> CropConfig:
+        """How cells are to be cut out for it."""
+        return self.config.crop
 
     @property
     def dim(self) -> int:
@@ -65,6 +70,10 @@ class SamEmbedder:
         """What else the vectors depend on."""
         return {}
 
+    def provenance(self) -> dict[str, Any]:
+        """What it has learned from, for the file; the vectors do not depend on it."""
+        return {}
+
     def own_arrays(self) -> dict[str, NDArray[Any]]:
         """Weights of its own, for the file."""
         return {}
@@ -73,7 +82,9 @@ class SamEmbedder:
         config = {
             "kind": self.kind,
             "sam": {"source": self.sam.source, "input_px": self.sam.input_px(self.config)},
+            "crop": self.crop.to_json(),
             "own": self.own_settings(),
+            "training": self.provenance(),
         }
         write_arrays(
             folder / FILE, "embedder", self.own_arrays(), config=config, parents={"sam": self.sam.hash}
@@ -85,7 +96,8 @@ class SamEmbedder:
         header, arrays = read_embedder(folder, cls.kind)
         stored = header.config["sam"]
         sam = load_copy(folder, stored["source"], header.parents["sam"])
-        return cls.from_file(sam, FeatureConfig(input_px=stored["input_px"]), header, arrays)
+        config = FeatureConfig(input_px=stored["input_px"], crop=CropConfig.from_json(header.config["crop"]))
+        return cls.from_file(sam, config, header, arrays)
 
     @classmethod
     def from_file(
