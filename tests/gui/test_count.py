@@ -14,7 +14,8 @@ from qtpy.QtWidgets import QScrollArea
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.errors import Cancelled
 from napari_bloodcell.core.report import count
-from napari_bloodcell.gui.count import CountCells, new_folder, rows_of
+from napari_bloodcell.gui.count import CountCells, new_folder
+from napari_bloodcell.gui.tally import rows_of
 from napari_bloodcell.gui.task import under_way
 
 pytestmark = pytest.mark.gui

@@ -1,10 +1,13 @@
 """A drop-down whose options come and go and which keeps what was chosen."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QWidget
+
+DEFAULT_BUNDLE = "nano"
 
 
 class Chooser(QComboBox):
@@ -44,3 +47,38 @@ class Chooser(QComboBox):
     @property
     def text(self) -> str:
         return str(self.currentText())
+
+
+class BundleChoice(QHBoxLayout):
+    """The models that ship, and any other folder. ``box`` holds names and paths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.box = QComboBox()
+        self.box.setToolTip("The model: what finds, measures and classifies the cells.")
+        self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.box.addItem(DEFAULT_BUNDLE, DEFAULT_BUNDLE)
+        other = QToolButton()
+        other.setText("…")
+        other.setToolTip("Use a model from another folder")
+        other.clicked.connect(self._choose)
+        self.addWidget(self.box, 1)
+        self.addWidget(other)
+
+    @property
+    def value(self) -> str:
+        return str(self.box.currentData())
+
+    def offer(self, names: Sequence[str]) -> None:
+        for name in names:
+            if self.box.findData(name) < 0:
+                self.box.addItem(name, name)
+
+    def choose(self, path: Path) -> None:
+        self.box.addItem(path.name, str(path))
+        self.box.setCurrentIndex(self.box.count() - 1)
+
+    def _choose(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self.box, "Folder of a model")
+        if chosen:
+            self.choose(Path(chosen))

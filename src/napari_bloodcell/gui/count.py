@@ -5,29 +5,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QComboBox,
     QFileDialog,
     QHBoxLayout,
-    QHeaderView,
     QLabel,
     QPushButton,
-    QSizePolicy,
-    QTableWidget,
-    QTableWidgetItem,
-    QToolButton,
-    QWidget,
 )
 
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.gui import layers
+from napari_bloodcell.gui.choices import BundleChoice
 from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.panel import ImagePanel
+from napari_bloodcell.gui.tally import DifferentialTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +28,6 @@ if TYPE_CHECKING:
     from napari_bloodcell.core.pipeline import Analysis
     from napari_bloodcell.core.report import Differential
 
-DEFAULT_BUNDLE = "nano"
 # Settings of files, which a layer has behind it.
 OF_FILES = ("read.page", "read.max_megapixels")
 
@@ -115,18 +106,9 @@ class CountCells(ImagePanel):
         self.ask_folder = self._ask_folder
         self.analysis: Analysis | None = None
 
-        self.bundle = QComboBox()
-        self.bundle.setToolTip("The model: what finds, measures and classifies the cells.")
-        self.bundle.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.bundle.addItem(DEFAULT_BUNDLE, DEFAULT_BUNDLE)
-        other = QToolButton()
-        other.setText("…")
-        other.setToolTip("Use a model from another folder")
-        other.clicked.connect(self._choose_bundle)
-        model = QHBoxLayout()
-        model.addWidget(self.bundle, 1)
-        model.addWidget(other)
-        self.choices.addRow("Model", model)
+        self.model = BundleChoice()
+        self.bundle = self.model.box
+        self.choices.addRow("Model", self.model)
 
         self.form = Form(AnalyseConfig(), without=OF_FILES)
         self.table = DifferentialTable()
@@ -151,7 +133,7 @@ class CountCells(ImagePanel):
         self.task.pressed.connect(self._count)
         self.task.busy_changed.connect(self.export_button.setDisabled)
         self._say_research_use()
-        self.prepared.connect(self._list_bundles)
+        self.prepared.connect(self.model.offer)
 
     def _count(self) -> None:
         analyse, bundle = self.analyse, self.bundle.currentData()  # the call must not hold the panel
@@ -197,17 +179,6 @@ class CountCells(ImagePanel):
         chosen = QFileDialog.getExistingDirectory(self, "Folder for the result")
         return Path(chosen) if chosen else None
 
-    def _list_bundles(self, names: list[str]) -> None:
-        for name in names:
-            if self.bundle.findData(name) < 0:
-                self.bundle.addItem(name, name)
-
-    def _choose_bundle(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(self, "Folder of a model")
-        if chosen:
-            self.bundle.addItem(Path(chosen).name, chosen)
-            self.bundle.setCurrentIndex(self.bundle.count() - 1)
-
     def _say_research_use(self) -> None:
         from napari_bloodcell.core.report import RESEARCH_USE
 
@@ -219,60 +190,3 @@ def _state(differential: "Differential") -> str:
     from napari_bloodcell.core.report import state_of
 
     return state_of(differential)
-
-
-class DifferentialTable(QTableWidget):
-    """One row a class: colour, n, per cent, exact limits. It is as high as its rows: the panel scrolls."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0, 4, parent)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.setShowGrid(False)
-        self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(24)
-        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
-        header = self.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        header.setSectionsClickable(False)
-
-    def show_differential(self, differential: "Differential") -> None:
-        rows = rows_of(differential)
-        self.setHorizontalHeaderLabels(["Class", "n", "%", f"{100 * differential.confidence:g} % limits"])
-        self.setRowCount(len(rows))
-        for at, row in enumerate(rows):
-            for column, text in enumerate(row):
-                item = QTableWidgetItem(text)
-                if column == 0:
-                    item.setText(text.replace("_", " "))
-                    item.setIcon(_swatch(text))
-                else:
-                    item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-                self.setItem(at, column, item)
-        height = self.horizontalHeader().sizeHint().height() + 24 * len(rows) + 2 * self.frameWidth()
-        self.setFixedHeight(height)
-
-
-def rows_of(differential: "Differential") -> list[tuple[str, str, str, str]]:
-    """The table's text. Without any cell there is neither per cent nor limit to show."""
-    rows = []
-    for row in differential.rows:
-        percent, limits = f"{row.percent:.1f}", f"{row.low:.1f} to {row.high:.1f}"
-        rows.append((row.class_name, str(row.n), *((percent, limits) if differential.counted else ("", ""))))
-    for name, n in differential.outside.items():
-        rate = differential.per_hundred.get(name)
-        note = "not counted" if rate is None else f"{rate:.1f} per 100"
-        rows.append((name, str(n), "", note))
-    return rows
-
-
-def _swatch(class_name: str) -> QIcon:
-    from napari_bloodcell.core.palette import colour_of
-
-    square = QPixmap(12, 12)
-    square.fill(QColor(colour_of(class_name)))
-    return QIcon(square)

@@ -7,23 +7,27 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
-from qtpy.QtCore import QEvent, Qt, Signal
+from qtpy.QtCore import QEvent, Qt, QTimer, Signal
 from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_bloodcell.core.config import Config
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.gui import layers, samples
+from napari_bloodcell.gui.choices import Chooser
 from napari_bloodcell.gui.form import Form
+from napari_bloodcell.gui.outlines import outlines
 from napari_bloodcell.gui.task import Call, Run, Task, is_taken_out
 
 if TYPE_CHECKING:
+    from napari.layers import Labels
     from napari.viewer import Viewer
 
 ImageCall = Callable[[layers.Picture, Any, Progress], Any]
 ImageThen = Callable[[layers.Picture, Any, Any], "Iterator[None] | None"]
 
 NARROWEST_PX = 300
+ALL = "all"
 LOWEST_PX = 220  # two panels above each other still show what they do on a small screen
 
 
@@ -140,3 +144,95 @@ class ImagePanel(Panel):
 
     def _add_sample(self, sample: samples.LayerData) -> None:
         layers.add_sample(self.viewer, sample)
+
+
+class CellsPanel(Panel):
+    """A panel that works on cells that are there already, in Labels layers. ``chosen`` are the layers.
+
+    ``cells_changed`` comes, at most once a turn of the event loop, when another layer is chosen or when
+    anything about its cells has changed, whoever changed it.
+    """
+
+    def __init__(self, viewer: "Viewer", run_text: str, *, several: bool = False) -> None:
+        super().__init__(viewer, run_text)
+        self._several = several
+        self._heard: list[Labels] = []
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._tell)
+        self.draw_sample = samples.draw_cells
+        self.cells = Chooser("The outlines of the cells to work on: a Labels layer.")
+        self.cells.changed.connect(self._listen)
+        self.choices = QFormLayout()
+        self.choices.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self.choices.addRow("Cells", self.cells)
+        self.body.addLayout(self.choices)
+        self.empty = QLabel(
+            "There are no outlines of cells yet. Make them with Count cells or Segment cells, "
+            "or open a sample."
+        )
+        self.empty.setWordWrap(True)
+        self.sample_button = QPushButton("Open sample")
+        self.sample_button.setToolTip("Draws a synthetic smear and counts it; nothing is downloaded.")
+        self.sample_button.clicked.connect(self._open_sample)
+        self.body.addWidget(self.empty)
+        self.body.addWidget(self.sample_button)
+        self.task.busy_changed.connect(self.sample_button.setDisabled)
+
+    @property
+    def chosen(self) -> "list[Labels]":
+        """The layers chosen; one, or all of them."""
+        value = self.cells.value
+        if value is None:
+            return []
+        return outlines(self.viewer) if value == ALL else [value]
+
+    def cells_changed(self) -> None:
+        """For the panel to override."""
+
+    def layers_changed(self) -> None:
+        found = outlines(self.viewer)
+        options: list[tuple[str, Any]] = [(layer.name, layer) for layer in found]
+        if self._several and len(found) > 1:
+            options.insert(0, (f"All {len(found)} layers", ALL))
+        self.cells.offer(options)
+        self.empty.setVisible(not found)
+        self.sample_button.setVisible(not found)
+        self.task.set_ready(bool(found))
+        self._listen()
+
+    def closing(self) -> None:
+        super().closing()
+        self._soon.stop()
+        self._hear([])
+
+    def _listen(self) -> None:
+        if self._heard != self.chosen:
+            self._hear(self.chosen)
+            self._soon.start()
+
+    def _hear(self, chosen: "list[Labels]") -> None:
+        for layer in self._heard:
+            layer.events.features.disconnect(self._cells_changed)
+        for layer in chosen:
+            layer.events.features.connect(self._cells_changed)
+        self._heard = chosen
+
+    def _cells_changed(self, _event: object = None) -> None:
+        self._soon.start()
+
+    def _tell(self) -> None:
+        if not self._closed:
+            self.cells_changed()
+
+    def _open_sample(self) -> None:
+        draw = self.draw_sample  # the call must not hold the panel
+        self.task.start(
+            lambda progress: draw(progress=progress), self._add_sample, saying="Drawing a synthetic smear …"
+        )
+
+    def _add_sample(self, sample: samples.Counted) -> "Iterator[None]":
+        image = layers.add_sample(self.viewer, sample.image)
+        yield
+        picture = layers.picture_of(image, self.viewer)
+        yield from layers.add_analysis(self.viewer, picture, sample.analysis, sample.table, sample.rims)

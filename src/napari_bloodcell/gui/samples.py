@@ -1,5 +1,6 @@
 """Sample data: synthetic smears of three laboratories, drawn on the spot. Nothing is downloaded."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from napari_bloodcell.core.config import SmearConfig, SmearLook
@@ -34,3 +35,28 @@ def draw(look: SmearLook = "giemsa_blue", seed: int = 7, *, progress: Progress =
         "metadata": {"napari_bloodcell_sample": {"config": config.to_json(), "classes": truth}},
     }
     return smear.image.pixels.copy(), options, "image"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Counted:
+    """A sample with its cells outlined and classified, for the panels that begin there."""
+
+    image: LayerData
+    analysis: Any
+    table: Any
+    rims: Any
+
+
+def draw_cells(look: SmearLook = "giemsa_blue", seed: int = 7, *, progress: Progress = silent) -> Counted:
+    """A synthetic field and what the model that ships finds on it. For a task."""
+    from napari_bloodcell.core.config import AnalyseConfig, ReadConfig
+    from napari_bloodcell.core.image import from_array
+    from napari_bloodcell.core.pipeline import analyse
+    from napari_bloodcell.gui.layers import rims_of
+
+    pixels, options, kind = draw(look, seed, progress=progress)
+    config = AnalyseConfig(read=ReadConfig(um_per_px=float(options["scale"][0])))
+    smear = from_array(pixels, config.read, name=options["name"])
+    analysis = analyse(smear, "nano", config, progress=progress)
+    rims = rims_of(analysis.masks.labels)
+    return Counted(image=(pixels, options, kind), analysis=analysis, table=analysis.table(), rims=rims)
