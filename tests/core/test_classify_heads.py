@@ -84,11 +84,11 @@ def test_forest_decides_on_the_border_as_scikit_learn_does() -> None:
 
 @pytest.mark.parametrize("classes", [2, 4])
 def test_network_gives_scikit_learns_probabilities(classes: int) -> None:
-    vectors, labels = cells(classes=classes)
+    vectors, labels = cells(1000, classes=classes)
     ready, truths = ready_of(vectors), np.unique(labels, return_inverse=True)[1]
     head = head_of("ann", ready, truths, class_weights="none")
     theirs = MLPClassifier((100,), max_iter=200, early_stopping=True, random_state=0)
-    theirs.fit(ready, truths, sample_weight=np.ones(len(truths)))
+    theirs.fit(ready, truths, sample_weight=np.ones(1000))
     scores = head.scores(ready)
     raised = np.exp(scores - scores.max(axis=1, keepdims=True))
     ours = raised / raised.sum(axis=1, keepdims=True)
@@ -98,7 +98,7 @@ def test_network_gives_scikit_learns_probabilities(classes: int) -> None:
 @pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_learns_saves_and_answers_the_same(kind: str, classes: int, tmp_path: Path) -> None:
-    vectors, labels = cells(600, classes=classes)
+    vectors, labels = cells(classes=classes)
     classifier = fit(vectors, labels, ClassifierConfig(kind=kind, **QUICK))
     before = classifier.predict(vectors, ClassifyConfig(min_probability=0, max_distance=1000))
     assert np.mean(before.top(0)[0] == np.asarray(labels)) > 0.7

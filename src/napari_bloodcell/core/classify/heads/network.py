@@ -10,7 +10,7 @@ from napari_bloodcell.core.classify.heads.base import Floats, Head
 from napari_bloodcell.core.config import ClassifierConfig
 
 HELD_OUT = 0.1  # for stopping early
-LEAST_TO_STOP = 5  # cells of the rarest class, below which nothing is held out
+LEAST_HELD_OUT = 100  # cells; the score of fewer jumps about, and training would stop at once
 
 
 class NetworkHead(Head):
@@ -24,7 +24,7 @@ class NetworkHead(Head):
         from sklearn.neural_network import MLPClassifier
 
         counts = np.bincount(truths)
-        enough = counts.min() >= LEAST_TO_STOP and HELD_OUT * len(truths) >= len(counts)
+        enough = HELD_OUT * len(truths) >= LEAST_HELD_OUT and counts.min() >= 2
         model = MLPClassifier(
             (config.hidden,),
             max_iter=config.iterations,
