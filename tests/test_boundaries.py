@@ -20,7 +20,7 @@ ORDER = [
     {"device", "artifact", "parts"},
     {"training"},
     {"image"},
-    {"session"},
+    {"session", "inputs"},
     {"stain"},
     {"synthetic", "datasets", "sam"},
     {"segment"},
@@ -38,7 +38,10 @@ ORDER = [
     {"robustness"},
     {"picture"},
     {"store"},
+    {"jobs"},
+    {"cluster", "ledger", "results"},
     {"batch"},
+    {"outline_files"},
     {"demo", "doctor"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
@@ -115,8 +118,8 @@ def test_nothing_loads_a_pickle(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((PACKAGE / "gui").glob("*.py")), ids=lambda p: p.name)
 def test_widgets_do_not_import_each_other(path: Path) -> None:
     shared = {"task", "form", "layers", "panel", "help", "samples", "choices", "scatter"}
-    shared |= {"classes", "autosave", "tally", "outlines", "selection"}
-    shared |= {"stain_calls", "stain_layers", "stain_parts"}
+    shared |= {"classes", "autosave", "tally", "class_table", "classify_calls", "outlines", "selection"}
+    shared |= {"stain_calls", "stain_layers", "stain_parts", "embed_calls", "embed_map"}
     for name in imports(path):
         if name.startswith("napari_bloodcell.gui."):
             assert name.split(".")[2] in shared, f"{path.name} imports {name}"

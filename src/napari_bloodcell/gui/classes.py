@@ -4,6 +4,7 @@ All panels change classes through ``give`` and ``undo``, and hear of it by the l
 So the rims, the tables, the session and the way back are always right, whichever panel is open.
 """
 
+import uuid
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import numpy as np
 from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.session import Change
+from napari_bloodcell.core.taxonomy import normalise
 from napari_bloodcell.gui import autosave, layers
 
 if TYPE_CHECKING:
@@ -85,9 +87,17 @@ def give(viewer: "Viewer", cells: "Labels", cell_ids: Iterable[int], name: str, 
     """A person says what these cells are; saying what the model said confirms it. Gives how many changed."""
     wanted = set(map(int, cell_ids))
     source = f"{PERSON}{who}"
-    rows = _rows(cells, wanted)
-    changes = tuple(Given(*row, name, source) for row in rows if row[1:] != (name, source))
+    changes = tuple(Given(*row, name, source) for row in _rows(cells, wanted) if row[1:] != (name, source))
     return _do(viewer, cells, changes, "classify")
+
+
+def give_each(viewer: "Viewer", cells: "Labels", named: Mapping[int, str], who: str) -> int:
+    """A person's classes from elsewhere, a class a cell."""
+    source = f"{PERSON}{who}"
+    there = [row for row in rows(cells) if row[0] in named]
+    changes = [Given(*row, normalise(named[row[0]]), source) for row in there]
+    changes = [one for one in changes if (one.old, one.old_source) != (one.new, one.new_source)]
+    return _do(viewer, cells, tuple(changes), "classify")
 
 
 def rename(viewer: "Viewer", cells: "Labels", old: str, new: str) -> None:
@@ -96,8 +106,7 @@ def rename(viewer: "Viewer", cells: "Labels", old: str, new: str) -> None:
     after = before.renamed(old, new)
     (name,) = set(after.names) - set(before.names) or {old}
     set_classes(viewer, cells, after)
-    rows = [row for row in _rows(cells, set(ids(cells).tolist())) if row[1] == old]
-    _do(viewer, cells, tuple(Given(*row, name, row[2]) for row in rows), "rename")
+    _do(viewer, cells, tuple(Given(*row, name, row[2]) for row in rows(cells) if row[1] == old), "rename")
 
 
 def undo(viewer: "Viewer", cells: "Labels") -> int:
@@ -153,10 +162,30 @@ def set_predictions(cells: "Labels", table: "pd.DataFrame", by: Mapping[str, Any
         classes = classes.with_class(str(name))
     ours = cells.metadata.get(layers.KEY, {})
     said = {"schema": layers.SCHEMA, "role": layers.CELLS, "classes": classes.to_json()}
+    said["made"] = ours.get("made") or uuid.uuid4().hex
     cells.metadata = cells.metadata | {layers.KEY: ours | dict(by) | said}
     cells.features = features
     _histories.pop(cells, None)
     return int(mine.sum())
+
+
+def show_rims(viewer: "Viewer", cells: "Labels", picture: layers.Picture, rims: Any) -> None:
+    """The classes layer of these cells, made or made anew: the outlines may have changed."""
+    labels = np.asarray(cells.data).reshape(cells.data.shape[-2:])
+    if rims.shape != labels.shape:
+        return
+    classes = class_list(cells)
+    data = layers.painted(labels, rims, cells.features, classes)
+    there = classes_layer(viewer, cells)
+    if there is not None:
+        there.data = data.reshape(there.data.shape)
+        there.features = layers.class_rows(classes)
+        there.colormap = layers.class_colormap(classes)
+        return
+    ours = dict(cells.metadata[layers.KEY])
+    active = viewer.layers.selection.active
+    layers.add_classes(viewer, picture, data, classes, ours)
+    viewer.layers.selection.active = active if active in viewer.layers else cells
 
 
 def classes_layer(viewer: "Viewer", cells: "Labels") -> "Labels | None":
@@ -207,9 +236,9 @@ def _do(viewer: "Viewer", cells: "Labels", changes: tuple[Given, ...], action: s
 
 def _apply(viewer: "Viewer", cells: "Labels", changes: tuple[Given, ...], action: str) -> int:
     features = cells.features.copy()
-    rows = {cell: row for row, cell in enumerate(ids(cells).tolist())}
-    there = [one for one in changes if one.cell_id in rows]
-    places = [rows[one.cell_id] for one in there]
+    place_of = {cell: row for row, cell in enumerate(ids(cells).tolist())}
+    there = [one for one in changes if one.cell_id in place_of]
+    places = [place_of[one.cell_id] for one in there]
     for name, values in (
         ("cell_type", [one.new for one in there]),
         ("cell_type_source", [one.new_source for one in there]),
@@ -233,11 +262,41 @@ def _line(one: Given, key: str, action: str) -> Change:
 
 
 def _rows(cells: "Labels", wanted: set[int]) -> list[tuple[int, str, str]]:
+    return [row for row in rows(cells) if row[0] in wanted]
+
+
+def rows(cells: "Labels") -> list[tuple[int, str, str]]:
+    """Cell, class and who said so."""
     features = cells.features
     n = len(features)
     sources = features["cell_type_source"].astype(str) if "cell_type_source" in features else [""] * n
-    rows = zip(ids(cells).tolist(), kinds(cells), sources, strict=True)
-    return [row for row in rows if row[0] in wanted]
+    return list(zip(ids(cells).tolist(), kinds(cells), sources, strict=True))
+
+
+def image_name(cells: "Labels") -> str:
+    """Of the image the cells lie on, as tables call it."""
+    made_from = cells.metadata.get(layers.KEY, {}).get("image", {})
+    return str(made_from.get("layer") or cells.name)
+
+
+def row_of(cells: "Labels", cell_id: int) -> dict[str, Any] | None:
+    """Everything the table says of one cell."""
+    found = np.flatnonzero(ids(cells) == cell_id)
+    return None if not len(found) else dict(cells.features.iloc[int(found[0])])
+
+
+def centre_on(viewer: "Viewer", cells: "Labels", cell_id: int) -> None:
+    """Move the view to a cell, and no nearer than it was."""
+    boxes = _boxes(cells, [cell_id])
+    if not boxes:
+        where = np.argwhere(np.asarray(cells.data).reshape(cells.data.shape[-2:]) == cell_id)
+        if not len(where):
+            return
+        (y0, x0), (y1, x1) = where.min(axis=0), where.max(axis=0) + 1
+        boxes = [(x0, y0, x1, y1)]
+    x0, y0, x1, y1 = boxes[0]
+    place = (*([0] * (cells.ndim - 2)), (y0 + y1) / 2, (x0 + x1) / 2)
+    viewer.camera.center = cells.data_to_world(place)[-2:]
 
 
 def _rows_by_person(cells: "Labels") -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ number of the last change it holds; later ones are applied when it is read. ``fo
 from napari_bloodcell.core.session.audit import ACTIONS_ON_CLASSES, Change, Event, Trail, read_trail, to_csv
 from napari_bloodcell.core.session.cells import SessionCells
 from napari_bloodcell.core.session.export import audit_csv, export_session
-from napari_bloodcell.core.session.folder import Session, describe, is_session, read_session
+from napari_bloodcell.core.session.folder import Session, describe, is_session, person, read_session
 
 __all__ = [
     "ACTIONS_ON_CLASSES",
@@ -21,6 +21,7 @@ __all__ = [
     "describe",
     "export_session",
     "is_session",
+    "person",
     "read_session",
     "read_trail",
     "to_csv",

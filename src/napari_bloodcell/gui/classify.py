@@ -1,0 +1,345 @@
+"""The panel "Classify": a model's classes, a person's corrections, and what the model learns from them."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton
+
+from napari_bloodcell.core.class_list import ClassList
+from napari_bloodcell.core.config import AnalyseConfig
+from napari_bloodcell.core.errors import BloodcellError
+from napari_bloodcell.core.records import UNIDENTIFIED
+from napari_bloodcell.core.session import person
+from napari_bloodcell.gui import classes, classify_calls
+from napari_bloodcell.gui.choices import BundleChoice
+from napari_bloodcell.gui.class_table import ClassTable
+from napari_bloodcell.gui.form import Form, section
+from napari_bloodcell.gui.help import HelpLink
+from napari_bloodcell.gui.outlines import outlined
+from napari_bloodcell.gui.panel import CellsPanel
+from napari_bloodcell.gui.selection import CellPicker, Marks
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+    from napari.viewer import Viewer
+
+DIGITS = "0123456789"
+EARLIER_STEPS = ("segment", "count", "read.page", "read.max_megapixels")
+
+HELP = """
+### Classify
+
+1. Choose the outlines under **Cells** and press **Predict classes**. A cell the model is not sure of is
+   *unidentified*. The rims take the colours of the classes; the outlines stay as they are.
+2. **Correct**: click a cell in the image, then press the key of its class (0 is *unidentified*). Or choose a
+   class in the list, press **Click gives class**, and click cell after cell. Saying what the model said
+   confirms it. Undo and Redo take back and give again.
+3. **Next cell** goes to the cell that is most worth a look. A key gives it its class and goes on to the next.
+4. **Classes**: add as many as you need; click twice on a name to rename the class, on its key to recolour it.
+
+A cell that a person has decided keeps its class when a model predicts again. The column *Seen* counts them.
+
+Corrections are kept with the layer, and on disk where the layer belongs to a session (panel *Session*).
+"""
+
+
+class ClassifyCells(CellsPanel):
+    """Cells in, classes out. ``predict`` and the ``ask_`` functions are what it calls."""
+
+    def __init__(self, napari_viewer: "Viewer") -> None:
+        super().__init__(napari_viewer, "Predict classes")
+        self.predict = classify_calls.predict
+        self.ask_open: Callable[[], Path | None] = self._ask_open
+        self.ask_save: Callable[[], Path | None] = self._ask_save
+        self.current = 0  # the cell that is looked at
+        self._reviewing = False
+        self._bound: list[Labels] = []
+        self._picker = CellPicker(napari_viewer, lambda: self.chosen, self._picked)
+        self._marks = Marks(napari_viewer)
+        self.model = BundleChoice()
+        self.choices.addRow("Model", self.model)
+        self.reader = QLineEdit(person())
+        self.reader.setToolTip("Your name or sign: it stands beside every class you give.")
+        self.choices.addRow("Reader", self.reader)
+        self.form = Form(AnalyseConfig(), without=EARLIER_STEPS)
+        self._build()
+        self.task.pressed.connect(self._predict)
+        self._picker.start()
+        self.reset_choices()
+        self.cells_changed()
+
+    def _build(self) -> None:
+        self.table = ClassTable()
+        self.table.renamed.connect(self._rename)
+        self.table.recoloured.connect(self._recolour)
+        self.name = QLineEdit()
+        self.name.setPlaceholderText("New class")
+        self.name.setToolTip("Name of a class to add, then Enter.")
+        self.name.returnPressed.connect(self._add_class)
+        self.add_button = self._button("Add", "Add a class; it gets a colour of its own.")
+        self.add_button.clicked.connect(self._add_class)
+        self.remove_button = self._button("Remove", "Remove the chosen class, if it has no cells.")
+        self.remove_button.clicked.connect(self._remove_class)
+        naming = QHBoxLayout()
+        for widget, stretch in ((self.name, 1), (self.add_button, 0), (self.remove_button, 0)):
+            naming.addWidget(widget, stretch)
+        self.brush_button = self._button("Click gives class", "A click on a cell gives it the chosen class.")
+        self.brush_button.setCheckable(True)
+        self.next_button = self._button("Next cell", "Go to the cell that is most worth a look.")
+        self.undo_button = self._button("Undo", "Take back the last change of class.")
+        self.redo_button = self._button("Redo", "Give again what was taken back.")
+        self.load_button = self._button("Load …", "Give the cells the classes of a table (CSV).")
+        self.save_button = self._button("Save …", "Write the classes of the cells as a table (CSV).")
+        buttons = QGridLayout()
+        for place, button in enumerate(
+            (
+                self.next_button,
+                self.brush_button,
+                self.undo_button,
+                self.redo_button,
+                self.load_button,
+                self.save_button,
+            )
+        ):
+            buttons.addWidget(button, *divmod(place, 2))
+        self.next_button.clicked.connect(self._next)
+        self.undo_button.clicked.connect(lambda: self._step(classes.undo, "Taken back"))
+        self.redo_button.clicked.connect(lambda: self._step(classes.redo, "Given again"))
+        self.load_button.clicked.connect(self._load)
+        self.save_button.clicked.connect(self._save)
+        self.about = QLabel()
+        self.about.setWordWrap(True)
+        self.about.setToolTip("The cell that is looked at: what it is, how sure, and why not.")
+        below = QHBoxLayout()
+        below.addStretch(1)
+        below.addWidget(HelpLink("Classify", HELP))
+        self.body.addWidget(self.task)
+        self.body.addWidget(self.about)
+        self.body.addLayout(buttons)
+        self.body.addWidget(self.table)
+        self.body.addLayout(naming)
+        self.body.addLayout(below)
+        self.body.addWidget(section("Advanced", self.form))
+        self.body.addStretch(1)
+
+    @staticmethod
+    def _button(text: str, tip: str) -> QPushButton:
+        button = QPushButton(text)
+        button.setToolTip(tip)
+        return button
+
+    @property
+    def layer(self) -> "Labels | None":
+        return self.chosen[0] if self.chosen else None
+
+    def cells_changed(self) -> None:
+        layer = self.layer
+        for widget in (self.table, self.name, self.add_button, self.remove_button, self.next_button):
+            widget.setEnabled(layer is not None)
+        for widget in (self.brush_button, self.load_button, self.save_button):
+            widget.setEnabled(layer is not None)
+        can_undo, can_redo = classes.can_undo(layer)
+        self.undo_button.setEnabled(can_undo)
+        self.redo_button.setEnabled(can_redo)
+        self._bind(layer)
+        if layer is None:
+            self.table.show_classes(ClassList.of(), {}, {})
+            self.about.hide()
+            return
+        kinds = classes.kinds(layer)
+        mine = classes.is_by_person(layer)
+        seen = Counter(kind for kind, by in zip(kinds, mine, strict=True) if by)
+        self.table.show_classes(classes.class_list(layer), Counter(kinds), seen)
+        self._say_current()
+
+    def closing(self) -> None:
+        super().closing()
+        self._picker.stop()
+        self._bind(None)
+        self._marks.clear()
+
+    # a model's classes
+
+    def _predict(self) -> None:
+        try:
+            taken = outlined(self.layer, self.viewer)
+            config: Any = self.form.get()
+        except BloodcellError as error:
+            self.task.say(str(error), error=True)
+            return
+        self.task.start(partial(self.predict, taken, self.model.value, config), self._predicted)
+
+    def _predicted(self, result: classify_calls.Predicted) -> Iterator[None]:
+        cells = result.outlined.layer_in(self.viewer)
+        if cells is None:
+            self.task.say("The outlines are gone from the viewer, so no classes were given.")
+            return
+        kept = classes.set_predictions(cells, result.table, result.made_from())
+        yield
+        classes.show_rims(self.viewer, cells, result.outlined.picture, result.rims)
+        n = len(result.table)
+        said = f"Classified {n} cells of {cells.name}."
+        self.task.say(said + (f" {kept} that a person decided kept their class." if kept else ""))
+
+    # a person's classes
+
+    def _picked(self, layer: "Labels", cell: int, _adds: bool) -> None:
+        self._reviewing = False
+        self._look_at(layer, cell)
+        if cell and self.brush_button.isChecked():
+            self._give([cell], self.table.current)
+
+    def _pressed(self, digit: str) -> None:
+        layer = self.layer
+        name = None if layer is None else classes.class_list(layer).of_digit(digit)
+        if name is None or not self.current:
+            self.task.say(
+                "Click a cell first, then press the key of its class."
+                if name
+                else f"No class has key {digit}."
+            )
+            return
+        self._give([self.current], name)
+        if self._reviewing:
+            self._next()
+
+    def _give(self, cells: Sequence[int], name: str) -> None:
+        if self.layer is None:
+            return
+        if not name:
+            self.task.say("Choose a class in the list first.")
+            return
+        classes.give(self.viewer, self.layer, cells, name, self.reader.text().strip() or person())
+
+    def _step(self, step: Callable[..., int], said: str) -> None:
+        if self.layer is not None and (n := step(self.viewer, self.layer)):
+            self.task.say(f"{said}: {n} cell{'s' if n > 1 else ''}.")
+
+    def _next(self) -> None:
+        layer = self.layer
+        if layer is None:
+            return
+        order = classify_calls.review_order(layer.features, classes.ids(layer), classes.is_by_person(layer))
+        order = [cell for cell in order if cell != self.current] or order
+        if not order:
+            self._reviewing = False
+            self.task.say("A person has seen every cell.")
+            return
+        self._reviewing = True
+        self._look_at(layer, order[0])
+        classes.centre_on(self.viewer, layer, order[0])
+        self.task.say(f"{len(order)} cell{'s' if len(order) > 1 else ''} nobody has looked at yet.")
+
+    def _look_at(self, layer: "Labels", cell: int) -> None:
+        self.current = cell
+        self._marks.show(layer, [cell] if cell else [])
+        self._say_current()
+
+    def _say_current(self) -> None:
+        row = None if self.layer is None else classes.row_of(self.layer, self.current)
+        self.about.setVisible(row is not None)
+        if row is not None:
+            self.about.setText(classify_calls.said_of(row))
+
+    # the list of classes
+
+    def _add_class(self) -> None:
+        if self.name.text().strip():
+            name = self.name.text()
+            if self._with_classes(lambda known: known.with_class(name)):
+                self.name.clear()
+
+    def _remove_class(self) -> None:
+        layer, name = self.layer, self.table.current
+        if layer is None or not name:
+            return
+        if name in classes.kinds(layer):
+            self.task.say(f"{name.replace('_', ' ')} has cells: give them another class first.", error=True)
+            return
+        self._with_classes(lambda known: known.without(name))
+
+    def _recolour(self, name: str, colour: str) -> None:
+        self._with_classes(lambda known: known.recoloured(name, colour))
+
+    def _rename(self, old: str, new: str) -> None:
+        try:
+            if self.layer is not None:
+                classes.rename(self.viewer, self.layer, old, new)
+        except BloodcellError as error:
+            self.task.say(str(error), error=True)
+        self.cells_changed()
+
+    def _with_classes(self, change: Callable[[ClassList], ClassList]) -> bool:
+        layer = self.layer
+        if layer is None:
+            return False
+        try:
+            classes.set_classes(self.viewer, layer, change(classes.class_list(layer)))
+        except BloodcellError as error:
+            self.task.say(str(error), error=True)
+            return False
+        return True
+
+    # tables
+
+    def _load(self) -> None:
+        path, layer = self.ask_open(), self.layer
+        if path is None or layer is None:
+            return
+        try:
+            table = classify_calls.read_classes(path, classes.image_name(layer))
+            known = classes.class_list(layer)
+            named = {cell: name for cell, name in table.items() if name != UNIDENTIFIED}
+            for name in dict.fromkeys(named.values()):
+                known = known.with_class(name)
+        except BloodcellError as error:
+            self.task.say(str(error), error=True)
+            return
+        classes.set_classes(self.viewer, layer, known)
+        n = classes.give_each(self.viewer, layer, named, self.reader.text().strip() or person())
+        missing = len(set(named) - set(classes.ids(layer).tolist()))
+        self.task.say(
+            f"{n} classes changed."
+            + (f" {missing} cells of the table are not in this layer." if missing else "")
+        )
+
+    def _save(self) -> None:
+        path, layer = self.ask_save(), self.layer
+        if path is None or layer is None:
+            return
+        image = classes.image_name(layer)
+        rows = classes.rows(layer)
+        self.task.start(
+            lambda _progress: classify_calls.write_classes(path, image, rows),
+            lambda _result: self.task.say(f"Written to {path}"),
+        )
+
+    def _ask_open(self) -> Path | None:
+        chosen, _ = QFileDialog.getOpenFileName(self, "Table of classes", "", "Tables (*.csv)")
+        return Path(chosen) if chosen else None
+
+    def _ask_save(self) -> Path | None:
+        chosen, _ = QFileDialog.getSaveFileName(self, "Table of classes", "classes.csv", "Tables (*.csv)")
+        return Path(chosen) if chosen else None
+
+    # keys, on our own layers only
+
+    def _bind(self, layer: "Labels | None") -> None:
+        rims = None if layer is None else classes.classes_layer(self.viewer, layer)
+        wanted = [one for one in (layer, rims) if one is not None]
+        if wanted == self._bound:
+            return
+        for one in self._bound:
+            for digit in DIGITS:
+                one.bind_key(digit, None)
+        for one in wanted:
+            for digit in DIGITS:
+                one.bind_key(digit, partial(self._key, digit), overwrite=True)
+        self._bound = wanted
+
+    def _key(self, digit: str, _layer: object) -> None:
+        if not self._closed:
+            self._pressed(digit)

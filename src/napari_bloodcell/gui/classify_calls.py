@@ -1,0 +1,126 @@
+"""What the panel "Classify" asks of the core, in its task; and which cell to look at next."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_bloodcell.core.config import AnalyseConfig
+from napari_bloodcell.core.errors import DataError
+from napari_bloodcell.core.progress import Progress
+from napari_bloodcell.gui import layers
+from napari_bloodcell.gui.classes import PERSON
+from napari_bloodcell.gui.outlines import Outlined
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_bloodcell.core.pipeline import Analysis
+
+COLUMNS = ("image", "cell_id", "cell_type", "source")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predicted:
+    """What a model says of the cells of one layer."""
+
+    outlined: Outlined
+    analysis: "Analysis"
+    table: "pd.DataFrame"
+    rims: Any
+
+    def made_from(self) -> dict[str, Any]:
+        """For the layer's metadata."""
+        image = self.analysis.image
+        return {
+            "bundle": {"name": self.analysis.bundle.name, "sha256": self.analysis.bundle.hash},
+            "config": self.analysis.config.to_json(),
+            "image": {
+                "sha256": image.sha256,
+                "um_per_px": image.um_per_px,
+                "layer": self.outlined.picture.name,
+                "source": image.source,
+                "layer_id": self.outlined.picture.layer_id,
+            },
+        }
+
+
+def predict(outlined: Outlined, bundle: str, config: AnalyseConfig, progress: Progress) -> Predicted:
+    from napari_bloodcell.core.bundle import load_bundle
+    from napari_bloodcell.core.pipeline import classify_masks
+
+    progress("Reading the image", 0, 0)
+    image, masks = outlined.read(config.read)
+    progress("Loading the model", 0, 0)
+    analysis = classify_masks(image, masks, load_bundle(bundle), config, progress=progress)
+    progress("Drawing rims", 0, 0)
+    rims = layers.rims_of(masks.labels)
+    layers.warm_up()
+    return Predicted(outlined=outlined, analysis=analysis, table=analysis.table(), rims=rims)
+
+
+def review_order(features: "pd.DataFrame", ids: Any, by_person: Any) -> list[int]:
+    """Cells that nobody has looked at, those first of which the model is least sure."""
+    n = len(ids)
+    sure = features["cell_type_prob"].to_numpy(float) if "cell_type_prob" in features else np.zeros(n)
+    doubted = np.zeros(n, bool)
+    if "doubt" in features:
+        doubted = features["doubt"].astype(str).replace("nan", "").str.len().to_numpy() > 0
+    order = np.lexsort((ids, np.nan_to_num(sure), ~doubted))
+    return [int(ids[row]) for row in order if not by_person[row]]
+
+
+def said_of(row: Mapping[str, Any]) -> str:
+    """What is known of one cell, in a line or two."""
+    kind = str(row.get("cell_type") or "unidentified").replace("_", " ")
+    source = str(row.get("cell_type_source") or "")
+    text = f"Cell {row.get('index', row.get('label', '?'))}: {kind}"
+    if source.startswith(PERSON):
+        return f"{text}, said by {source.removeprefix(PERSON)}."
+    probability = row.get("cell_type_prob")
+    if probability is not None and probability == probability:  # noqa: PLR0124 (NaN)
+        text += f" {float(probability):.0%}"
+        second, share = row.get("second"), row.get("second_prob")
+        if second and share is not None:
+            text += f", then {str(second).replace('_', ' ')} {float(share):.0%}"
+    doubt = row.get("doubt")
+    return f"{text}. In doubt: {doubt}." if isinstance(doubt, str) and doubt else f"{text}."
+
+
+def write_classes(path: Path, image: str, rows: Sequence[tuple[int, str, str]]) -> None:
+    """A table that a spreadsheet, the command line and ``read_classes`` understand."""
+    from napari_bloodcell.core.artifact import write_bytes
+
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(COLUMNS)
+    table.writerows((image, cell, kind, source) for cell, kind, source in rows)
+    write_bytes(path, out.getvalue().encode())
+
+
+def read_classes(path: Path, image: str | None = None) -> dict[int, str]:
+    """Cell id -> class; of one image, where the table has several."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as a table: {error}. Choose a CSV file.") from error
+    rows = list(csv.DictReader(io.StringIO(text)))
+    columns = set(rows[0]) if rows else set()
+    if not {"cell_id", "cell_type"} <= columns:
+        raise DataError(
+            f"{path} has the columns {', '.join(sorted(columns)) or 'none'}; it needs cell_id and cell_type. "
+            "Save classes from this panel to see how such a table looks."
+        )
+    images = {row.get("image") or "" for row in rows}
+    if image in images and len(images) > 1:
+        rows = [row for row in rows if row.get("image") == image]
+    try:
+        return {int(row["cell_id"]): row["cell_type"] for row in rows}
+    except ValueError as error:
+        raise DataError(
+            f"{path} has a cell_id that is no whole number ({error}). Correct the table."
+        ) from error
