@@ -1,27 +1,18 @@
-"""Predictions -> Differential, and how it is printed, stored and drawn.
+"""Predictions -> Differential, and how it is printed.
 
 Limits are exact (Clopper-Pearson), so 0 of 100 still says "up to 3.6 %". Unidentified white cells stay in
 the denominator, where they show; smudge cells, artefacts and platelets are outside it; erythroblasts are
 given per 100 white cells.
 """
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from napari_bloodcell.core.artifact import atomic_path, write_bytes, write_json
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.taxonomy import COARSE, DEFAULT, FINE, NOT_IN_DENOMINATOR, PER_HUNDRED, Taxonomy
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 RESEARCH_USE = "Research use only. Not for diagnosis."
 
@@ -149,73 +140,3 @@ def state_of(d: Differential) -> str:
 
 def to_json(differential: Differential) -> dict[str, Any]:
     return asdict(differential) | {"complete": differential.complete}
-
-
-def write_differential(
-    folder: Path, differential: Differential, *, title: str, parents: dict[str, str]
-) -> None:
-    """``differential.json``, ``.csv`` and ``.png`` in a folder."""
-    write_json(folder / "differential.json", "differential", to_json(differential), parents=parents)
-    write_bytes(folder / "differential.csv", _to_csv(differential).encode())
-    draw_to_file(folder / "differential.png", differential, title=title)
-
-
-def _to_csv(d: Differential) -> str:
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(["class", "n", "percent", "low", "high", "in_denominator", "note"])
-    for row in d.rows:
-        numbers = [f"{v:.2f}" for v in (row.percent, row.low, row.high)]
-        table.writerow([row.class_name, row.n, *numbers, "yes", ""])
-    for name, n in d.outside.items():
-        rate = d.per_hundred.get(name)
-        note = "" if rate is None else f"{rate:.1f} per 100 white cells"
-        table.writerow([name, n, "", "", "", "no", note])
-    table.writerow(["white cells", d.counted, "", "", "", "", f"{state_of(d)} {d.research_use}"])
-    return out.getvalue()
-
-
-def draw_to_file(path: Path, differential: Differential, *, title: str) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 0.9 + 0.42 * max(len(differential.rows), 3)), dpi=130, layout="constrained")
-    draw(figure.add_subplot(), differential)
-    figure.suptitle(title, fontsize=10)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
-
-
-def draw(axes: "Axes", differential: Differential) -> None:
-    """Bars with exact limits, in colours a colour-blind reader can tell apart."""
-    from napari_bloodcell.core.palette import colour_of
-
-    rows = list(reversed(differential.rows))
-    places = np.arange(len(rows))
-    percents = np.array([row.percent for row in rows])
-    axes.barh(places, percents, color=[colour_of(row.class_name) for row in rows], height=0.66)
-    if differential.counted:
-        below = percents - [row.low for row in rows]
-        above = np.array([row.high for row in rows]) - percents
-        axes.errorbar(percents, places, xerr=[below, above], fmt="none", ecolor="#333333", capsize=3, lw=1)
-    for place, row in zip(places, rows, strict=True):
-        edge = row.high if differential.counted else 0
-        axes.annotate(
-            f"{row.n}  ({row.percent:.1f} %)",
-            (edge, place),
-            (6, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-        )
-    axes.set_yticks(places, [row.class_name.replace("_", " ") for row in rows], fontsize=9)
-    axes.set_xlim(0, 125)
-    axes.set_xticks(range(0, 101, 20))
-    axes.set_xlabel(
-        f"% of {differential.counted} white cells, {100 * differential.confidence:g} % exact limits",
-        fontsize=8,
-    )
-    axes.tick_params(axis="x", labelsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.text(
-        1, 0.01, RESEARCH_USE, transform=axes.transAxes, ha="right", va="bottom", fontsize=7, color="#777777"
-    )

@@ -1,0 +1,32 @@
+"""Predictions -> Differential -> what a person reads, prints and keeps.
+
+``differential`` counts, ``enough`` says when to stop counting, ``readers`` compares two people, ``slides``
+reads what ``analyse`` left on disk, ``make`` turns it into a report.
+"""
+
+from napari_bloodcell.core.report.chart import draw, draw_to_file
+from napari_bloodcell.core.report.differential import (
+    RESEARCH_USE,
+    CountRow,
+    Differential,
+    count,
+    exact_limits,
+    state_of,
+    to_json,
+    to_text,
+)
+from napari_bloodcell.core.report.files import write_differential
+
+__all__ = [
+    "RESEARCH_USE",
+    "CountRow",
+    "Differential",
+    "count",
+    "draw",
+    "draw_to_file",
+    "exact_limits",
+    "state_of",
+    "to_json",
+    "to_text",
+    "write_differential",
+]
