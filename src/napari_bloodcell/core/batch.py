@@ -1,29 +1,26 @@
-"""Many images, one after the other. A bad image is reported and costs only itself; a second run does
-only what is missing or changed."""
+"""Many images: here, on several processes, or on a cluster. A bad image is reported and costs only itself; a
+second run does only what is missing or changed. The results do not depend on who did what, or when."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_bloodcell.core.artifact import check_writable, hash_of, write_json
 from napari_bloodcell.core.bundle import Bundle, load_bundle
-from napari_bloodcell.core.config import AnalyseConfig
-from napari_bloodcell.core.errors import BloodcellError, Cancelled, ImageError
-from napari_bloodcell.core.image import find_images, read_image
-from napari_bloodcell.core.pipeline import analyse
-from napari_bloodcell.core.progress import Progress, silent, within
+from napari_bloodcell.core.config import AnalyseConfig, EngineConfig
+from napari_bloodcell.core.errors import EngineError, ImageError
+from napari_bloodcell.core.inputs import Input, list_inputs
+from napari_bloodcell.core.jobs import Item, Job, in_this_process
+from napari_bloodcell.core.ledger import open_ledger
+from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.report import Differential, count, write_differential
-from napari_bloodcell.core.store import is_done, source_of, write_analysis, write_table
+from napari_bloodcell.core.results import add_to_table, keep_only
+from napari_bloodcell.core.store import source_of, write_table
 
+WORTH_A_WORKER = 10  # images: starting a process takes as long
 
-@dataclass(frozen=True, kw_only=True)
-class Item:
-    """What became of one image: ``done``, ``kept`` (was done before) or ``failed`` with its reason."""
-
-    path: Path
-    folder: Path
-    state: str
-    reason: str = ""
+__all__ = ["BatchResult", "Item", "analyse_files"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,38 +39,84 @@ def analyse_files(
     out: Path,
     bundle: "str | Path | Bundle" = "nano",
     config: AnalyseConfig = AnalyseConfig(),
+    engine: EngineConfig = EngineConfig(),
     *,
     progress: Progress = silent,
 ) -> BatchResult:
-    """Analyse files and folders into ``out``: one folder an image, and the pooled count beside them."""
+    """Analyse files, folders and lists (CSV) into ``out``: one folder an image, and the pooled count."""
+    out = Path(out)
     # The results may lie inside the folder of the images: what we wrote is no input of the next run.
-    images = [path for path in find_images(paths) if not path.resolve().is_relative_to(Path(out).resolve())]
-    if not images:
+    inputs = [one for one in list_inputs(paths) if not one.path.resolve().is_relative_to(out.resolve())]
+    if not inputs:
         raise ImageError(f"All images named lie in the output folder {out}. Choose another folder for --out.")
     model = load_bundle(bundle)
-    check_writable(Path(out))
-    folders = _folders(images, Path(out))
-    items = []
-    for number, (path, folder) in enumerate(zip(images, folders, strict=True)):
-        progress(f"Image {number + 1} of {len(images)}", number, len(images))
-        items.append(_one(path, folder, model, config, within(progress, path.name)))
-    differential = _pool(items, Path(out), model, config)
-    return BatchResult(items=tuple(items), differential=differential, out=Path(out))
+    check_writable(out)
+    with open_ledger(out) as ledger:
+        jobs = _jobs(inputs, out, bundle, model, config)
+        done: dict[Path, Item] = {}
+        for item in _run(jobs, model, bundle, engine, progress):
+            add_to_table(out, item)
+            ledger.add(item)
+            done[item.folder] = item
+        items = [done[job.folder] for job in jobs]
+        keep_only(out, items)
+        differential = _pool(items, out, model, config)
+    return BatchResult(items=tuple(items), differential=differential, out=out)
 
 
-def _one(path: Path, folder: Path, bundle: Bundle, config: AnalyseConfig, progress: Progress) -> Item:
-    """A bad image fails alone; a folder that cannot be written stops the batch: it would fail them all."""
-    try:
-        image = read_image(path, config.read)
-        if is_done(folder, image.sha256, bundle.hash, config):
-            return Item(path=path, folder=folder, state="kept")
-        analysis = analyse(image, bundle, config, progress=progress)
-    except Cancelled:
-        raise
-    except BloodcellError as error:
-        return Item(path=path, folder=folder, state="failed", reason=str(error))
-    write_analysis(folder, analysis)
-    return Item(path=path, folder=folder, state="done")
+def _run(
+    jobs: Sequence[Job],
+    model: Bundle,
+    bundle: "str | Path | Bundle",
+    engine: EngineConfig,
+    progress: Progress,
+) -> Iterator[Item]:
+    if engine.workers is None:
+        engine = replace(engine, workers=1 if isinstance(bundle, Bundle) else _workers_for(len(jobs)))
+    if engine.workers == 1 and not engine.scheduler:
+        return in_this_process(jobs, model, len(jobs), progress)
+    if isinstance(bundle, Bundle):
+        raise EngineError(
+            f"The bundle {bundle.name!r} is in the memory of this program only; workers load theirs from a "
+            "file. Save it with save_bundle and give its path, or work with 1 worker."
+        )
+    from napari_bloodcell.core.cluster import on_workers
+
+    return on_workers(jobs, engine, len(jobs), progress)
+
+
+def _workers_for(images: int) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, images // WORTH_A_WORKER))
+
+
+def _jobs(
+    inputs: Sequence[Input],
+    out: Path,
+    bundle: "str | Path | Bundle",
+    model: Bundle,
+    config: AnalyseConfig,
+) -> list[Job]:
+    folders = _folders([one.path for one in inputs], out)
+    return [
+        Job(
+            path=one.path.absolute(),
+            folder=folder.absolute(),
+            bundle=_place_of(bundle),
+            bundle_hash=model.hash,
+            config=config,
+            slide=one.slide,
+            um_per_px=one.um_per_px,
+        )
+        for one, folder in zip(inputs, folders, strict=True)
+    ]
+
+
+def _place_of(bundle: "str | Path | Bundle") -> str:
+    """A shipped bundle by its name, any other by its whole path: workers stand elsewhere."""
+    if isinstance(bundle, Bundle):
+        return bundle.name
+    return str(Path(bundle).absolute()) if Path(bundle).exists() else str(bundle)
 
 
 def _folders(images: Sequence[Path], out: Path) -> list[Path]:

@@ -44,6 +44,10 @@ class ClassifyError(BloodcellError):
     """Vectors or classes a classifier cannot use."""
 
 
+class EngineError(BloodcellError):
+    """Workers or a scheduler that cannot be reached, or went away."""
+
+
 class TrainingError(BloodcellError):
     """A training that cannot start, cannot go on, or went wrong."""
 

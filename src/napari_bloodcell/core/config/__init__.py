@@ -10,6 +10,7 @@ from napari_bloodcell.core.config.analyse import (
     ClassifyConfig,
     CountConfig,
     CropConfig,
+    OutlineConfig,
     ReadConfig,
     SegmentConfig,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "Knob",
     "LoraConfig",
     "MaskTrainConfig",
+    "OutlineConfig",
     "ReadConfig",
     "SadaConfig",
     "SamConfig",

@@ -1,0 +1,87 @@
+"""One image of a batch, as a job that any process can do: here, beside here, or on a cluster."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from napari_bloodcell.core.bundle import Bundle, load_bundle
+from napari_bloodcell.core.config import AnalyseConfig, ReadConfig
+from napari_bloodcell.core.errors import BloodcellError, Cancelled
+from napari_bloodcell.core.image import hash_file, read_image
+from napari_bloodcell.core.pipeline import analyse
+from napari_bloodcell.core.progress import Progress, silent, within
+from napari_bloodcell.core.store import is_done, write_analysis
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a worker must know. Small: it travels."""
+
+    path: Path
+    folder: Path
+    bundle: str  # name or path: a worker loads it once
+    bundle_hash: str
+    config: AnalyseConfig
+    slide: str = ""
+    um_per_px: float | None = None  # of this image, where the list of images names it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """What became of one image: ``done``, ``kept`` (was done before) or ``failed`` with its reason."""
+
+    path: Path
+    folder: Path
+    state: str
+    reason: str = ""
+    slide: str = ""
+    seconds: float = 0.0
+    worker: str = ""
+
+
+def do(job: Job, bundle: Bundle | None = None, *, progress: Progress = silent) -> Item:
+    """A bad image fails alone; a folder that cannot be written stops the batch: it would fail them all."""
+    started = time.monotonic()
+    item = Item(path=job.path, folder=job.folder, state="kept", slide=job.slide)
+    config = config_of(job)
+    try:
+        if job.path.is_file() and is_done(job.folder, hash_file(job.path), job.bundle_hash, config):
+            return item
+        image = read_image(job.path, config.read)
+        if is_done(job.folder, image.sha256, job.bundle_hash, config):  # a folder of pixels: OME-Zarr
+            return item
+        analysis = analyse(image, bundle or _same_bundle(job), config, progress=progress)
+    except Cancelled:
+        raise
+    except BloodcellError as error:
+        return replace(item, state="failed", reason=str(error), seconds=time.monotonic() - started)
+    write_analysis(job.folder, analysis)
+    return replace(item, state="done", seconds=time.monotonic() - started)
+
+
+def config_of(job: Job) -> AnalyseConfig:
+    if job.um_per_px is None:
+        return job.config
+    read = ReadConfig(**{**job.config.read.to_json(), "um_per_px": job.um_per_px})
+    return replace(job.config, read=read)
+
+
+def in_this_process(
+    jobs: Iterable[Job], bundle: Bundle, total: int, progress: Progress = silent
+) -> Iterator[Item]:
+    for number, job in enumerate(jobs):
+        progress(f"Image {number + 1} of {total}", number, total)
+        yield do(job, bundle, progress=within(progress, job.path.name))
+
+
+def _same_bundle(job: Job) -> Bundle:
+    """The bundle as this worker sees it must be the one the run was started with."""
+    bundle = load_bundle(job.bundle)
+    if bundle.hash != job.bundle_hash:
+        raise BloodcellError(
+            f"The bundle {job.bundle!r} of this worker is {bundle.hash[:12]}; the run was started with "
+            f"{job.bundle_hash[:12]}. Install the same release on every machine, or name a bundle by a "
+            "path that all of them see."
+        )
+    return bundle

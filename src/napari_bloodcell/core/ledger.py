@@ -1,0 +1,71 @@
+"""The diary of an output folder: one line for each image as it is finished, and a lock while a run writes.
+
+The diary is for people; what is finished is decided by each image's own ``run.json``.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from napari_bloodcell.core.artifact import check_writable
+from napari_bloodcell.core.errors import EngineError
+from napari_bloodcell.core.jobs import Item
+
+LEDGER, LOCK = "ledger.jsonl", ".lock"
+
+
+class Ledger:
+    """Lines are added and never changed: the last line of an image is what became of it."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def add(self, item: Item) -> None:
+        line = {
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "image": str(item.path),
+            "slide": item.slide,
+            "folder": item.folder.name,
+            "state": item.state,
+            "reason": item.reason,
+            "seconds": round(item.seconds, 3),
+            "worker": item.worker,
+        }
+        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+
+@contextmanager
+def open_ledger(out: Path) -> Iterator[Ledger]:
+    """The diary of ``out``, for one run at a time."""
+    from filelock import FileLock, Timeout
+
+    check_writable(out)
+    lock = FileLock(out / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise EngineError(
+            f"Another run is writing to {out}. Wait until it ends, or choose another folder for --out."
+        ) from error
+    try:
+        with (out / LEDGER).open("a", encoding="utf-8") as file:
+            yield Ledger(file)
+    finally:
+        lock.release()
+
+
+def read_ledger(out: Path) -> list[dict[str, str]]:
+    """All lines; one that a killed run left half-written is passed over."""
+    if not (out / LEDGER).is_file():
+        return []
+    lines = []
+    for line in (out / LEDGER).read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return lines

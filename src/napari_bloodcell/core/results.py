@@ -1,0 +1,91 @@
+"""The table of an output folder: ``table/slide=NAME/IMAGE.parquet``, one file an image, whole or not there.
+
+It can be read while a run still writes. Any program that knows Parquet can read it; ``summarise`` asks it
+for counts without loading it.
+"""
+
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from napari_bloodcell.core.artifact import atomic_path
+from napari_bloodcell.core.config import CountConfig
+from napari_bloodcell.core.errors import DataError
+from napari_bloodcell.core.jobs import Item
+from napari_bloodcell.core.report import Differential, count
+
+TABLE = "table"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slide:
+    name: str
+    images: int
+    cells: Counter[str]  # of each class
+    differential: Differential
+
+
+def add_to_table(out: Path, item: Item) -> None:
+    """The rows of an image that was done; those of an image that failed are taken out."""
+    target = _place(out, item.slide, item.folder.name)
+    source = item.folder / "cells.parquet"
+    if item.state == "failed":
+        target.unlink(missing_ok=True)
+    elif item.state == "done" or not target.is_file():
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
+
+
+def keep_only(out: Path, items: list[Item]) -> None:
+    """Rows of images that are no longer part of this folder's run stay; rows of a moved slide go."""
+    wanted = {_place(out, item.slide, item.folder.name) for item in items}
+    names = {f"{item.folder.name}.parquet" for item in items}
+    for path in (out / TABLE).glob("slide=*/*.parquet"):
+        if path.name in names and path not in wanted:
+            path.unlink()
+
+
+def summarise(
+    out: Path, config: CountConfig = CountConfig(), *, where: str = "", least_probability: float = 0.0
+) -> list[Slide]:
+    """The differential of each slide, from the files that are there now.
+
+    ``where`` keeps slides whose name holds this text; cells below ``least_probability`` are left out.
+    """
+    import pyarrow.dataset as ds
+
+    folder = Path(out) / TABLE
+    if not folder.is_dir():
+        raise DataError(f"{out} holds no results. Give the folder that was --out of an analysis.")
+    slides = []
+    for part in sorted(folder.glob("slide=*")):
+        name = _name_of(part)
+        files = sorted(part.glob("*.parquet"))
+        if where not in name or not files:
+            continue
+        table = ds.dataset([str(f) for f in files], format="parquet")
+        keep = ds.field("cell_type_prob") >= least_probability if least_probability else None
+        columns = ["cell_type", "touches_border"]
+        cells: Counter[str] = Counter()
+        for batch in table.to_batches(columns=columns, filter=keep):
+            types, cut = batch.column(0).to_pylist(), batch.column(1).to_pylist()
+            cells.update(t for t, c in zip(types, cut, strict=True) if config.count_border or not c)
+        differential = count(list(cells.elements()), config)
+        slides.append(Slide(name=name, images=len(files), cells=cells, differential=differential))
+    return slides
+
+
+def pooled(slides: list[Slide], config: CountConfig = CountConfig()) -> Differential:
+    """All slides as one."""
+    total: Counter[str] = sum((s.cells for s in slides), Counter())
+    return count(list(total.elements()), config)
+
+
+def _place(out: Path, slide: str, image: str) -> Path:
+    return out / TABLE / f"slide={quote(slide, safe=' ()+,')}" / f"{image}.parquet"
+
+
+def _name_of(folder: Path) -> str:
+    return unquote(folder.name.removeprefix("slide="))

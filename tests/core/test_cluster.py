@@ -1,0 +1,270 @@
+"""Batches on several processes: the same results, and nothing lost when something dies."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from napari_bloodcell.core.batch import analyse_files
+from napari_bloodcell.core.bundle import load_bundle
+from napari_bloodcell.core.config import EngineConfig, SmearConfig
+from napari_bloodcell.core.errors import Cancelled, DataError, EngineError
+from napari_bloodcell.core.inputs import list_inputs
+from napari_bloodcell.core.ledger import open_ledger, read_ledger
+from napari_bloodcell.core.results import pooled, summarise
+from napari_bloodcell.core.synthetic import make_smear
+
+TWO = EngineConfig(workers=2)
+
+
+def draw(path: Path, seed: int, cells: int = 1) -> Path:
+    path.parent.mkdir(exist_ok=True, parents=True)
+    config = SmearConfig(width_px=192, height_px=160, white_cells=cells, seed=seed)
+    Image.fromarray(np.array(make_smear(config).image.pixels)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def fields(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("fields")
+    for seed in range(6):
+        draw(root / f"slide {seed % 2}" / f"f{seed}.png", seed)
+    return root
+
+
+@pytest.fixture(scope="module")
+def by_one(fields: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("one")
+    analyse_files([fields], out)
+    return out
+
+
+def tables(out: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*.parquet"))}
+
+
+def test_two_workers_write_what_one_writes(fields: Path, by_one: Path, tmp_path: Path) -> None:
+    result = analyse_files([fields], tmp_path, engine=TWO)
+    assert [item.state for item in result.items] == ["done"] * 6
+    assert tables(tmp_path) == tables(by_one)
+    assert (tmp_path / "differential.csv").read_bytes() == (by_one / "differential.csv").read_bytes()
+    assert len({line["worker"] for line in read_ledger(tmp_path)}) == 2
+    again = analyse_files([fields], tmp_path, engine=TWO)
+    assert [item.state for item in again.items] == ["kept"] * 6
+
+
+def test_a_corrupt_image_among_many_costs_only_itself(fields: Path, by_one: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    result = analyse_files([bad, fields], tmp_path / "out", engine=TWO)
+    assert [item.state for item in result.items] == ["failed"] + ["done"] * 6
+    assert "bad.png" in result.failed[0].reason
+    assert result.differential.counted == len(pd.read_parquet(by_one / "cells.parquet"))
+
+
+class KillOneWorker:
+    """As soon as the first image is in work, one worker of this run is killed, once."""
+
+    def __init__(self) -> None:
+        self.killed: list[int] = []
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        workers = workers_of(os.getpid())
+        if not self.killed and workers and done >= 1:
+            os.kill(workers[0], signal.SIGKILL)
+            self.killed.append(workers[0])
+
+
+def workers_of(parent: int) -> list[int]:
+    """Dask's worker processes below this one (each stands below its nanny's process group)."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                command = (entry / "cmdline").read_text()
+            except OSError:
+                continue
+            if int(fields[1]) == parent and "multiprocessing" in command and "resource_tracker" not in command:
+                found.append(int(entry.name))
+    return sorted(found)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers by /proc")
+def test_a_killed_worker_costs_nothing_but_time(fields: Path, by_one: Path, tmp_path: Path) -> None:
+    killer = KillOneWorker()
+    result = analyse_files([fields], tmp_path, engine=TWO, progress=killer)
+    assert killer.killed
+    assert [item.state for item in result.items] == ["done"] * 6
+    assert tables(tmp_path) == tables(by_one)
+
+
+class StopAfter:
+    def __init__(self, images: int) -> None:
+        self.images = images
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if done >= self.images:
+            raise Cancelled
+
+
+@pytest.mark.parametrize("engine", [EngineConfig(), TWO])
+def test_a_cancelled_run_goes_on(fields: Path, by_one: Path, tmp_path: Path, engine: EngineConfig) -> None:
+    with pytest.raises(Cancelled):
+        analyse_files([fields], tmp_path, engine=engine, progress=StopAfter(2))
+    done = len(list(tmp_path.glob("*/run.json")))
+    assert 2 <= done < 6
+    assert len(list((tmp_path / "table").rglob("*.parquet"))) >= 2
+    result = analyse_files([fields], tmp_path)
+    assert sum(item.state == "kept" for item in result.items) >= 2
+    assert tables(tmp_path) == tables(by_one)
+
+
+def test_two_runs_do_not_write_to_one_folder(fields: Path, tmp_path: Path) -> None:
+    with open_ledger(tmp_path), pytest.raises(EngineError, match=r"Another run is writing to .*--out"):
+        in_thread = []
+
+        def run() -> None:
+            try:
+                analyse_files([fields], tmp_path)
+            except EngineError as error:
+                in_thread.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        raise in_thread[0]
+    assert not list(tmp_path.glob("*/run.json"))
+
+
+def test_a_bundle_in_memory_does_not_travel(fields: Path, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"memory of this program.*save_bundle"):
+        analyse_files([fields], tmp_path, load_bundle("nano"), engine=TWO)
+
+
+def test_a_scheduler_that_does_not_answer_is_named(
+    fields: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_bloodcell.core import cluster
+
+    monkeypatch.setattr(cluster, "CONNECT_S", 1)
+    with pytest.raises(
+        EngineError, match=r"No Dask scheduler answers at 'tcp://127\.0\.0\.1:9'.*dask worker"
+    ):
+        analyse_files([fields], tmp_path, engine=EngineConfig(scheduler="tcp://127.0.0.1:9"))
+
+
+@pytest.fixture
+def scheduler() -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
+    """A scheduler and a worker of their own, as on a cluster."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+    running = start_cluster(address)
+    yield address, running
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def start_cluster(address: str) -> list[subprocess.Popen[str]]:
+    port = address.rpartition(":")[2]
+    dask = [sys.executable, "-W", "ignore", "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1"]
+    worker = [sys.executable, "-W", "ignore", "-m", "distributed.cli.dask_worker", address, "--no-nanny"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "text": True}
+    return [
+        subprocess.Popen([*dask, "--port", port, "--no-dashboard"], **quiet),  # type: ignore[call-overload]
+        subprocess.Popen([*worker, "--nthreads", "1", "--no-dashboard"], **quiet),  # type: ignore[call-overload]
+    ]
+
+
+def test_a_running_cluster_does_the_same_and_its_end_loses_nothing(
+    fields: Path, by_one: Path, tmp_path: Path, scheduler: tuple[str, list[subprocess.Popen[str]]]
+) -> None:
+    address, running = scheduler
+
+    def end_it(stage: str, done: int, total: int) -> None:
+        if done >= 2:
+            for process in running:
+                process.kill()
+
+    engine = EngineConfig(scheduler=address)
+    with pytest.raises(EngineError, match=r"scheduler went away after \d of 6 images.*same command"):
+        analyse_files([fields], tmp_path, engine=engine, progress=end_it)
+    assert len(list(tmp_path.glob("*/run.json"))) >= 2
+    for process in running:
+        process.wait()
+    running[:] = start_cluster(address)
+    time.sleep(1)
+    result = analyse_files([fields], tmp_path, engine=engine)
+    assert sum(item.state == "kept" for item in result.items) >= 2
+    assert tables(tmp_path) == tables(by_one)
+
+
+def test_the_table_is_asked_slide_by_slide(by_one: Path) -> None:
+    slides = summarise(by_one)
+    assert [(s.name, s.images) for s in slides] == [("slide 0", 3), ("slide 1", 3)]
+    table = pd.read_parquet(by_one / "cells.parquet")
+    assert sum(s.differential.counted for s in slides) == pooled(slides).counted == len(table)
+    whole = pd.read_parquet(by_one / "table")  # as any other program reads it
+    assert sorted(whole["slide"].unique()) == ["slide 0", "slide 1"]
+    assert [s.name for s in summarise(by_one, where="1")] == ["slide 1"]
+    sure = summarise(by_one, least_probability=0.99)
+    assert pooled(sure).counted == int((table["cell_type_prob"] >= 0.99).sum())
+
+
+def test_no_results_are_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no results"):
+        summarise(tmp_path)
+
+
+def test_a_half_written_line_of_the_ledger_is_passed_over(by_one: Path, tmp_path: Path) -> None:
+    text = (by_one / "ledger.jsonl").read_text()
+    (tmp_path / "ledger.jsonl").write_text(text + '{"when": "2026-')
+    assert read_ledger(tmp_path) == [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_list_names_images_slides_and_scales(fields: Path, tmp_path: Path) -> None:
+    table = tmp_path / "list.csv"
+    image = fields / "slide 0" / "f0.png"
+    table.write_text(f"image,slide,um_per_px\n{image},S1,0.08\n{fields / 'slide 1' / 'f1.png'},,\n")
+    first, second = list_inputs([table])
+    assert (first.path, first.slide, first.um_per_px) == (image, "S1", 0.08)
+    assert (second.slide, second.um_per_px) == ("slide 1", None)
+    result = analyse_files([table], tmp_path / "out")
+    assert [item.slide for item in result.items] == ["S1", "slide 1"]
+    cells = pd.read_parquet(tmp_path / "out" / "f0" / "cells.parquet")
+    assert set(cells["um_per_px"]) <= {0.08}
+    assert set(cells["scale_source"]) <= {"file"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file\na.png\n", r"has the columns file; it needs 'image'"),
+        ("image\n", "names no image"),
+        ("image,um_per_px\na.png,small\n", r"line 2: um_per_px is 'small'; it takes a number"),
+        ("image,slide\n,S1\n", r"line 2: no image is named"),
+    ],
+)
+def test_a_list_that_is_none_says_what_is_missing(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        list_inputs([path])
