@@ -12,9 +12,11 @@ from cyclopts import App, Parameter
 from napari_bloodcell.cli_evaluate import evaluate
 from napari_bloodcell.cli_models import models
 from napari_bloodcell.cli_progress import progress_bar
+from napari_bloodcell.cli_results import results_app
+from napari_bloodcell.cli_segment import segment
 from napari_bloodcell.cli_session import session_app
 from napari_bloodcell.cli_stain import stain_app
-from napari_bloodcell.core.config import AnalyseConfig, SmearConfig
+from napari_bloodcell.core.config import AnalyseConfig, EngineConfig, SmearConfig
 from napari_bloodcell.core.errors import BloodcellError, Cancelled
 
 INTERRUPTED = 130
@@ -39,8 +41,10 @@ app.command(datasets)
 app.command(bundle_app)
 app.command(models)
 app.command(stain_app)
+app.command(segment)
 app.command(evaluate)
 app.command(session_app)
+app.command(results_app)
 
 
 @app.command
@@ -51,6 +55,7 @@ def analyse(
     out: Path,
     bundle: str = "nano",
     config: Annotated[AnalyseConfig, Parameter(name="*")] = AnalyseConfig(),
+    engine: Annotated[EngineConfig, Parameter(name="*")] = EngineConfig(workers=None),
 ) -> int:
     """Find, outline, classify and count the white cells of images or folders of images.
 
@@ -60,7 +65,7 @@ def analyse(
     Parameters
     ----------
     paths: list[Path]
-        Images, or folders of images.
+        Images, folders, patterns, or lists (.csv with the column image, and perhaps slide and um_per_px).
     out: Path
         Folder for the results.
     bundle: str
@@ -70,7 +75,7 @@ def analyse(
     from napari_bloodcell.core.report import to_text
 
     with progress_bar() as progress:
-        result = analyse_files(paths, out, bundle, config, progress=progress)
+        result = analyse_files(paths, out, bundle, config, engine, progress=progress)
     images = "1 image" if len(result.items) == 1 else f"{len(result.items)} images"
     kept = sum(item.state == "kept" for item in result.items)
     print(to_text(result.differential))
