@@ -23,6 +23,7 @@ from napari_bloodcell.core.config.embed import (
     BcsamConfig,
     DorlConfig,
     FeatureConfig,
+    JudgeConfig,
     TargetConfig,
 )
 from napari_bloodcell.core.config.engine import EngineConfig
@@ -54,6 +55,7 @@ __all__ = [
     "EngineConfig",
     "EvaluateConfig",
     "FeatureConfig",
+    "JudgeConfig",
     "Knob",
     "LoraConfig",
     "MaskTrainConfig",

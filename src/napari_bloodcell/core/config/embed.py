@@ -104,6 +104,22 @@ class DorlConfig(Config):
     """Start of the weights, of the masks and of the order of cells."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class JudgeConfig(Config):
+    """How an embedding's dependence on the lab is measured."""
+
+    neighbours: Annotated[int, Knob("Neighbours", low=1, high=1_000)] = 5
+    """How many nearest cells are asked."""
+    folds: Annotated[int, Knob("Folds", low=2, high=100)] = 5
+    """Each cell's lab is named by a probe trained on the other folds."""
+    resamples: Annotated[int, Knob("Bootstrap", low=0, high=100_000)] = 500
+    """Resamples of the cells behind each interval."""
+    at_most: Annotated[int, Knob("Cells at most", low=20, high=30_000)] = 4_000
+    """Larger sets are judged on so many cells, drawn at random: each cell is compared with each other."""
+    seed: Annotated[int, Knob("Seed", low=0, high=2_147_483_647)] = 0
+    """Of the folds and the resamples."""
+
+
 # The loop as each was published; the loop itself shortens a warm-up that is longer than the training.
 BCSAM_TRAINING = TrainConfig(epochs=10, learning_rate=5e-4, weight_decay=0.05, warmup_steps=500)
 DORL_TRAINING = TrainConfig(epochs=300, learning_rate=1e-4, weight_decay=0.05)

@@ -5,13 +5,17 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-PUBLISHED_DIM, PUBLISHED_GRID, Z_DIM, TARGET_PX = 768, 14, 50, 128
+PUBLISHED_DIM, PUBLISHED_GRID, Z_DIM = 768, 14, 50
+STEP = 16
 
 
 def scaled(widths: Sequence[int], dim: int) -> list[int]:
-    """Channels of a decoder for an encoder ``dim`` wide: as published at 768, and in proportion elsewhere,
-    so that a small encoder is not followed by a decoder twenty times its cost."""
-    return [max(8, round(width * dim / PUBLISHED_DIM)) for width in widths]
+    """Channels of a decoder for an encoder ``dim`` wide: as published at 768 and above; below in proportion,
+    so that a small encoder is not followed by a decoder twenty times its cost, in steps the processor likes.
+    """
+    if dim >= PUBLISHED_DIM:
+        return list(widths)
+    return [max(STEP, STEP * round(width * dim / PUBLISHED_DIM / STEP)) for width in widths]
 
 
 def on_grid(tokens: Tensor, side: int = PUBLISHED_GRID) -> Tensor:

@@ -47,7 +47,8 @@ class AlignedRecipe(Recipe):
         self.reader = CellReader(self.cells)
         self.steps_per_epoch = -(-len(cells.train) // config.batch)
         with fresh_numbers(config.seed):
-            self.module: nn.Module = self.make()
+            # twice as fast on a processor
+            self.module: nn.Module = self.make().to(memory_format=torch.channels_last)
 
     @abstractmethod
     def make(self) -> nn.Module:
@@ -129,7 +130,8 @@ class BcsamLoss(nn.Module):
     ) -> dict[str, Tensor]:
         z = self.network.encode(tokens.float())
         drawn = self.network.decode(z, domain)
-        return {"picture": 1 - ssim(drawn, pictures(targets)).mean()} | self.align(z, domain, share)
+        terms: dict[str, Tensor] = self.align(z, domain, share)
+        return {"picture": 1 - ssim(drawn, pictures(targets)).mean(), **terms}
 
 
 class DorlLoss(nn.Module):
