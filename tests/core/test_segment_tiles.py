@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import dask.array as da
@@ -149,9 +148,8 @@ def test_a_cell_that_is_there_already_is_not_counted_again() -> None:
 
 
 @pytest.fixture
-def small_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canvas, "IN_MEMORY_PX", 1000)
-    yield
 
 
 @pytest.mark.usefixtures("small_memory")

@@ -15,6 +15,8 @@ from napari_bloodcell.core.image import read_image
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import Embeddings, Masks, Measurements, Predictions, SmearImage
 from napari_bloodcell.core.report import Differential, count
+from napari_bloodcell.core.segment import Segmenter, StainSegmenter
+from napari_bloodcell.core.segment.choose import shipped_segmenter
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,8 +80,14 @@ def analyse(
     """One smear image to a counted differential. ``image`` is a path or an array; it is never changed."""
     model = load_bundle(bundle)
     smear = read_image(image, config.read)
-    masks = model.segmenter.segment(smear, config.segment, progress=progress)
+    masks = _segmenter(model, config).segment(smear, config.segment, progress=progress)
     return classify_masks(smear, masks, model, config, progress=progress)
+
+
+def _segmenter(bundle: Bundle, config: AnalyseConfig) -> Segmenter:
+    if config.segmenter == "bundle":
+        return bundle.segmenter
+    return StainSegmenter() if config.segmenter == "stain" else shipped_segmenter()
 
 
 def classify_masks(

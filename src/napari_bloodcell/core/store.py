@@ -90,6 +90,7 @@ def _run_record(folder: Path, analysis: Analysis) -> dict[str, Any]:
             "notes": list(analysis.image.notes),
         },
         "cells": len(masks),
+        "notes": list(masks.notes),
         "scale": {"um_per_px": masks.um_per_px, "from": masks.scale_source},
         "bundle": {
             "name": analysis.bundle.name,

@@ -32,6 +32,8 @@ class SegmentConfig(Config):
     """Cells cut by the edge of the image: keep them (flagged in the table) or drop them."""
     tile_px: Annotated[int, Knob("Tile", low=256, high=65_536, unit="px")] = 4096
     """Larger images are worked through in tiles of this side; the cells are the same."""
+    device: Annotated[str, Knob("Device")] = "auto"
+    """Where a network runs: auto, cpu, cuda, cuda:1, mps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +81,18 @@ class CountConfig(Config):
 class AnalyseConfig(Config):
     """The whole chain, one part for each step."""
 
+    segmenter: Annotated[Literal["bundle", "stain", "sam"], Knob("Outlines by")] = "bundle"
+    """What outlines the cells: the bundle's own segmenter, the stain alone, or the network that ships."""
     read: ReadConfig = ReadConfig()
     segment: SegmentConfig = SegmentConfig()
     crop: CropConfig = CropConfig()
     classify: ClassifyConfig = ClassifyConfig()
     count: CountConfig = CountConfig()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutlineConfig(Config):
+    """Outlines alone: of whole fields, or of what is pointed at."""
+
+    read: ReadConfig = ReadConfig()
+    segment: SegmentConfig = SegmentConfig()

@@ -30,7 +30,7 @@ def write_labels_ome_tiff(path: str | Path, labels: NDArray[Any], um_per_px: flo
     with atomic_path(Path(path)) as temporary:
         tifffile.imwrite(
             temporary,
-            array.astype(np.int32),
+            array.astype(np.int32, copy=False),
             ome=True,
             photometric="minisblack",
             compression="zlib",

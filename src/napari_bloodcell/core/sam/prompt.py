@@ -84,7 +84,7 @@ class PromptSession:
         if not prompts:
             return Answer(masks=np.zeros((0, *self.image_hw), bool), scores=np.zeros(0, np.float32))
         for prompt in prompts:
-            self._check(prompt)
+            check_prompt(prompt, self.image_hw)
         masks, scores = [], []
         device = self.model.device
         self._embedding = self._embedding.to(device)
@@ -122,31 +122,6 @@ class PromptSession:
             cache.put(key, embedding.numpy())
         return embedding
 
-    def _check(self, prompt: Prompt) -> None:
-        height, width = self.image_hw
-        if prompt.points_xy is None and prompt.box_xyxy is None and prompt.mask is None:
-            raise SegmentError("The prompt is empty. Give points, a box or a mask.")
-        for words, values in (("point", prompt.points_xy), ("corner of a box", prompt.box_xyxy)):
-            places = np.zeros((0, 2)) if values is None else np.asarray(values, float).reshape(-1, 2)
-            odd = ~((places >= 0) & (places <= (width, height))).all(axis=1)
-            if odd.any():
-                x, y = places[odd][0]
-                raise SegmentError(
-                    f"A {words} at x {x:g}, y {y:g} is outside the image of {width} x {height} px. "
-                    "Place it on the cell."
-                )
-        count = 0 if prompt.points_xy is None else np.size(prompt.points_xy) // 2
-        if prompt.inside is not None and len(prompt.inside) != count:
-            raise SegmentError(
-                f"{count} points come with {len(prompt.inside)} values of inside; give as many."
-            )
-        if prompt.mask is not None and prompt.mask.shape != self.image_hw:
-            raise SegmentError(
-                f"The mask has shape {prompt.mask.shape}; the image has {self.image_hw}. Draw it here."
-            )
-        if prompt.mask is not None and not prompt.mask.any():
-            raise SegmentError("The mask is empty: nothing in it to improve. Draw it, or click on the cell.")
-
     def _points(self, prompt: Prompt, device: torch.device) -> tuple[Tensor, Tensor] | None:
         if prompt.points_xy is None:
             return None
@@ -179,6 +154,29 @@ class PromptSession:
         own = F.interpolate(wide[..., :h, :w], self.image_hw, mode="bilinear", align_corners=False)
         mask: BoolArray = (own[0, 0] > 0).cpu().numpy()
         return mask
+
+
+def check_prompt(prompt: Prompt, image_hw: tuple[int, int]) -> None:
+    """What was drawn must lie on the image and be something."""
+    height, width = image_hw
+    if prompt.points_xy is None and prompt.box_xyxy is None and prompt.mask is None:
+        raise SegmentError("The prompt is empty. Give points, a box or a mask.")
+    for words, values in (("point", prompt.points_xy), ("corner of a box", prompt.box_xyxy)):
+        places = np.zeros((0, 2)) if values is None else np.asarray(values, float).reshape(-1, 2)
+        odd = ~((places >= 0) & (places <= (width, height))).all(axis=1)
+        if odd.any():
+            x, y = places[odd][0]
+            raise SegmentError(
+                f"A {words} at x {x:g}, y {y:g} is outside the image of {width} x {height} px. "
+                "Place it on the cell."
+            )
+    count = 0 if prompt.points_xy is None else np.size(prompt.points_xy) // 2
+    if prompt.inside is not None and len(prompt.inside) != count:
+        raise SegmentError(f"{count} points come with {len(prompt.inside)} values of inside; give as many.")
+    if prompt.mask is not None and prompt.mask.shape != image_hw:
+        raise SegmentError(f"The mask has shape {prompt.mask.shape}; the image has {image_hw}. Draw it here.")
+    if prompt.mask is not None and not prompt.mask.any():
+        raise SegmentError("The mask is empty: nothing in it to improve. Draw it, or click on the cell.")
 
 
 def _is_ambiguous(prompt: Prompt) -> bool:

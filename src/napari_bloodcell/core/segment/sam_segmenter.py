@@ -8,6 +8,7 @@ stain is kept and a note says so.
 
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -104,7 +105,7 @@ class SamSegmenter:
         drawn: list[Drawn] = []
         stopped: Cancelled | None = None
         try:
-            for one in self._outlines(pixels, seen.light, proposals, progress):
+            for one in self._outlines(pixels, seen.light, proposals, config.device, progress):
                 proposal = proposals[len(drawn)]
                 why = why_not(one, proposal, widest_px)
                 drawn.append(kept_by_stain(proposal, why) if why else one)
@@ -112,13 +113,20 @@ class SamSegmenter:
             stopped = error
         return settle(drawn, proposals, proposed, stopped)
 
+    def outline_windows(
+        self, pixels: ByteArray, light: FloatArray, about: list[Drawn], device: str = "auto"
+    ) -> list[Drawn]:
+        """The cell in the middle of a window round each of these, for who points at cells himself."""
+        return list(self._outlines(pixels, light, about, device, silent))
+
     def _outlines(
-        self, pixels: ByteArray, light: FloatArray, proposals: list[Drawn], progress: Progress
+        self, pixels: ByteArray, light: FloatArray, proposals: list[Drawn], where: str, progress: Progress
     ) -> Iterator[Drawn]:
         """One outline for each proposal, in order. Where the first window did not fit the cell that was found
         in it, a second one round that cell is looked at."""
         shape, size = (pixels.shape[0], pixels.shape[1]), self.config.size_px
-        with ready(self.model, self.config) as device:
+        config = self.config if where == "auto" else replace(self.config, device=where)
+        with ready(self.model, config) as device:
 
             def look_at(pairs: list[tuple[Window, Drawn]]) -> list[Drawn]:
                 cut = np.stack([window.cut(pixels, size) for window, _ in pairs])
@@ -138,7 +146,10 @@ class SamSegmenter:
                         drawn[i] = one
                 return drawn
 
-            for part in in_batches(
-                outline, proposals, self.config.batch, image_hw=(size, size), progress=progress
-            ):
-                yield from part
+            yield from (
+                one
+                for part in in_batches(
+                    outline, proposals, config.batch, image_hw=(size, size), progress=progress
+                )
+                for one in part
+            )

@@ -1,0 +1,60 @@
+"""``napari-bloodcell segment``: outlines alone, of whole fields or of what is pointed at."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from napari_bloodcell.cli_progress import progress_bar
+from napari_bloodcell.core.config import OutlineConfig
+
+
+def segment(
+    paths: list[Path],
+    /,
+    *,
+    out: Path,
+    model: str = "nano",
+    adapter: Path | None = None,
+    prompts: Path | None = None,
+    config: Annotated[OutlineConfig, Parameter(name="*")] = OutlineConfig(),
+) -> int:
+    """Find and outline white cells, nucleus and cytoplasm, without naming them.
+
+    Writes a folder an image: label images, a table of cells, a run record. OME-Zarr folders of any size are
+    read piece by piece.
+
+    Parameters
+    ----------
+    paths: list[Path]
+        Images, or folders of images. With --prompts, one image.
+    out: Path
+        Folder for the results.
+    model: str
+        "nano" (ships), "stain" (no network), a name that `models list` shows, or a checkpoint file.
+    adapter: Path
+        Folder of an adapter that was trained here, or a file that BC-SAM or DoRL released.
+    prompts: Path
+        Outline only what this file points at: JSON with points, boxes or scribbles, or CSV with x and y or
+        x0, y0, x1 and y1 (and cell, where several rows are one).
+    """
+    from napari_bloodcell.core.errors import SegmentError
+    from napari_bloodcell.core.outline_files import outline_files, outline_prompts
+
+    with progress_bar() as progress:
+        if prompts is not None:
+            if len(paths) != 1 or adapter is not None:
+                raise SegmentError(
+                    f"Prompts belong to one image and a model without an adapter, not to {len(paths)} images"
+                    + (f" and {adapter}." if adapter is not None else ".")
+                )
+            done = [outline_prompts(paths[0], prompts, out, model, config, progress=progress)]
+        else:
+            from napari_bloodcell.core.segment.choose import find_segmenter
+
+            done = outline_files(paths, out, find_segmenter(model, adapter), config, progress=progress)
+    for one in done:
+        print(f"{one.path}: {len(one.masks)} cells. {one.folder}")
+        for note in one.masks.notes:
+            print(f"  {note}")
+    return 0

@@ -1,0 +1,156 @@
+"""Images -> outlines on disk, without classes: for whole fields, or for what a file of prompts points at.
+
+Each image gets a folder: ``labels.ome.tif``, ``nuclei.ome.tif``, ``cells.csv`` and, written last,
+``outlines.json``, which says with what they were made.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_bloodcell.core.artifact import atomic_path, check_writable, write_json
+from napari_bloodcell.core.config import OutlineConfig, SamConfig
+from napari_bloodcell.core.errors import SegmentError
+from napari_bloodcell.core.image import find_images, read_image, write_labels_ome_tiff
+from napari_bloodcell.core.image.lazy import LazyImage, open_lazily
+from napari_bloodcell.core.progress import Progress, silent, within
+from napari_bloodcell.core.records import Masks, SmearImage
+from napari_bloodcell.core.segment import Segmenter
+from napari_bloodcell.core.segment.edit import masks_of, nuclei_by_stain
+from napari_bloodcell.core.segment.tiles import Stopped
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_bloodcell.core.sam.prompt import Answer
+
+RECORD = "outlines.json"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outlined:
+    """What one image gave."""
+
+    path: Path
+    folder: Path
+    masks: Masks
+    scores: tuple[float, ...] = ()  # of prompts, the model's own guess
+
+
+def outline_files(
+    paths: Sequence[str | Path],
+    out: Path,
+    segmenter: Segmenter,
+    config: OutlineConfig = OutlineConfig(),
+    *,
+    progress: Progress = silent,
+) -> list[Outlined]:
+    """Find and outline the white cells of images. A cancel keeps what is finished, the cells of a field
+    that was begun included."""
+    images = find_images(paths)
+    check_writable(Path(out))
+    done = []
+    for number, path in enumerate(images):
+        progress(f"Image {number + 1} of {len(images)}", number, len(images))
+        image, folder = _open(path, config), _folder(path, images, Path(out))
+        try:
+            masks = segmenter.segment(image, config.segment, progress=within(progress, path.name))
+        except Stopped as stopped:
+            _write(Outlined(path=path, folder=folder, masks=stopped.masks), segmenter.hash, config, False)
+            raise
+        done.append(Outlined(path=path, folder=folder, masks=masks))
+        _write(done[-1], segmenter.hash, config, True)
+    return done
+
+
+def outline_prompts(
+    path: Path,
+    prompts: Path,
+    out: Path,
+    model: str | Path,
+    config: OutlineConfig = OutlineConfig(),
+    *,
+    progress: Progress = silent,
+) -> Outlined:
+    """One mask for each prompt of a file, on one image."""
+    from napari_bloodcell.core.sam.prompt_file import read_prompts
+    from napari_bloodcell.core.segment.pointed import open_session
+
+    asked = read_prompts(prompts)
+    image = read_image(path, config.read)
+    check_writable(Path(out))
+    progress("embedding the image", 0, 1)
+    session, made_with = open_session(model, image, SamConfig(device=config.segment.device))
+    progress("embedding the image", 1, 1)
+    answer = session.ask(asked)
+    outlined = Outlined(
+        path=Path(path),
+        folder=_folder(Path(path), [Path(path)], Path(out)),
+        masks=_masks_of(answer, image),
+        scores=tuple(float(score) for score in answer.scores),
+    )
+    _write(outlined, made_with, config, True)
+    return outlined
+
+
+def cells_table(masks: Masks, scores: Sequence[float] = ()) -> "pd.DataFrame":
+    """One row a cell: place and size; micrometres where the pixel size is known."""
+    import pandas as pd
+
+    areas, nuclei = np.zeros(len(masks), int), np.zeros(len(masks), int)
+    for row, (cell, (x0, y0, x1, y1)) in enumerate(zip(masks.cell_id, masks.boxes_xyxy, strict=True)):
+        own = masks.labels[y0:y1, x0:x1] == cell
+        areas[row], nuclei[row] = own.sum(), (own & masks.nucleus[y0:y1, x0:x1]).sum()
+    um = float("nan") if masks.um_per_px is None else masks.um_per_px
+    columns: dict[str, Any] = {"cell_id": masks.cell_id}
+    columns |= dict(zip(("x0", "y0", "x1", "y1"), masks.boxes_xyxy.T, strict=True))
+    columns |= {"area_px": areas, "nucleus_area_px": nuclei, "area_um2": areas * um**2}
+    columns |= {"touches_border": masks.touches_border, "um_per_px": um, "scale_source": masks.scale_source}
+    return pd.DataFrame(columns | ({"score": list(scores)} if scores else {}))
+
+
+def _open(path: Path, config: OutlineConfig) -> SmearImage | LazyImage:
+    return open_lazily(path, config.read) or read_image(path, config.read)
+
+
+def _folder(path: Path, images: Sequence[Path], out: Path) -> Path:
+    """Named after the file; with the number of the image where two files have one name."""
+    same = [one for one in images if one.stem == path.stem]
+    return out / (path.stem if len(same) == 1 else f"{path.stem}-{same.index(path) + 1}")
+
+
+def _masks_of(answer: "Answer", image: SmearImage) -> Masks:
+    """Where masks overlap a pixel is the smaller one's: a small cell on a large one stays visible. The
+    nuclei are those of the stain."""
+    labels = np.zeros(image.pixels.shape[:2], np.int32)
+    for row in np.argsort([-int(mask.sum()) for mask in answer.masks], kind="stable"):
+        labels[answer.masks[row]] = row + 1
+    for number in range(1, len(answer.masks) + 1):
+        if not (labels == number).any():
+            raise SegmentError(
+                f"Prompt {number} gave an empty mask, or one hidden by others. Point at the middle of a cell."
+            )
+    nuclei = nuclei_by_stain(image.pixels, labels, image.um_per_px)
+    return masks_of(labels, nuclei, um_per_px=image.um_per_px, segmenter="prompts")
+
+
+def _write(outlined: Outlined, made_with: str, config: OutlineConfig, complete: bool) -> None:
+    masks, folder = outlined.masks, outlined.folder
+    (folder / RECORD).unlink(missing_ok=True)  # a half-written folder is no result
+    write_labels_ome_tiff(folder / "labels.ome.tif", masks.labels, masks.um_per_px)
+    if masks.nucleus.any():
+        nuclei = masks.labels * masks.nucleus
+        write_labels_ome_tiff(folder / "nuclei.ome.tif", nuclei, masks.um_per_px)
+    with atomic_path(folder / "cells.csv") as temporary:
+        cells_table(masks, outlined.scores).to_csv(temporary, index=False, float_format="%.6g")
+    record = {
+        "image": str(outlined.path.absolute()),
+        "cells": len(masks),
+        "complete": complete,
+        "segmenter": masks.segmenter,
+        "notes": list(masks.notes),
+    }
+    write_json(folder / RECORD, "outlines", record, config=config.to_json(), parents={"segmenter": made_with})

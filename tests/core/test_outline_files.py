@@ -1,0 +1,164 @@
+"""``segment`` from files to files: whole fields, prompts, adapters, and what is left when it goes wrong."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from drawn_fields import UM, field, picture, red_cells, white_cell
+from PIL import Image
+
+from napari_bloodcell.core.artifact import read_json
+from napari_bloodcell.core.config import OutlineConfig, ReadConfig, SegmentConfig
+from napari_bloodcell.core.errors import Cancelled, SegmentError, WeightsError
+from napari_bloodcell.core.outline_files import outline_files, outline_prompts
+from napari_bloodcell.core.records import SmearImage
+from napari_bloodcell.core.sam.model import new_model, save_model
+from napari_bloodcell.core.sam.prompt import Prompt
+from napari_bloodcell.core.sam.prompt_file import read_prompts
+from napari_bloodcell.core.segment import StainSegmenter
+from napari_bloodcell.core.segment.choose import find_segmenter
+
+KNOWN = OutlineConfig(read=ReadConfig(um_per_px=UM))
+
+
+@pytest.fixture(scope="module")
+def smear() -> SmearImage:
+    drawn = field()
+    red_cells(drawn)
+    white_cell(drawn, (150, 150))
+    white_cell(drawn, (250, 400))
+    return picture(drawn, UM)
+
+
+@pytest.fixture
+def file(smear: SmearImage, tmp_path: Path) -> Path:
+    Image.fromarray(smear.pixels).save(tmp_path / "field.png")
+    return tmp_path / "field.png"
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "cells.csv").open() as opened:
+        return list(csv.DictReader(opened))
+
+
+def test_a_folder_holds_labels_nuclei_table_and_record(file: Path, tmp_path: Path) -> None:
+    done = outline_files([file], tmp_path / "out", StainSegmenter(), KNOWN)
+    folder = tmp_path / "out" / "field"
+    labels, nuclei = (tifffile.imread(folder / name) for name in ("labels.ome.tif", "nuclei.ome.tif"))
+    assert labels.max() == 2
+    assert ((nuclei == labels) | (nuclei == 0)).all()
+    table = rows(folder)
+    assert [int(row["area_px"]) for row in table] == np.bincount(labels.ravel())[1:].tolist()
+    assert [int(row["nucleus_area_px"]) for row in table] == np.bincount(nuclei.ravel())[1:].tolist()
+    assert float(table[0]["area_um2"]) == pytest.approx(int(table[0]["area_px"]) * UM**2, rel=1e-4)
+    header, record = read_json(folder / "outlines.json", "outlines")
+    assert record["complete"]
+    assert header.parents == {"segmenter": StainSegmenter().hash}
+    assert [one.folder for one in done] == [folder]
+
+
+def test_a_zarr_folder_is_read_piece_by_piece_and_gives_the_same(
+    file: Path, smear: SmearImage, tmp_path: Path
+) -> None:
+    zarr.create_array(tmp_path / "slide.zarr", data=np.array(smear.pixels), chunks=(128, 128, 3))
+    config = OutlineConfig(read=ReadConfig(um_per_px=UM), segment=SegmentConfig(tile_px=256))
+    outline_files([file, tmp_path / "slide.zarr"], tmp_path / "out", StainSegmenter(), config)
+    whole, tiled = (
+        tifffile.imread(tmp_path / "out" / name / "labels.ome.tif") > 0 for name in ("field", "slide")
+    )
+    assert (whole == tiled).all()
+
+
+def test_cancel_leaves_the_cells_of_the_tiles_done_and_says_so(file: Path, tmp_path: Path) -> None:
+    def stop(stage: str, done: int, total: int) -> None:
+        if stage == "field.png: tiles" and done == total - 1:
+            raise Cancelled
+
+    config = OutlineConfig(read=ReadConfig(um_per_px=UM), segment=SegmentConfig(tile_px=256))
+    with pytest.raises(Cancelled, match="1 cell finished before are kept"):
+        outline_files([file], tmp_path / "out", StainSegmenter(), config, progress=stop)
+    _, record = read_json(tmp_path / "out" / "field" / "outlines.json", "outlines")
+    assert (record["complete"], record["cells"]) == (False, 1)
+
+
+def test_prompts_in_json_and_csv_say_the_same(tmp_path: Path) -> None:
+    told = [
+        {"points": [[10, 20], [30, 40]], "inside": [True, False]},
+        {"box": [1, 2, 30, 40]},
+        {"scribble": [[0, 0], [10, 0]], "points": [[5, 5]]},
+    ]
+    (tmp_path / "p.json").write_text(json.dumps(told))
+    two, box, line = read_prompts(tmp_path / "p.json")
+    np.testing.assert_array_equal(two.points_xy, [[10, 20], [30, 40]])
+    assert two.inside is not None
+    assert two.inside.tolist() == [True, False]
+    np.testing.assert_array_equal(box.box_xyxy, [1, 2, 30, 40])
+    assert line.points_xy is not None
+    assert len(line.points_xy) == 9
+    (tmp_path / "p.csv").write_text(
+        "cell,x,y,inside,x0,y0,x1,y1\na,10,20,1,,,,\na,30,40,0,,,,\nb,,,,1,2,30,40\n"
+    )
+    again: list[Prompt] = read_prompts(tmp_path / "p.csv")
+    np.testing.assert_array_equal(again[0].points_xy, two.points_xy)
+    assert again[0].inside is not None
+    assert again[0].inside.tolist() == [True, False]
+    np.testing.assert_array_equal(again[1].box_xyxy, box.box_xyxy)
+
+
+BAD = {
+    "p.json is no JSON": ("p.json", "[{"),
+    "holds a dict; it takes a list": ("p.json", "{}"),
+    "holds no prompts": ("p.json", "[]"),
+    "cell 1: 'colour' is not known; a prompt has points, inside, box, scribble": (
+        "p.json",
+        '[{"colour": 1}]',
+    ),
+    "cell 1: .* are no places; each takes 4 numbers": ("p.json", '[{"box": [1, 2, 3]}]'),
+    "has the columns a, b; it takes x and y, or": ("p.csv", "a,b\n1,2\n"),
+    "are no places; each takes 2 numbers": ("p.csv", "x,y\n1,left\n"),
+}
+
+
+@pytest.mark.parametrize("words", BAD)
+def test_prompts_that_cannot_be_read_are_named(words: str, tmp_path: Path) -> None:
+    name, text = BAD[words]
+    (tmp_path / name).write_text(text)
+    with pytest.raises(SegmentError, match=words):
+        read_prompts(tmp_path / name)
+
+
+def test_a_prompt_outside_the_image_is_named_and_nothing_is_left(file: Path, tmp_path: Path) -> None:
+    save_model(new_model("nano"), tmp_path / "own.safetensors")
+    (tmp_path / "p.csv").write_text("x,y\n600,20\n")
+    with pytest.raises(SegmentError, match="point at x 600, y 20 is outside the image of 560 x 420 px"):
+        outline_prompts(file, tmp_path / "p.csv", tmp_path / "out", tmp_path / "own.safetensors", KNOWN)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+MODELS = {
+    "There is no model 'giant'. Known: stain, nano, vit_b": ("giant", None),
+    "stain segmenter takes no adapter": ("stain", Path("adapter")),
+    "The weights 'vit_h' are not here": ("vit_h", None),
+}
+
+
+@pytest.mark.parametrize("words", MODELS)
+def test_models_that_cannot_be_are_named(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLOODCELL_WEIGHTS", str(tmp_path))
+    with pytest.raises(WeightsError, match=words):
+        find_segmenter(*MODELS[words])
+
+
+def test_a_checkpoint_without_a_cell_head_is_refused_without_an_adapter(tmp_path: Path) -> None:
+    import torch
+
+    state = {k: v for k, v in new_model("nano").state_dict().items() if not k.startswith("cells.")}
+    torch.save({k.removeprefix("plain."): v for k, v in state.items()}, tmp_path / "plain.pth")
+    with pytest.raises(
+        WeightsError, match="knows no white cells: without an adapter its cell head is untrained"
+    ):
+        find_segmenter(tmp_path / "plain.pth")
