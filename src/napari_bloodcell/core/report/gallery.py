@@ -1,0 +1,107 @@
+"""Pictures of the cells a person should look at first."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_bloodcell.core.config import ReadConfig
+from napari_bloodcell.core.errors import ImageError
+from napari_bloodcell.core.image import read_image
+from napari_bloodcell.core.image.square import cut_square
+from napari_bloodcell.core.progress import Progress, silent
+from napari_bloodcell.core.records import UNIDENTIFIED, ByteArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SIDE_PX = 112
+MARGIN = 0.25  # of the cell's box, on each side
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Doubtful:
+    """One cell with its picture; None where the image is not there any more, or is another one."""
+
+    image: str
+    cell_id: int
+    cell_type: str
+    guess: str  # the best guesses with their probabilities
+    doubt: str
+    pixels: ByteArray | None
+
+    def data_uri(self) -> str:
+        """The picture inside a page."""
+        if self.pixels is None:
+            return ""
+        from PIL import Image
+
+        out = io.BytesIO()
+        Image.fromarray(np.array(self.pixels)).save(out, format="JPEG", quality=88)
+        return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
+
+
+def doubtful_rows(table: "pd.DataFrame", most: int) -> list[int]:
+    """The least certain cells nobody has looked at: those without a class first."""
+    if not len(table):
+        return []
+    unsure = (table["cell_type"].astype(str) == UNIDENTIFIED).to_numpy()
+    probability = table["cell_type_prob"].to_numpy(float)
+    open_ = np.flatnonzero(~table["reviewed"].to_numpy(bool))
+    order = np.lexsort((probability[open_], ~unsure[open_]))
+    return [int(row) for row in open_[order][:most]]
+
+
+def pictures(
+    table: "pd.DataFrame", rows: Sequence[int], hashes: dict[str, str], *, progress: Progress = silent
+) -> list[Doubtful]:
+    """``hashes``: SHA-256 of each source, so that a changed image gives no wrong picture."""
+    by_source: dict[str, list[int]] = {}
+    for row in rows:
+        by_source.setdefault(str(table["source"].iloc[row]), []).append(row)
+    found: dict[int, Doubtful] = {}
+    for number, (source, own) in enumerate(by_source.items()):
+        progress("Picturing doubtful cells", number, len(by_source))
+        pixels = _pixels(source, hashes.get(source, ""))
+        for row in own:
+            found[row] = _doubtful(table.iloc[row], pixels)
+    return [found[row] for row in rows]
+
+
+def _pixels(source: str, sha256: str) -> ByteArray | None:
+    if not source or not Path(source).exists():
+        return None
+    try:
+        image = read_image(source, ReadConfig(max_megapixels=100_000))
+    except ImageError:
+        return None
+    return image.pixels if image.sha256 == sha256 else None
+
+
+def _doubtful(cell: Any, pixels: ByteArray | None) -> Doubtful:
+    guess = f"{_said(cell['best'])} {cell['cell_type_prob']:.0%}"
+    if cell["second_prob"] > 0:
+        guess += f", {_said(cell['second'])} {cell['second_prob']:.0%}"
+    return Doubtful(
+        image=str(cell["image"]),
+        cell_id=int(cell["cell_id"]),
+        cell_type=str(cell["cell_type"]),
+        guess=guess,
+        doubt=str(cell["doubt"]),
+        pixels=None if pixels is None else _cut(pixels, [int(cell[name]) for name in ("x0", "y0", "x1", "y1")]),
+    )
+
+
+def _cut(pixels: ByteArray, box: Sequence[int]) -> ByteArray:
+    x0, y0, x1, y1 = box
+    side = max(x1 - x0, y1 - y0) * (1 + 2 * MARGIN)
+    corner = ((x0 + x1 - side) / 2, (y0 + y1 - side) / 2)
+    return np.asarray(cut_square(pixels, corner, side, SIDE_PX, smooth=True))
+
+
+def _said(name: Any) -> str:
+    return str(name).replace("_", " ")
