@@ -9,13 +9,16 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from napari_bloodcell.cli_embed import embed_app
 from napari_bloodcell.cli_evaluate import evaluate
 from napari_bloodcell.cli_models import models
 from napari_bloodcell.cli_progress import progress_bar
+from napari_bloodcell.cli_report import report
 from napari_bloodcell.cli_results import results_app
 from napari_bloodcell.cli_segment import segment
 from napari_bloodcell.cli_session import session_app
 from napari_bloodcell.cli_stain import stain_app
+from napari_bloodcell.cli_train import train_app
 from napari_bloodcell.core.config import AnalyseConfig, EngineConfig, SmearConfig
 from napari_bloodcell.core.errors import BloodcellError, Cancelled
 
@@ -43,6 +46,9 @@ app.command(models)
 app.command(stain_app)
 app.command(segment)
 app.command(evaluate)
+app.command(embed_app)
+app.command(train_app)
+app.command(report)
 app.command(session_app)
 app.command(results_app)
 

@@ -35,6 +35,7 @@ FORMATS = {
     "embedding": (1, "0.1"),
     "embedder": (1, "0.1"),
     "features": (1, "0.1"),
+    "judgement": (1, "0.1"),
     "run": (1, "0.1"),
     "outlines": (1, "0.1"),
     "session": (1, "0.1"),

@@ -12,8 +12,6 @@ from napari_bloodcell.core.config.train import TrainConfig
 class TargetConfig(Config):
     """The pictures an autoencoder learns to draw."""
 
-    size_px: Annotated[int, Knob("Side", low=16, high=512, unit="px")] = 128
-    """Side of the square."""
     margin_px: Annotated[int, Knob("Grey margin", low=0, high=112, unit="px")] = 10
     """Grey on each side of the cell, counted at a crop of 224 px."""
     keep_aspect: Annotated[bool, Knob("Keep the shape")] = False

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from napari_bloodcell.core.artifact import check_writable, read_json, write_json
 from napari_bloodcell.core.config import TargetConfig
+from napari_bloodcell.core.embed.targets import TARGET_PX
 from napari_bloodcell.core.errors import ArtifactError
 from napari_bloodcell.core.records import ByteArray, Crops
 
@@ -146,7 +147,7 @@ def open_store(
         (folder / INDEX).unlink(missing_ok=True)
         group = zarr.open_group(folder / MAPS, mode="w")
         codec = zarr.codecs.ZstdCodec(level=ZSTD_LEVEL)
-        picture = (target.size_px, target.size_px, 3)
+        picture = (TARGET_PX, TARGET_PX, 3)
         arrays = [
             group.create_array(
                 name, shape=(0, *cell), chunks=(1, *cell), dtype=dtype, compressors=codec, fill_value=0

@@ -14,6 +14,7 @@ from napari_bloodcell.core.config import TargetConfig
 from napari_bloodcell.core.records import BoolArray, ByteArray, Crops, IntArray
 
 GREY = 128
+TARGET_PX = 128
 PUBLISHED_CROP_PX = 224  # the published grey margin is counted at this size
 AT_ONCE = 256  # cells whose components are looked for together
 
@@ -25,7 +26,7 @@ def targets_of(crops: Crops, config: TargetConfig = TargetConfig()) -> ByteArray
     """
     side = crops.pixels.shape[1]
     margin = round(config.margin_px * side / PUBLISHED_CROP_PX)
-    out = np.empty((len(crops), config.size_px, config.size_px, 3), np.uint8)
+    out = np.empty((len(crops), TARGET_PX, TARGET_PX, 3), np.uint8)
     for start in range(0, len(crops), AT_ONCE):
         piece = slice(start, start + AT_ONCE)
         cell = largest_components(crops.parts[piece] > 0)
@@ -34,7 +35,7 @@ def targets_of(crops: Crops, config: TargetConfig = TargetConfig()) -> ByteArray
         alone = np.where(cell[..., None], crops.pixels[piece], np.uint8(GREY))
         for i, box in enumerate(boxes):
             picture = _padded(alone[i], box, margin, config, _px_per_um(crops, start + i))
-            out[start + i] = resize_cubic(picture, config.size_px)
+            out[start + i] = resize_cubic(picture, TARGET_PX)
     return out
 
 

@@ -1,0 +1,84 @@
+"""``napari-bloodcell embed``: cells as vectors, and what the vectors know."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from napari_bloodcell.cli_progress import progress_bar
+from napari_bloodcell.core.config import JudgeConfig
+
+embed_app = App(name="embed", help="Embeddings: describe cells, and judge whether it is by class or by lab.")
+
+
+@embed_app.command
+def cells(
+    paths: list[Path],
+    /,
+    *,
+    out: Path,
+    embedder: list[str] | None = None,
+    labels: list[Path] | None = None,
+) -> int:
+    """Describe cells by vectors and write one table.
+
+    Parameters
+    ----------
+    paths: list[Path]
+        Folders of labelled cells, or images of whole fields (their white cells are outlined first).
+    out: Path
+        .h5ad for scanpy and napari-spatialdata, .parquet or .csv.
+    embedder: list[str]
+        measurements, sam, sam-parts, or the folder of a trained one; several may be given.
+    labels: list[Path]
+        A label image for each image, where the cells are outlined already.
+    """
+    from napari_bloodcell.core.embed.collection import write
+    from napari_bloodcell.core.embed.sources import embed_paths
+
+    with progress_bar() as progress:
+        found = embed_paths(paths, embedder or ["measurements"], labels=labels or (), progress=progress)
+        write(out, found)
+    print(f"{len(found)} cells in {out}: {', '.join(found.vectors)}")
+    if found.provenance.get("cells_not_found"):
+        print(f"{found.provenance['cells_not_found']} cells were not found in their pictures.")
+    return 0
+
+
+@embed_app.command
+def judge(
+    paths: list[Path],
+    /,
+    *,
+    embedder: list[str] | None = None,
+    out: Path | None = None,
+    how: str = "pca",
+    config: Annotated[JudgeConfig, Parameter(name="*")] = JudgeConfig(),
+) -> int:
+    """Is it about the cell or about the lab? Figures with intervals for each embedding, side by side.
+
+    Parameters
+    ----------
+    paths: list[Path]
+        Folders of labelled cells of two labs at least.
+    embedder: list[str]
+        measurements, sam, sam-parts, or folders of trained ones. The first is the one to compare with.
+    out: Path
+        Picture to write (.png): maps by class and by lab. The figures go beside it as .json.
+    how: str
+        pca, or umap where it is installed.
+    """
+    from napari_bloodcell.core.embed.judge import table
+    from napari_bloodcell.core.embed.sources import embed_paths, judge_cells, write_judgement
+
+    with progress_bar() as progress:
+        found = embed_paths(paths, embedder or ["measurements"], labelled=True, progress=progress)
+        judgements = judge_cells(found, config, progress=progress)
+        if out is not None:
+            write_judgement(out, found, judgements, how, progress=progress)
+    print(table(judgements))
+    for one in judgements:
+        print(one.words())
+    if out is not None:
+        print(out)
+    return 0

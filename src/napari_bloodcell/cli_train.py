@@ -1,0 +1,108 @@
+"""``napari-bloodcell train``: each method is one command. Like ``cli.py``, no logic of its own."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from napari_bloodcell.cli_progress import progress_bar
+from napari_bloodcell.core.config import (
+    BCSAM_TRAINING,
+    DORL_TRAINING,
+    BcsamConfig,
+    DorlConfig,
+    TrainConfig,
+)
+
+train_app = App(
+    name="train",
+    help="Train a method on folders of cells. Run the same command again to go on where it stopped.",
+)
+
+
+@train_app.command
+def bcsam(  # noqa: PLR0913
+    data: Path,
+    /,
+    *,
+    out: Path,
+    sam: str = "nano",
+    adapter: Path | None = None,
+    store: Path | None = None,
+    config: Annotated[BcsamConfig, Parameter(name="*")] = BcsamConfig(),
+    loop: Annotated[TrainConfig, Parameter(name="loop")] = BCSAM_TRAINING,
+) -> int:
+    """Train the autoencoder of BC-SAM: an embedding that several labs share. Classes are not used.
+
+    Parameters
+    ----------
+    data: Path
+        A folder with the cells of two labs or more.
+    out: Path
+        Folder for the run and the embedder.
+    sam: str
+        nano, a name that `models list` shows, or a checkpoint file.
+    adapter: Path
+        Folder of an adapter trained for that checkpoint.
+    store: Path
+        Where token maps are kept between trainings; by default in the cache.
+    """
+    return _train(data, out, sam, adapter, store, (config, loop))
+
+
+@train_app.command
+def dorl(  # noqa: PLR0913
+    data: Path,
+    /,
+    *,
+    out: Path,
+    sam: str = "nano",
+    adapter: Path | None = None,
+    store: Path | None = None,
+    config: Annotated[DorlConfig, Parameter(name="*")] = DorlConfig(),
+    loop: Annotated[TrainConfig, Parameter(name="loop")] = DORL_TRAINING,
+) -> int:
+    """Train the masked autoencoder of DoRL: an embedding that several labs share. Classes are not used.
+
+    Parameters
+    ----------
+    data: Path
+        A folder with the cells of two labs or more.
+    out: Path
+        Folder for the run and the embedder.
+    sam: str
+        nano, a name that `models list` shows, or a checkpoint file.
+    adapter: Path
+        Folder of an adapter trained for that checkpoint.
+    store: Path
+        Where token maps are kept between trainings; by default in the cache.
+    """
+    return _train(data, out, sam, adapter, store, (config, loop))
+
+
+def _train(
+    data: Path,
+    out: Path,
+    sam: str,
+    adapter: Path | None,
+    store: Path | None,
+    settings: tuple[Any, TrainConfig],
+) -> int:
+    from napari_bloodcell.core.datasets import load_dataset
+    from napari_bloodcell.core.embed.sam_model import open_sam
+    from napari_bloodcell.core.embed.trained import train_embedder
+
+    config, loop = settings
+    with progress_bar() as progress:
+        run, embedder = train_embedder(
+            load_dataset(data), open_sam(sam, adapter), out, config, loop, store=store, progress=progress
+        )
+    told = embedder.training
+    labs = ", ".join(f"{lab} {count}" for lab, count in told["labs"].items())
+    print(f"{embedder.kind}, {told['protocol']}: {labs} cells; {told['held_out']} held out")
+    print(f"{run.ended} after {len(run.history)} epochs, best {run.best_epoch}")
+    print("  ".join(f"{name} {value:.4f}" for name, value in run.figures.items()))
+    for note in told["notes"]:
+        print(note)
+    print(out)
+    return 0

@@ -1,0 +1,29 @@
+"""An embedder by name or by folder."""
+
+from pathlib import Path
+
+from napari_bloodcell.core.artifact import read_arrays
+from napari_bloodcell.core.embed import EMBEDDERS, Embedder
+from napari_bloodcell.core.errors import ArtifactError
+
+FILE = "embedder.safetensors"
+TRAINED = ("sam+bcsam", "sam+dorl")
+
+
+def find_embedder(name_or_folder: str | Path) -> Embedder:
+    """A kind that needs no training of its own, or the folder of a trained one (or of a bundle)."""
+    name, folder = str(name_or_folder), Path(name_or_folder)
+    if (folder / FILE).is_file():
+        header, _ = read_arrays(folder / FILE, "embedder")
+        loaded: Embedder = EMBEDDERS[str(header.config.get("kind"))].load(folder)
+        return loaded
+    if name in TRAINED:
+        raise ArtifactError(
+            f"{name!r} is trained first: napari-bloodcell train {name.removeprefix('sam+')} DATA --out FOLDER "
+            "Then give that folder."
+        )
+    if name in EMBEDDERS:
+        made: Embedder = EMBEDDERS[name]()
+        return made
+    ready = ", ".join(kind for kind in EMBEDDERS if kind not in TRAINED)
+    raise ArtifactError(f"There is no embedder {name!r}. Give {ready}, or a folder that holds {FILE}.")

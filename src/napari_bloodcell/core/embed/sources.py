@@ -1,0 +1,134 @@
+"""From paths to embedded cells, and from those to figures and maps: what the command line calls."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_bloodcell.core.artifact import atomic_path, write_json
+from napari_bloodcell.core.config import JudgeConfig
+from napari_bloodcell.core.datasets import CellImage, load_dataset
+from napari_bloodcell.core.embed import Embedder
+from napari_bloodcell.core.embed.choose import find_embedder
+from napari_bloodcell.core.embed.collection import (
+    EmbeddedCells,
+    embed_dataset,
+    embed_images,
+)
+from napari_bloodcell.core.embed.judge import Judgement, judge, to_json
+from napari_bloodcell.core.embed.plane import to_plane
+from napari_bloodcell.core.errors import DataError, ImageError
+from napari_bloodcell.core.palette import colour_of
+from napari_bloodcell.core.progress import Progress, silent
+from napari_bloodcell.core.records import Masks
+from napari_bloodcell.core.segment.edit import masks_of
+
+
+def embed_paths(
+    paths: Sequence[Path],
+    embedders: Sequence[str],
+    *,
+    labelled: bool = False,
+    labels: Sequence[Path] = (),
+    progress: Progress = silent,
+) -> EmbeddedCells:
+    """Labelled folders, or images; with ``labelled`` only cells whose class is known. ``labels``: a label
+    image for each image, where the cells are outlined already."""
+    chosen: dict[str, Embedder] = {}
+    for text in embedders:
+        name = Path(text).name if Path(text).is_dir() else text
+        chosen[name if name not in chosen else text] = find_embedder(text)
+    images = [path for path in paths if path.is_file()]
+    if images and (labelled or len(images) < len(paths)):
+        told = "classes are known of labelled folders only" if labelled else "give images, or folders"
+        raise DataError(f"{images[0]} is an image; {told}, not both.")
+    if labels and len(labels) != len(images):
+        raise DataError(f"{len(labels)} label images for {len(images)} images. Give one to each, in order.")
+    if images:
+        given = {image: read_masks(path) for image, path in zip(images, labels, strict=False)}
+        return embed_images(images, chosen, labels=given, progress=progress)
+    cells: list[CellImage] = []
+    for path in paths:
+        dataset = load_dataset(path)
+        cells += dataset.cells if labelled else (*dataset.cells, *dataset.unlabelled)
+    return embed_dataset(cells, chosen, progress=progress)
+
+
+def read_masks(path: Path) -> Masks:
+    """A label image, and its nuclei from the file beside it that is called ``nuclei`` for ``labels``."""
+    beside = path.with_name(path.name.replace("labels", "nuclei"))
+    nuclei = _read_labels(beside) > 0 if beside != path and beside.is_file() else None
+    return masks_of(_read_labels(path), nuclei, segmenter="given")
+
+
+def _read_labels(path: Path) -> NDArray[Any]:
+    import tifffile
+    from PIL import Image
+
+    try:
+        if path.suffix.lower() in (".tif", ".tiff"):
+            return np.asarray(tifffile.imread(path))
+        with Image.open(path) as image:
+            return np.asarray(image)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path} cannot be read as a label image: {error}. Give a TIFF or PNG.") from error
+
+
+def judge_cells(
+    cells: EmbeddedCells, config: JudgeConfig = JudgeConfig(), *, progress: Progress = silent
+) -> list[Judgement]:
+    labs, classes = cells.table["lab"].tolist(), cells.table["class"].tolist()
+    return [
+        judge(np.nan_to_num(values), labs, classes, config, name=name, progress=progress)
+        for name, values in cells.vectors.items()
+    ]
+
+
+def write_judgement(
+    path: Path,
+    cells: EmbeddedCells,
+    judgements: Sequence[Judgement],
+    how: str = "pca",
+    *,
+    progress: Progress = silent,
+) -> None:
+    """The maps as a picture, and the figures beside it as JSON."""
+    if how not in ("pca", "umap"):
+        raise DataError(f"A map of kind {how!r} is not known. Choose pca or umap.")
+    draw_maps(path, cells, cast("Literal['pca', 'umap']", how), progress=progress)
+    write_json(path.with_suffix(".json"), "judgement", {"embeddings": to_json(list(judgements))})
+
+
+def draw_maps(
+    path: Path, cells: EmbeddedCells, how: Literal["pca", "umap"] = "pca", *, progress: Progress = silent
+) -> None:
+    """A row an embedding: on the left coloured by class, on the right by lab."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = max(1, len(cells.vectors))
+    figure = Figure(figsize=(10, 4.6 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, 2, squeeze=False)
+    for number, (name, values) in enumerate(cells.vectors.items()):
+        plane = to_plane(values, how, progress=progress)
+        for axes, column in zip(grid[number], ("class", "lab"), strict=True):
+            _scatter(axes, plane.xy, cells.table[column].astype(str).tolist(), column)
+            axes.set_title(f"{name}, by {column}")
+            axes.set_xlabel(plane.axes[0])
+            axes.set_ylabel(plane.axes[1])
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110, format=path.suffix.lstrip(".") or "png")
+
+
+def _scatter(axes: Any, xy: Any, names: list[str], column: str) -> None:
+    told = np.asarray(names, np.str_)
+    for number, one in enumerate(sorted(set(names))):
+        at = told == one
+        colour = colour_of(one) if column == "class" else f"C{number}"
+        axes.scatter(xy[at, 0], xy[at, 1], s=9, alpha=0.7, linewidths=0, color=colour, label=one)
+    axes.legend(fontsize=8, markerscale=2, frameon=False)
+    axes.set_xticks([])
+    axes.set_yticks([])
