@@ -86,7 +86,7 @@ def _train(
     sam: str,
     adapter: Path | None,
     store: Path | None,
-    settings: tuple[Any, TrainConfig],
+    settings: tuple[BcsamConfig | DorlConfig, TrainConfig],
 ) -> int:
     from napari_bloodcell.core.datasets import load_dataset
     from napari_bloodcell.core.embed.sam_model import open_sam

@@ -19,8 +19,8 @@ def find_embedder(name_or_folder: str | Path) -> Embedder:
         return loaded
     if name in TRAINED:
         raise ArtifactError(
-            f"{name!r} is trained first: napari-bloodcell train {name.removeprefix('sam+')} DATA --out FOLDER "
-            "Then give that folder."
+            f"{name!r} is trained first: napari-bloodcell train {name.removeprefix('sam+')} DATA --out FOLDER"
+            ". Then give that folder."
         )
     if name in EMBEDDERS:
         made: Embedder = EMBEDDERS[name]()
