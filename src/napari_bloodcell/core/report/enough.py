@@ -54,7 +54,7 @@ def _half(row: CountRow) -> float:
 
 
 def _needed(row: CountRow, d: Differential, precision: float) -> int:
-    """The least count at which a class of this share is known so closely; limits narrow as cells are added."""
+    """The least count at which a class of this share is known so closely: limits narrow with cells."""
     share = row.n / d.counted
 
     def close(total: int) -> bool:

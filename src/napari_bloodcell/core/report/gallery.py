@@ -86,13 +86,14 @@ def _doubtful(cell: Any, pixels: ByteArray | None) -> Doubtful:
     guess = f"{_said(cell['best'])} {cell['cell_type_prob']:.0%}"
     if cell["second_prob"] > 0:
         guess += f", {_said(cell['second'])} {cell['second_prob']:.0%}"
+    box = [int(cell[name]) for name in ("x0", "y0", "x1", "y1")]
     return Doubtful(
         image=str(cell["image"]),
         cell_id=int(cell["cell_id"]),
         cell_type=str(cell["cell_type"]),
         guess=guess,
         doubt=str(cell["doubt"]),
-        pixels=None if pixels is None else _cut(pixels, [int(cell[name]) for name in ("x0", "y0", "x1", "y1")]),
+        pixels=None if pixels is None else _cut(pixels, box),
     )
 
 

@@ -1,0 +1,44 @@
+"""``napari-bloodcell report``: results as something to print and keep. No logic of its own."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from napari_bloodcell.cli_progress import progress_bar
+from napari_bloodcell.core.config.report import ReportConfig
+
+
+def report(
+    results: list[Path],
+    /,
+    *,
+    out: Path,
+    readers: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
+    config: Annotated[ReportConfig, Parameter(name="*")] = ReportConfig(),
+) -> int:
+    """Turn results of `analyse` into a report: each slide and all together, with limits and doubtful cells.
+
+    Writes report.html (one file, to print), report.pdf, report.json, report.csv, cells.csv, cells.parquet.
+
+    Parameters
+    ----------
+    results: list[Path]
+        Folders that `analyse --out` wrote.
+    out: Path
+        Folder for the report.
+    readers: list[Path]
+        Tables of people who named cells (CSV with image, cell_id, cell_type), one a reader. Two are compared
+        by kappa; where they differ a third decides, and without one the cell is unidentified.
+    """
+    from napari_bloodcell.core.report.differential import to_text
+    from napari_bloodcell.core.report.make import make_report
+
+    with progress_bar() as progress:
+        made = make_report(results, out, config, readers=readers or (), progress=progress)
+    print(to_text(made.pooled.differential))
+    print(made.pooled.enough.text())
+    if made.agreement is not None:
+        print(made.agreement.text())
+    print(f"Everything is in {out}; begin with {out / 'report.html'}")
+    return 0

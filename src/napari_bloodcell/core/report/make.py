@@ -1,0 +1,216 @@
+"""Result folders -> report: counted by slide and pooled, written in every form."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_bloodcell.core.artifact import atomic_path, check_writable, write_bytes, write_json
+from napari_bloodcell.core.config.report import ReportConfig
+from napari_bloodcell.core.progress import Progress, silent
+from napari_bloodcell.core.report.differential import RESEARCH_USE, Differential, count, to_json
+from napari_bloodcell.core.report.enough import Enough, enough
+from napari_bloodcell.core.report.gallery import Doubtful, doubtful_rows, pictures
+from napari_bloodcell.core.report.readers import Agreement, agreement, merge, read_reader
+from napari_bloodcell.core.report.slides import Run, read_runs, together, with_answers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+UNRECORDED = "not recorded by this analysis"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SlideCount:
+    name: str
+    images: tuple[str, ...]
+    differential: Differential
+    enough: Enough
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Report:
+    config: ReportConfig
+    slides: tuple[SlideCount, ...]
+    pooled: SlideCount
+    table: "pd.DataFrame"
+    runs: tuple[Run, ...]
+    agreement: Agreement | None
+    doubtful: tuple[Doubtful, ...]
+    notes: tuple[str, ...]
+    made: str
+
+    @property
+    def calibration(self) -> tuple[str, ...]:
+        """What the probabilities rest on, once for each model."""
+        return tuple(
+            dict.fromkeys(str(run.bundle.get("calibration", UNRECORDED)) for run in self.runs if run.bundle)
+        )
+
+    def reviewed_text(self) -> str:
+        done, all_cells = self.pooled.differential.reviewed, len(self.table)
+        if not done:
+            return f"No cell was reviewed by a person: all {all_cells} classes are the model's own."
+        changed = int((self.table["reviewed"] & (self.table["cell_type"] != self.table["model_type"])).sum())
+        return f"{done} of {all_cells} cells were reviewed by a person, who changed {changed} of them."
+
+
+def make_report(
+    results: Sequence[str | Path],
+    out: Path,
+    config: ReportConfig = ReportConfig(),
+    *,
+    readers: Sequence[Path] = (),
+    progress: Progress = silent,
+) -> Report:
+    """Read result folders of ``analyse`` and readers' tables; write the report into ``out``."""
+    people = [read_reader(Path(path)) for path in readers]
+    runs = read_runs(results)
+    if config.slide_by == "image":
+        runs = _each_alone(runs)
+    check_writable(Path(out))
+    table = together(runs)
+    merged = merge(people)
+    if merged:
+        table = with_answers(table, merged, " and ".join(reader.name for reader in people))
+    slides = [_count(name, runs, table[table["slide"] == name], config) for name in _slides(runs)]
+    hashes = {str(run.image["source"]): str(run.image["sha256"]) for run in runs}
+    doubtful = pictures(table, doubtful_rows(table, config.gallery), hashes, progress=progress)
+    report = Report(
+        config=config,
+        slides=tuple(slides),
+        pooled=_count("All slides", runs, table, config),
+        table=table,
+        runs=tuple(runs),
+        agreement=agreement(people[0], people[1]) if len(people) > 1 else None,
+        doubtful=tuple(doubtful),
+        notes=_notes(runs),
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    _write(Path(out), report, progress)
+    return report
+
+
+def _each_alone(runs: Sequence[Run]) -> list[Run]:
+    from dataclasses import replace
+
+    return [replace(run, slide=f"{run.slide}/{run.image['name']}") for run in runs]
+
+
+def _slides(runs: Sequence[Run]) -> list[str]:
+    return list(dict.fromkeys(run.slide for run in runs))
+
+
+def _count(name: str, runs: Sequence[Run], table: "pd.DataFrame", config: ReportConfig) -> SlideCount:
+    counted = table if config.count.count_border else table[~table["touches_border"].astype(bool)]
+    reviewed = int(counted["reviewed"].sum())
+    differential = count(list(counted["cell_type"].astype(str)), config.count, reviewed=reviewed)
+    slides = set(table["slide"]) if len(table) else {name}
+    return SlideCount(
+        name=name,
+        images=tuple(str(run.image["name"]) for run in runs if run.slide in slides or name == "All slides"),
+        differential=differential,
+        enough=enough(differential, config.precision),
+    )
+
+
+def _notes(runs: Sequence[Run]) -> tuple[str, ...]:
+    notes = [f"{run.image['name']}: {note}" for run in runs for note in run.notes]
+    bundles = dict.fromkeys(f"{run.bundle['name']} {run.bundle['sha256'][:12]}" for run in runs)
+    if len(bundles) > 1:
+        notes.append(f"The images were analysed with different models: {', '.join(bundles)}.")
+    return tuple(notes)
+
+
+def _write(out: Path, report: Report, progress: Progress) -> None:
+    from napari_bloodcell.core.report.page import to_html
+    from napari_bloodcell.core.report.pdf import write_pdf
+
+    progress("Writing the report", 0, 1)
+    table = report.table.drop(columns=["result"], errors="ignore")
+    with atomic_path(out / "cells.csv") as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+    with atomic_path(out / "cells.parquet") as temporary:
+        table.to_parquet(temporary, index=False)
+    write_bytes(out / "report.csv", _counts_csv(report))
+    write_bytes(out / "report.html", to_html(report).encode())
+    write_pdf(out / "report.pdf", report)
+    write_json(
+        out / "report.json",
+        "report",
+        _body(report),
+        config=report.config.to_json(),
+        parents={
+            f"{role} {run.image['name']}": str(sha256)
+            for run in report.runs
+            for role, sha256 in (("image", run.image["sha256"]), ("bundle", run.bundle["sha256"]))
+        },
+    )
+    progress("Writing the report", 1, 1)
+
+
+def _body(report: Report) -> dict[str, Any]:
+    def one(slide: SlideCount) -> dict[str, Any]:
+        return {
+            "slide": slide.name,
+            "images": list(slide.images),
+            "differential": to_json(slide.differential),
+            "enough": asdict(slide.enough) | {"text": slide.enough.text()},
+        }
+
+    agreed = report.agreement
+    return {
+        "title": report.config.title,
+        "made": report.made,
+        "pooled": one(report.pooled),
+        "slides": [one(slide) for slide in report.slides],
+        "reviewed": report.reviewed_text(),
+        "calibration": list(report.calibration),
+        "agreement": None
+        if agreed is None
+        else {
+            "readers": list(agreed.readers),
+            "cells": agreed.cells,
+            "agreed": agreed.agreed,
+            "kappa": agreed.kappa,
+            "low": agreed.low,
+            "high": agreed.high,
+            "text": agreed.text(),
+        },
+        "notes": list(report.notes),
+        "runs": [_provenance(run) for run in report.runs],
+        "software": f"napari-bloodcell {version('napari-bloodcell')}",
+        "note": RESEARCH_USE,
+    }
+
+
+def _provenance(run: Run) -> Mapping[str, Any]:
+    return {
+        "slide": run.slide,
+        "image": dict(run.image),
+        "bundle": dict(run.bundle),
+        "scale": run.record.get("scale"),
+        "finished": run.record.get("finished"),
+        "versions": run.record.get("versions"),
+    }
+
+
+def _counts_csv(report: Report) -> bytes:
+    import csv
+    import io
+
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        ["slide", "class", "n", "percent", "low", "high", "in_denominator", "counted", "reviewed"]
+    )
+    for slide in (*report.slides, report.pooled):
+        d = slide.differential
+        for row in d.rows:
+            numbers = [f"{value:.2f}" for value in (row.percent, row.low, row.high)]
+            writer.writerow([slide.name, row.class_name, row.n, *numbers, "yes", d.counted, d.reviewed])
+        for name, n in d.outside.items():
+            writer.writerow([slide.name, name, n, "", "", "", "no", d.counted, d.reviewed])
+    return out.getvalue().encode()

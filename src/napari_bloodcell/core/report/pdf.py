@@ -1,0 +1,100 @@
+"""A report as a PDF, for an archive that keeps no HTML: the count, the slides, the doubtful cells."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_bloodcell.core.artifact import atomic_path
+from napari_bloodcell.core.report.chart import draw
+from napari_bloodcell.core.report.differential import RESEARCH_USE, to_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from napari_bloodcell.core.report.gallery import Doubtful
+    from napari_bloodcell.core.report.make import Report
+
+A4_INCHES = (8.27, 11.69)
+LINES, WIDTH = 92, 112  # of a page of small print
+ROWS, COLUMNS = 8, 6  # of a page of cells
+
+
+def write_pdf(path: Path, report: "Report") -> None:
+    from matplotlib.backends.backend_pdf import PdfPages
+
+    with atomic_path(path) as temporary, PdfPages(temporary, metadata={"Title": report.config.title}) as pdf:
+        for page in _pages(report):
+            pdf.savefig(page)
+
+
+def _pages(report: "Report") -> "Iterator[Figure]":
+    yield _first(report)
+    lines = [line for text in _texts(report) for line in _wrapped(text)]
+    for start in range(0, len(lines), LINES):
+        page = _page(report, "Slides and provenance")
+        page.text(
+            0.07, 0.92, "\n".join(lines[start : start + LINES]), va="top", family="monospace", fontsize=6.5
+        )
+        yield page
+    for start in range(0, len(report.doubtful), ROWS * COLUMNS):
+        yield _cells(report, report.doubtful[start : start + ROWS * COLUMNS])
+
+
+def _first(report: "Report") -> "Figure":
+    page = _page(report, report.config.title)
+    d = report.pooled.differential
+    said = [
+        report.pooled.enough.text(),
+        report.reviewed_text(),
+        *(f"Probabilities are calibrated on {basis}." for basis in report.calibration),
+        *([report.agreement.text()] if report.agreement is not None else []),
+        f"{len(report.slides)} slides, {len(report.runs)} images. Report made {report.made}.",
+    ]
+    wrapped = "\n".join(line for text in said for line in textwrap.wrap(text, 100))
+    page.text(0.07, 0.92, wrapped, va="top", fontsize=8.5, linespacing=1.5)
+    page.text(0.07, 0.72, to_text(d), va="top", family="monospace", fontsize=8)
+    draw(page.add_axes((0.24, 0.08, 0.66, min(0.34, 0.05 * len(d.rows)))), d)
+    return page
+
+
+def _texts(report: "Report") -> Iterator[str]:
+    if len(report.slides) > 1:
+        for slide in report.slides:
+            yield f"{slide.name} ({len(slide.images)} images). {slide.enough.text()}"
+            yield from to_text(slide.differential).splitlines()[:-1]
+            yield ""
+    for run in report.runs:
+        yield (
+            f"{run.slide}  {run.image['name']}  sha256 {run.image['sha256']}  model {run.bundle['name']} "
+            f"{run.bundle['sha256'][:12]}  {run.record.get('finished', '')}"
+        )
+    yield from report.notes
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent="    ", drop_whitespace=False) or [""]
+
+
+def _cells(report: "Report", cells: "Sequence[Doubtful]") -> "Figure":
+    page = _page(report, "Least certain cells nobody has reviewed")
+    for place, cell in enumerate(cells):
+        row, column = divmod(place, COLUMNS)
+        axes = page.add_axes((0.07 + 0.145 * column, 0.82 - 0.108 * row, 0.125, 0.08))
+        axes.set_axis_off()
+        if cell.pixels is not None:
+            axes.imshow(cell.pixels)
+        label = f"{cell.cell_type.replace('_', ' ')}\n{cell.guess}\n{cell.image[-24:]}, {cell.cell_id}"
+        axes.text(0, -0.03, label, transform=axes.transAxes, va="top", fontsize=4.5)
+    return page
+
+
+def _page(report: "Report", title: str) -> "Figure":
+    from matplotlib.figure import Figure
+
+    page = Figure(figsize=A4_INCHES)
+    page.text(0.07, 0.95, title, fontsize=14, weight="bold")
+    page.text(
+        0.07, 0.03, f"{RESEARCH_USE}  {report.config.title}, {report.made}", fontsize=7, color="#9B2D00"
+    )
+    return page
