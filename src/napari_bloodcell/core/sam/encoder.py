@@ -10,6 +10,37 @@ from torch.nn import functional as F  # noqa: N812
 from napari_bloodcell.core.sam.attention import FastLinear, Mode, SplitAttention
 from napari_bloodcell.core.sam.variants import PATCH_PX, Variant
 
+Detail = tuple[Tensor, Tensor]  # B x C x H/4 x W/4 and B x C x H/8 x W/8
+
+
+class Stem(nn.Module):
+    """Convolutions down to patches of 16 px: they learn edges from few images, and keep their places."""
+
+    def __init__(self, variant: Variant) -> None:
+        super().__init__()
+        half, quarter, eighth = variant.stem
+        self.to_half, self.to_quarter = convolve(3, half, stride=2), convolve(half, quarter, stride=2)
+        self.at_quarter, self.to_eighth = convolve(quarter, quarter), convolve(quarter, eighth, stride=2)
+        self.proj = nn.Conv2d(eighth, variant.dim, 2, stride=2)
+
+    def detail(self, pixels: Tensor) -> Detail:
+        quarter = self.at_quarter(self.to_quarter(self.to_half(pixels)))
+        return quarter, self.to_eighth(quarter)
+
+    def patches(self, detail: Detail) -> Tensor:
+        out: Tensor = self.proj(detail[1]).permute(0, 2, 3, 1)
+        return out
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.patches(self.detail(pixels))
+
+
+def convolve(channels: int, width: int, stride: int = 1) -> nn.Sequential:
+    """3 x 3, then normalised within the image: statistics of a batch would be those of its labs."""
+    return nn.Sequential(
+        nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False), nn.GroupNorm(8, width), nn.GELU()
+    )
+
 
 class Encoder(nn.Module):
     """Parts and names of ``ImageEncoderViT``, but for q, k and v. Position tables are kept as the file has
@@ -31,7 +62,8 @@ class Encoder(nn.Module):
             global_attn_indexes=variant.global_blocks,
             window_size=variant.window,
         )
-        self.patch_embed, self.pos_embed = vit.patch_embed, vit.pos_embed
+        self.patch_embed = Stem(variant) if variant.stem else vit.patch_embed
+        self.pos_embed = vit.pos_embed
         self.blocks, self.neck = vit.blocks, vit.neck
         grid = variant.native_px // PATCH_PX
         for index, block in enumerate(self.blocks):
@@ -42,7 +74,9 @@ class Encoder(nn.Module):
 
     def tokens(self, pixels: Tensor) -> Tensor:
         """Normalised B x 3 x H x W -> output of the last block, before the neck: B x D x H/16 x W/16."""
-        x = self.patch_embed(pixels)
+        return self._through(self.patch_embed(pixels))
+
+    def _through(self, x: Tensor) -> Tensor:
         x = x + resize_positions(self.pos_embed, (x.shape[1], x.shape[2]))
         for block in self.blocks:
             x = block(x)
@@ -53,6 +87,14 @@ class Encoder(nn.Module):
         """-> B x C x H/16 x W/16, what the decoders read."""
         out: Tensor = self.neck(self.tokens(pixels))
         return out
+
+    def with_detail(self, pixels: Tensor) -> tuple[Tensor, Detail | None]:
+        """The same, and what the stem saw at a quarter and an eighth of the image; None where it has none."""
+        if not isinstance(self.patch_embed, Stem):
+            return self(pixels), None
+        detail = self.patch_embed.detail(pixels)
+        out: Tensor = self.neck(self._through(self.patch_embed.patches(detail)))
+        return out, detail
 
     def set_mode(self, mode: Mode) -> None:
         for module in self.modules():

@@ -8,6 +8,7 @@ import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import Tensor, nn
 
+from napari_bloodcell.core.sam.encoder import Detail, convolve
 from napari_bloodcell.core.sam.variants import PATCH_PX, Variant
 
 # Made fresh in a cell head; all else starts as the checkpoint has it (methods, section 1).
@@ -45,20 +46,43 @@ class Head(nn.Module):
 
 
 class CellHead(Head):
-    """Embedding B x C x h x w -> one map a class, B x channels x 4h x 4w, and its own guess of their IoU."""
+    """Embedding B x C x h x w -> one map a class, B x channels x 4h x 4w, and its own guess of their IoU.
 
-    def forward(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
+    Where the encoder has a stem, its detail is added on the way up: patches of 16 px alone lose the edge.
+    """
+
+    def __init__(self, variant: Variant, outputs: int) -> None:
+        super().__init__(variant, outputs)
+        if variant.stem:
+            wide, narrow = variant.prompt_dim // 4, variant.prompt_dim // 8
+            _, quarter, eighth = variant.stem
+            self.eighth = nn.Conv2d(eighth, wide, 1)
+            self.quarter = nn.Sequential(
+                convolve(narrow + quarter, wide), nn.Conv2d(wide, narrow, 3, padding=1)
+            )
+
+    def forward(self, embedding: Tensor, detail: Detail | None = None) -> tuple[Tensor, Tensor]:
         b, c, h, w = embedding.shape
         decoder, prompts = self.mask_decoder, self.prompt_encoder
         source = embedding + prompts.no_mask_embed.weight.view(1, c, 1, 1)
         places = prompts.pe_layer((h, w))[None]  # alike for every image of the batch
         start = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
         words, source = decoder.transformer(source, places, start.expand(b, -1, -1))
-        wide = decoder.output_upscaling(source.transpose(1, 2).view(b, c, h, w))
+        wide = self._enlarge(source.transpose(1, 2).view(b, c, h, w), detail)
         mlps = decoder.output_hypernetworks_mlps
         weights = torch.stack([mlp(words[:, 1 + i]) for i, mlp in enumerate(mlps)], dim=1)
         maps = (weights @ wide.flatten(2)).view(b, len(mlps), *wide.shape[2:])
         return maps, decoder.iou_prediction_head(words[:, 0])
+
+    def _enlarge(self, source: Tensor, detail: Detail | None) -> Tensor:
+        steps = self.mask_decoder.output_upscaling
+        if detail is None:
+            out: Tensor = steps(source)
+            return out
+        quarter, eighth = detail
+        wide = steps[3:](steps[:3](source) + self.eighth(eighth))
+        finer: Tensor = wide + self.quarter(torch.cat([wide, quarter], dim=1))
+        return finer
 
 
 class PromptHead(Head):

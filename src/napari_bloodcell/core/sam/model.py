@@ -83,7 +83,7 @@ class CellSam(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of each class, B x channels x H/4 x W/4, and guesses of their IoU: no prompt needed."""
-        maps: tuple[Tensor, Tensor] = self.cells(self.embed(pixels))
+        maps: tuple[Tensor, Tensor] = self.cells(*self.image_encoder.with_detail(self.normalise(pixels)))
         return maps
 
     def set_mode(self, mode: Mode) -> None:

@@ -16,7 +16,11 @@ SAM_STD_RGB = (58.395, 57.12, 57.375)
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One size of model. ``global_blocks`` attend to the whole image, the others to windows."""
+    """One size of model. ``global_blocks`` attend to the whole image, the others to windows.
+
+    ``stem``: widths at a half, a quarter and an eighth of the image, of the convolutions that stand where the
+    others cut the image into patches; what they see goes on to the cell head. Empty: patches, as published.
+    """
 
     name: str
     dim: int
@@ -28,6 +32,7 @@ class Variant:
     prompt_dim: int = 256
     decoder_mlp: int = 2048
     decoder_heads: int = 8
+    stem: tuple[int, ...] = ()
 
 
 VARIANTS = {
@@ -38,8 +43,8 @@ VARIANTS = {
         Variant(name="vit_h", dim=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31)),
         Variant(
             # every block global: small crops then need no padding to whole windows
-            name="nano", dim=192, depth=8, heads=3, global_blocks=tuple(range(8)),
-            native_px=224, prompt_dim=128, decoder_mlp=512,
+            name="nano", dim=192, depth=6, heads=3, global_blocks=tuple(range(6)),
+            native_px=160, prompt_dim=128, decoder_mlp=512, stem=(32, 64, 128),
         ),
     )
 }  # fmt: skip

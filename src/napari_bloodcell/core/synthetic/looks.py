@@ -4,6 +4,7 @@ Colour is made in optical density (Beer-Lambert): each dye has an absorbance vec
 and the lamp's light is dimmed by exp(-density).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -159,10 +160,10 @@ LOOKS: dict[str, Look] = {
 }
 
 
-def look_of(name: str, rng: np.random.Generator) -> Look:
+def look_of(name: str, rng: np.random.Generator, without: Sequence[str] = ()) -> Look:
     """A look by name, as it came out that day; ``random`` draws one."""
     if name == "random":
-        return random_look(rng)
+        return random_look(rng, without=without)
     if name not in LOOKS:
         raise ConfigError(f"There is no look {name!r}. There are: {', '.join(LOOKS)}, random.")
     return _on_another_day(LOOKS[name], rng)
@@ -198,9 +199,8 @@ def _between(rng: np.random.Generator, low: float, high: float) -> float:
     return float(rng.uniform(low, high))
 
 
-def _stain(rng: np.random.Generator, spread: float) -> dict[str, Rgb]:
+def _stain(rng: np.random.Generator, spread: float, names: list[str]) -> dict[str, Rgb]:
     """Absorbances of a laboratory between the known ones, and then beyond them."""
-    names = list(LOOKS)
     share = rng.dirichlet(np.full(len(names), 0.45))
     strength = float(np.exp(rng.normal(0, 0.16)))
     tint = np.exp(rng.normal(0, 0.16 * spread, 3))  # of the camera: the same for every dye
@@ -214,10 +214,10 @@ def _stain(rng: np.random.Generator, spread: float) -> dict[str, Rgb]:
     return dyes
 
 
-def _light(rng: np.random.Generator) -> Rgb:
+def _light(rng: np.random.Generator, names: list[str]) -> Rgb:
     """Ground from cream and yellow over white to bluish grey."""
     if rng.random() < 0.35:
-        near = LOOKS[list(LOOKS)[int(rng.integers(len(LOOKS)))]].light
+        near = LOOKS[names[int(rng.integers(len(names)))]].light
         colour = np.array(near) * np.exp(rng.normal(0, 0.03, 3))
     else:
         warmth = rng.normal(0.03, 0.07) + (rng.random() < 0.12) * rng.uniform(0, 0.25)
@@ -227,14 +227,18 @@ def _light(rng: np.random.Generator) -> Rgb:
     return red, green, blue
 
 
-def random_look(rng: np.random.Generator, *, spread: float = 1.0) -> Look:
-    """A laboratory nobody has seen. ``spread`` 0 stays between the named looks, 1 goes well beyond."""
-    start = LOOKS[list(LOOKS)[int(rng.integers(len(LOOKS)))]]
+def random_look(rng: np.random.Generator, *, spread: float = 1.0, without: Sequence[str] = ()) -> Look:
+    """A laboratory nobody has seen. ``spread`` 0 stays between the named looks, 1 goes well beyond; the looks
+    named in ``without`` are as if unknown."""
+    names = [name for name in LOOKS if name not in without]
+    if not names:
+        raise ConfigError(f"Leaving out all looks ({', '.join(LOOKS)}) leaves none to draw. Keep one.")
+    start = LOOKS[names[int(rng.integers(len(names)))]]
     return replace(
         start,
         name="random",
-        light=_light(rng),
-        **_stain(rng, spread),
+        light=_light(rng, names),
+        **_stain(rng, spread, names),
         clumping=_between(rng, 0.5, 1.9),
         pallor=_between(rng, 0.2, 0.85),
         refraction=float(rng.normal(0.05, 0.08)),

@@ -93,12 +93,15 @@ class _Placed:
         return [(self.x + x, self.y + y, r) for x, y, r in self.cell.contacts]
 
 
-def make_smear(config: SmearConfig = SmearConfig(), *, progress: Progress = silent) -> SyntheticSmear:
-    """One field of a stained film, with exact masks. The same config gives the same bytes."""
+def make_smear(
+    config: SmearConfig = SmearConfig(), *, without: Sequence[str] = (), progress: Progress = silent
+) -> SyntheticSmear:
+    """One field of a stained film, with exact masks. The same config gives the same bytes. ``without``: as in
+    ``make_cells``."""
     import hashlib
 
     layout, paint_rng, camera_rng, look_rng = _generators(config.seed, 4)
-    look = look_of(config.look, look_rng)
+    look = look_of(config.look, look_rng, without)
     um, shape = config.um_per_px, (config.height_px + 2 * MARGIN, config.width_px + 2 * MARGIN)
     whites = _place(layout, config, shape)
     layers = np.zeros((LAYERS, *shape), np.float32)
@@ -128,16 +131,18 @@ def make_smear(config: SmearConfig = SmearConfig(), *, progress: Progress = sile
     )
 
 
-def make_cells(
+def make_cells(  # noqa: PLR0913 (each says what to draw)
     count: int,
     *,
     seed: int,
     size_px: int = 128,
     look: str = "random",
     classes: Sequence[str] | None = None,
+    without: Sequence[str] = (),
     progress: Progress = silent,
 ) -> SyntheticCells:
-    """Single cells, centred, at random scales. Cell i depends on (seed, i) alone; classes take turns."""
+    """Single cells, centred, at random scales. Cell i depends on (seed, i) alone; classes take turns.
+    ``without``: named looks that the random ones know nothing of."""
     names = tuple(MAIN_KINDS if classes is None else classes)
     unknown = [n for n in names if n not in KINDS]
     if unknown or not names:
@@ -154,7 +159,7 @@ def make_cells(
     drawn = tuple(names[i % len(names)] for i in range(count))
     for i, name in enumerate(drawn):
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(i,)))
-        pixels[i], parts[i], scales[i] = _one_cell(rng, name, size_px, look_of(look, rng))
+        pixels[i], parts[i], scales[i] = _one_cell(rng, name, size_px, look_of(look, rng, without))
         progress("drawing cells", i + 1, count)
     return SyntheticCells(pixels=pixels, parts=parts, class_names=drawn, um_per_px=scales)
 
