@@ -27,6 +27,9 @@ class Calibration:
 
     method: Method = "none"
     temperature: float = 1.0
+    offsets: Floats = field(
+        default_factory=lambda: np.zeros(0, np.float32)
+    )  # C, where the mix of classes moved
     curves: Floats = field(default_factory=lambda: np.zeros((0, 2, KNOTS), np.float32))  # C x (raw, true)
     misfits: Floats = field(default_factory=lambda: np.zeros(0, np.float32))  # 1 - p of the true class
     truths: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))  # class of each misfit
@@ -37,7 +40,8 @@ class Calibration:
         return len(self.misfits)
 
     def probabilities(self, scores: NDArray[Any]) -> Floats:
-        raw = softmax(scores / self.temperature)
+        shifted = scores / self.temperature
+        raw = softmax(shifted + self.offsets if len(self.offsets) else shifted)
         if self.method != "isotonic" or not len(raw):
             return raw
         risen = [np.interp(raw[:, c], *curve) for c, curve in enumerate(self.curves)]
@@ -62,6 +66,7 @@ class Calibration:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         return {
+            "calibration_offsets": self.offsets,
             "calibration_curves": self.curves,
             "calibration_misfits": self.misfits,
             "calibration_truths": self.truths,
@@ -78,6 +83,7 @@ class Calibration:
             method=settings["method"],
             temperature=float(settings["temperature"]),
             basis=str(settings["basis"]),
+            offsets=arrays["calibration_offsets"],
             curves=arrays["calibration_curves"],
             misfits=arrays["calibration_misfits"],
             truths=arrays["calibration_truths"],
@@ -120,6 +126,29 @@ def best_temperature(scores: NDArray[Any], truths: NDArray[Any], prior: float = 
 
     found = minimize_scalar(loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded")
     return float(np.exp(found.x))
+
+
+def offsets_for(
+    scores: NDArray[Any], truths: NDArray[Any], weights: NDArray[Any], stiffness: float = 1.0
+) -> tuple[float, Floats]:
+    """Temperature and one offset a class, for a lab whose mix or look of classes moved. ``stiffness`` counts
+    like so many cells that say nothing moved."""
+    from scipy.optimize import minimize
+
+    truth = np.eye(scores.shape[1])[truths]
+
+    def loss(point: NDArray[Any]) -> tuple[float, NDArray[np.float64]]:
+        cooled = scores / np.exp(point[0])
+        likely = log_softmax(cooled + point[1:])
+        excess = weights[:, None] * (np.exp(likely) - truth)  # slope of the loss by each score
+        pull = stiffness * np.concatenate([[8 * point[0]], point[1:]])
+        slope = np.concatenate([[-(excess * cooled).sum()], excess.sum(axis=0)]) + pull
+        stiff = stiffness * (4 * point[0] ** 2 + (point[1:] ** 2).sum() / 2)
+        return float(-(weights * _of_truth(likely, truths)).sum() + stiff), slope
+
+    limits = [(np.log(COLDEST), np.log(HOTTEST))] + [(-6.0, 6.0)] * scores.shape[1]
+    found = minimize(loss, np.zeros(1 + scores.shape[1]), jac=True, method="L-BFGS-B", bounds=limits).x
+    return float(np.exp(found[0])), found[1:].astype(np.float32)
 
 
 def threshold(misfits: NDArray[Any], coverage: float) -> float:

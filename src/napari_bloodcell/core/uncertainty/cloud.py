@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 OUTERMOST = 0.99  # a distance of 1 reaches exactly this share of the training cells
 SHRINK = 0.1  # of the covariance towards its diagonal: few cells must not look precise
+FEW = 3  # cells of a class, below which its reach is that of all cells
 MOST_DIRECTIONS = 64  # long vectors are looked at along their main directions only
 ARRAYS = ("centres", "whitening", "reach")
 
@@ -50,7 +51,10 @@ def cloud_of(ready: NDArray[Any], truths: NDArray[Any], classes: int) -> Cloud:
     covariance = (1 - SHRINK) * covariance + SHRINK * np.diag(np.diag(covariance))
     whitening = np.linalg.cholesky(np.linalg.inv(covariance))
     lengths = np.linalg.norm(residuals @ whitening, axis=1)
-    reach = np.array([np.quantile(lengths[truths == c], OUTERMOST) for c in range(classes)])
+    few = np.bincount(truths, minlength=classes) < FEW
+    reach = np.array(
+        [np.quantile(lengths if few[c] else lengths[truths == c], OUTERMOST) for c in range(classes)]
+    )
     return Cloud(
         centres=centres.astype(np.float32),
         whitening=(basis @ whitening).astype(np.float32),

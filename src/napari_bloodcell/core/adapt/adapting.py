@@ -1,0 +1,238 @@
+"""Try the updates, judge them on corrected cells they did not see, keep the best one if it is better."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_bloodcell.core.adapt.updates import WITHOUT_LABELS, Lab, Update, balance, possible, thinned
+from napari_bloodcell.core.classify.classifier import Classifier, Known, check_finite
+from napari_bloodcell.core.classify.folds import deal
+from napari_bloodcell.core.classify.selection import balanced_accuracy
+from napari_bloodcell.core.config import AdaptConfig
+from napari_bloodcell.core.errors import ClassifyError
+from napari_bloodcell.core.progress import Progress, silent
+from napari_bloodcell.core.records import Embeddings
+from napari_bloodcell.core.uncertainty.calibration import (
+    MINIMUM,
+    Calibration,
+    best_temperature,
+    log_softmax,
+)
+
+NO_UPDATE = "none"
+LEAST_CORRECTED = 5
+JUDGED_ON = 1_000  # old cells at most while judging; the update that is kept sees all of them
+NEVER = 0.02  # no answer is taken for surer than this while judging: one cell must not decide alone
+STAGE = "Adapting"
+
+HeldOut = tuple[NDArray[np.float32], tuple[str, ...]]  # log-probabilities, and the classes they are of
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judged:
+    """One update on corrected cells held out from it."""
+
+    name: str
+    loss: float  # mean of -log(probability of the truth), rare classes weighing more
+    accuracy: float
+    balanced: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Adaptation:
+    """What was tried and what was kept. ``before`` undoes it."""
+
+    lab: str
+    corrected: int
+    kept: str  # name of the update; "none" where no update was better
+    judged: tuple[Judged, ...]
+    before: Classifier
+    classifier: Classifier
+
+    def text(self) -> str:
+        lines = [
+            f"{self.corrected} corrected cells of {self.lab}, each held out in turn:",
+            f"{'update':<20} {'loss':>6} {'right':>6} {'by class':>9}",
+        ]
+        for one in self.judged:
+            mark = "  kept" if one.name == self.kept else ""
+            lines.append(f"{one.name:<20} {one.loss:6.3f} {one.accuracy:6.1%} {one.balanced:9.1%}{mark}")
+        if self.kept == NO_UPDATE:
+            lines.append("No update was better: the model stays as it is. Correct more cells and try again.")
+        return "\n".join(lines)
+
+
+def adapt(
+    before: Classifier,
+    cells: Embeddings,
+    labels: Sequence[str],
+    config: AdaptConfig = AdaptConfig(),
+    *,
+    lab: str = "new lab",
+    progress: Progress = silent,
+) -> Adaptation:
+    """``cells`` are all cells of the lab; ``labels`` their corrected classes, "" where nobody looked."""
+    new = _lab(before, cells, labels, lab)
+    truths = np.unique(new.labels, return_inverse=True)[1]
+    rng = np.random.default_rng(config.seed)
+    quick = before
+    if before.known is not None:
+        quick = replace(before, known=thinned(before.known, JUDGED_ON, rng))
+    parts = [deal(truths, None, config.folds, rng) for _ in range(config.repeats)]
+    updates: dict[str, Update] = {NO_UPDATE: lambda same, _: same} | possible(before, new)
+    judged, held_out, losses = [], {}, {}
+    for number, (name, update) in enumerate(updates.items()):
+        progress(STAGE, number, len(updates) + 1)
+        held_out[name] = _held_out(quick, new, update, parts[:1] if name in WITHOUT_LABELS else parts)
+        losses[name] = _losses(name, held_out[name], new.labels)
+        judged.append(_judge(name, held_out[name], new.labels, losses[name]))
+    progress(STAGE, len(updates), len(updates) + 1)
+    kept = _best(judged, losses, config)
+    after = before
+    if kept != NO_UPDATE:
+        after = _finished(before, new, kept, updates[kept], held_out[kept])
+    progress(STAGE, len(updates) + 1, len(updates) + 1)
+    return Adaptation(
+        lab=lab,
+        corrected=len(new.rows),
+        kept=kept,
+        judged=tuple(judged),
+        before=before,
+        classifier=after,
+    )
+
+
+def _lab(before: Classifier, cells: Embeddings, labels: Sequence[str], name: str) -> Lab:
+    if cells.embedder != before.embedder:
+        raise ClassifyError(
+            f"The model takes vectors of embedder {before.embedder[:12]}; these come from "
+            f"{cells.embedder[:12]}. Embed the cells with the model's own bundle."
+        )
+    if len(labels) != len(cells):
+        raise ClassifyError(
+            f"{len(labels)} labels for {len(cells)} cells. Give one to each cell, empty where nobody looked."
+        )
+    check_finite(cells)
+    given = np.asarray(labels, dtype=np.str_)
+    rows = np.flatnonzero(given != "")
+    if len(rows) < LEAST_CORRECTED:
+        raise ClassifyError(
+            f"{len(rows)} cells are corrected; {LEAST_CORRECTED} at least are needed to judge an update. "
+            "Correct more cells: `classify suggest` says which."
+        )
+    return Lab(name=name, values=cells.values, rows=rows, labels=given[rows])
+
+
+def _held_out(
+    before: Classifier, lab: Lab, update: Update, parts: Sequence[NDArray[np.int32]]
+) -> list[HeldOut]:
+    """For each dealing: log-probabilities of each corrected cell by an update that did not see it, and the
+    classes they are of."""
+    names = tuple(sorted({*before.class_names, *map(str, lab.labels)}))
+    result = []
+    for part in parts:
+        scores = np.full((len(lab.rows), len(names)), np.log(1e-6), np.float32)
+        for number in range(part.max() + 1):
+            seen, held = part != number, part == number
+            updated = update(before, replace(lab, rows=lab.rows[seen], labels=lab.labels[seen]))
+            ready = updated.standardise(lab.values[lab.rows[held]])
+            columns = np.searchsorted(names, updated.class_names)
+            likely = updated.calibration.probabilities(updated.head.scores(ready))
+            scores[np.ix_(held, columns)] = np.log(likely + 1e-6)
+        result.append((scores, names))
+    return result
+
+
+def _losses(name: str, held_out: list[HeldOut], labels: NDArray[np.str_]) -> NDArray[np.float64]:
+    """-log(probability of the truth) of each cell, rare classes weighing more; mean of the dealings."""
+    each = []
+    for scores, names in held_out:
+        truths = np.searchsorted(names, labels)
+        # an update gets its temperature from held-out cells at the end: here too
+        cooled = scores if name == NO_UPDATE else scores / best_temperature(scores, truths)
+        likely = np.exp(log_softmax(cooled))[np.arange(len(truths)), truths]
+        each.append(balance(truths) * -np.log((1 - NEVER) * likely + NEVER / len(names)))
+    mean: NDArray[np.float64] = np.mean(each, axis=0)
+    return mean
+
+
+def _judge(
+    name: str, held_out: list[HeldOut], labels: NDArray[np.str_], losses: NDArray[np.float64]
+) -> Judged:
+    right, balanced = [], []
+    for scores, names in held_out:
+        truths, guesses = np.searchsorted(names, labels), scores.argmax(axis=1)
+        right.append(float(np.mean(guesses == truths)))
+        balanced.append(balanced_accuracy(truths, guesses))
+    return Judged(
+        name=name,
+        loss=float(losses.mean()),
+        accuracy=float(np.mean(right)),
+        balanced=float(np.mean(balanced)),
+    )
+
+
+def _best(judged: Sequence[Judged], losses: dict[str, NDArray[np.float64]], config: AdaptConfig) -> str:
+    """Of the updates that held-out cells cannot tell from the best one (a standard error of the difference),
+    the first; but none where that is not better than no update by enough, or more cells would be wrong."""
+    nothing, *updates = judged
+    best = min(updates, key=lambda one: one.loss)
+    cells = len(losses[best.name])
+
+    def as_good(name: str) -> bool:
+        gap = losses[name] - losses[best.name]
+        return bool(gap.mean() <= gap.std() / np.sqrt(cells))
+
+    chosen = next(one for one in updates if as_good(one.name))
+    gained = chosen.loss < nothing.loss * (1 - config.least_gain)
+    return chosen.name if gained and chosen.accuracy >= nothing.accuracy - 1 / cells else nothing.name
+
+
+def _finished(
+    before: Classifier,
+    lab: Lab,
+    name: str,
+    update: Update,
+    held_out: list[HeldOut],
+) -> Classifier:
+    """The update on all corrected cells, calibrated on what it said when they were held out."""
+    after = update(before, lab)
+    calibration = _calibrated(before, after, lab, held_out[0])
+    known = None
+    if before.known is not None:
+        old = before.known
+        known = Known.of(
+            np.concatenate([old.values, lab.values[lab.rows]]),
+            np.concatenate([old.labels, lab.labels]),
+            np.concatenate([old.labs, np.full(len(lab.rows), lab.name)]),
+        )
+    note = f"adapted to {lab.name} from {len(lab.rows)} corrected cells: {name}"
+    return replace(after, calibration=calibration, known=known, notes=(*before.notes, note))
+
+
+def _calibrated(before: Classifier, after: Classifier, lab: Lab, held_out: HeldOut) -> Calibration:
+    scores, names = held_out
+    columns = np.searchsorted(names, after.class_names)
+    truths = np.searchsorted(after.class_names, lab.labels)
+    own = after.calibration
+    temperature = best_temperature(scores, np.searchsorted(names, lab.labels))
+    cooled = np.exp(log_softmax(scores[:, columns] / temperature))
+    misfits = 1 - cooled[np.arange(len(truths)), truths]
+    basis = f"{len(truths)} corrected cells of {lab.name}, each held out once"
+    if len(truths) < MINIMUM and before.calibration.cells:
+        old = before.calibration
+        misfits = np.concatenate([misfits, old.misfits])
+        moved = np.searchsorted(after.class_names, before.class_names)
+        truths = np.concatenate([truths, moved[old.truths]])
+        basis += f", and {old.basis}"
+    return replace(
+        own,
+        method="temperature",
+        temperature=own.temperature * temperature,
+        offsets=own.offsets / temperature,
+        misfits=misfits.astype(np.float32),
+        truths=truths.astype(np.int32),
+        basis=basis,
+    )
