@@ -40,12 +40,13 @@ def test_the_installed_package_announces_the_manifest():
 
 def test_names_and_ids_stay_as_they_were_published(manifest):
     contributions = manifest.contributions
-    assert [widget.display_name for widget in contributions.widgets] == ["Count cells", "Segment cells", "Stain preview"]
+    assert [widget.display_name for widget in contributions.widgets] == ["Count cells", "Segment cells", "Stain preview", "Embed"]
     assert [sample.key for sample in contributions.sample_data] == ["giemsa", "wright", "rapid"]
     assert {command.id for command in contributions.commands} == {
         "napari-bloodcell.count",
         "napari-bloodcell.segment",
         "napari-bloodcell.stain",
+        "napari-bloodcell.embed",
         "napari-bloodcell.sample_giemsa",
         "napari-bloodcell.sample_wright",
         "napari-bloodcell.sample_rapid",

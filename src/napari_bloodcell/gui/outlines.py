@@ -1,7 +1,7 @@
 """Labels layers as outlines of cells: which there are, which image and which nuclei belong to them.
 
 Layers are found by what ``layers.py`` wrote into their metadata, never by their names, which people change.
-A person's own Labels layer is welcome too: its image is then one of the same size, its nuclei come from stain.
+A person's own Labels layer is welcome too: its image is one of the same size, its nuclei come from stain.
 """
 
 import weakref
@@ -38,8 +38,8 @@ class Outlined:
         labels = np.asarray(self.labels)
         if labels.shape != image.pixels.shape[:2]:
             raise SegmentError(
-                f"The outlines {self.name} are {labels.shape[1]} x {labels.shape[0]} px, the image {image.name} "
-                f"{image.pixels.shape[1]} x {image.pixels.shape[0]}. Choose the image they lie on."
+                f"The outlines {self.name} are {labels.shape[1]} x {labels.shape[0]} px, their image "
+                f"{image.name} is {image.pixels.shape[1]} x {image.pixels.shape[0]}. Choose another."
             )
         if self.nuclei is None:
             nucleus = nuclei_by_stain(image.pixels, labels, image.um_per_px)

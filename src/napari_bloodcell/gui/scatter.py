@@ -6,7 +6,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QPointF, QRectF, Qt, Signal
-from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QPolygonF, QWheelEvent
+from qtpy.QtGui import (
+    QColor,
+    QImage,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPalette,
+    QPen,
+    QPolygonF,
+    QResizeEvent,
+    QWheelEvent,
+)
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 MARGIN_PX = 14
@@ -14,6 +25,8 @@ NEAR_PX = 9.0  # a click this near to a point means it
 LEAST_LASSO_PX = 6.0
 MOST_ZOOM = 60.0
 SELECTED = "#FF2D95"
+FINE = 2  # so much finer than the screen points are drawn, then reduced: smooth edges
+CROWD = 3000  # more points than this are drawn as fine as the screen
 
 
 class Scatter(QWidget):
@@ -34,6 +47,7 @@ class Scatter(QWidget):
         self._names: Sequence[str] = ()
         self._texts: tuple[str, ...] = ()  # written beside the points
         self._chosen = np.zeros(0, np.intp)
+        self._image: QImage | None = None  # of all points, until something changes
         self._lasso: list[QPointF] = []
         self._adds = False
         self._middle, self._zoom = np.zeros(2), 1.0
@@ -53,12 +67,12 @@ class Scatter(QWidget):
         if not same_places:
             self._chosen = np.zeros(0, np.intp)
             self.show_all()
-        self.update()
+        self._changed()
 
     def select(self, rows: Any) -> None:
         """Mark rows, without telling anyone."""
         self._chosen = np.unique(np.asarray(rows, np.intp))
-        self.update()
+        self._changed()
 
     @property
     def chosen(self) -> NDArray[np.intp]:
@@ -71,7 +85,7 @@ class Scatter(QWidget):
             self._span = np.maximum(high - low, 1e-6)
             self._span = np.maximum(self._span, self._span.max() / 20)
         self._zoom = 1.0
-        self.update()
+        self._changed()
 
     def places(self) -> NDArray[np.float64]:
         """Where the points are in the widget: N x 2 pixels."""
@@ -100,9 +114,9 @@ class Scatter(QWidget):
             near = self._nearest(event.position())
             rows = np.zeros(0, np.intp) if near is None else np.array([near], np.intp)
         else:
-            rows = self._within(QPolygonF(line))
+            rows = self._within(np.array([(point.x(), point.y()) for point in line]))
         self._chosen = np.union1d(self._chosen, rows) if self._adds else rows
-        self.update()
+        self._changed()
         self.selected.emit(self._chosen)
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:  # noqa: ARG002, N802
@@ -118,12 +132,16 @@ class Scatter(QWidget):
         if self._zoom == 1.0:
             self.show_all()
         event.accept()
-        self.update()
+        self._changed()
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802
         if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.StyleChange):
-            self.update()
+            self._changed()
         super().changeEvent(event)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        self._image = None
+        super().resizeEvent(event)
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: ARG002, N802
         painter = QPainter(self)
@@ -141,7 +159,7 @@ class Scatter(QWidget):
             painter.drawText(inner, flags, self.empty_text)
             return
         places = self.places()
-        self._draw_points(painter, places, ink)
+        painter.drawImage(0, 0, self._points_image(places, ink))
         painter.setPen(ink)
         for place, text in zip(places, self._texts, strict=False):
             right = place[0] + 8 + painter.fontMetrics().horizontalAdvance(text) > self.width()
@@ -152,18 +170,28 @@ class Scatter(QWidget):
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawPolygon(QPolygonF(self._lasso))
 
-    def _draw_points(self, painter: QPainter, places: NDArray[np.float64], ink: QColor) -> None:
+    def _points_image(self, places: NDArray[np.float64], ink: QColor) -> QImage:
+        """Stamped: Qt would need half a second for ten thousand round points."""
+        if self._image is not None:
+            return self._image
         size = 9.0 if len(places) < 400 else 6.0 if len(places) < 4000 else 4.0
         size *= min(self._zoom, 3.0) ** 0.4
+        finer = FINE if len(places) < CROWD else 1
+        pixels = np.zeros((finer * self.height(), finer * self.width()), np.uint32)
         if len(self._chosen):  # a ring round each chosen point, below all points
-            _dots(painter, places[self._chosen], QColor(SELECTED), size + 6)
+            _stamp(pixels, finer * places[self._chosen], finer * (size + 6), [SELECTED] * len(self._chosen))
         elif len(places) < 400:
-            _dots(painter, places, ink, size + 1.5)
-        groups: dict[str, list[int]] = {}
-        for row, colour in enumerate(self._colours):
-            groups.setdefault(colour, []).append(row)
-        for colour, rows in groups.items():
-            _dots(painter, places[rows], QColor(colour), size)
+            _stamp(pixels, finer * places, finer * (size + 1.5), [ink.name()] * len(places))
+        _stamp(pixels, finer * places, finer * size, self._colours)
+        kind = QImage.Format.Format_ARGB32_Premultiplied
+        fine = QImage(pixels.tobytes(), pixels.shape[1], pixels.shape[0], kind)
+        smooth = Qt.TransformationMode.SmoothTransformation
+        self._image = fine.scaled(self.size(), Qt.AspectRatioMode.IgnoreAspectRatio, smooth)
+        return self._image
+
+    def _changed(self) -> None:
+        self._image = None
+        self.update()
 
     def _nearest(self, place: QPointF) -> int | None:
         if not len(self._xy):
@@ -172,9 +200,14 @@ class Scatter(QWidget):
         best = int(gaps.argmin())
         return best if gaps[best] <= NEAR_PX else None
 
-    def _within(self, line: QPolygonF) -> NDArray[np.intp]:
-        rule = Qt.FillRule.OddEvenFill
-        inside = [line.containsPoint(QPointF(x, y), rule) for x, y in self.places()]
+    def _within(self, line: NDArray[np.float64]) -> NDArray[np.intp]:
+        """Rows inside a closed line: a ray to the right crosses it an odd number of times."""
+        x, y = self.places().T
+        inside = np.zeros(len(x), bool)
+        for (x0, y0), (x1, y1) in zip(line, np.roll(line, -1, axis=0), strict=True):
+            if y0 != y1:
+                crosses = (y0 > y) != (y1 > y)
+                inside ^= crosses & (x < x0 + (y - y0) / (y1 - y0) * (x1 - x0))
         return np.flatnonzero(inside)
 
     def _centre(self) -> NDArray[np.float64]:
@@ -186,6 +219,18 @@ class Scatter(QWidget):
         return per_unit
 
 
-def _dots(painter: QPainter, places: NDArray[np.float64], colour: QColor, size: float) -> None:
-    painter.setPen(QPen(colour, size, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap))
-    painter.drawPoints(QPolygonF([QPointF(x, y) for x, y in places]))
+def _stamp(
+    pixels: NDArray[np.uint32], places: NDArray[np.float64], size: float, colours: Sequence[str]
+) -> None:
+    """A disc at each place, the later ones on top."""
+    reach = round(size / 2)
+    rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disc = rows**2 + columns**2 <= (size / 2) ** 2
+    rows, columns = rows[disc], columns[disc]
+    at = np.rint(places).astype(int)
+    values = {one: 0xFF000000 | int(one[1:], 16) for one in set(colours)}
+    colour = np.array([values[one] for one in colours], np.uint32)
+    height, width = pixels.shape
+    x, y = at[:, :1] + columns, at[:, 1:] + rows
+    seen = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+    pixels[y[seen], x[seen]] = np.broadcast_to(colour[:, None], seen.shape)[seen]
