@@ -118,8 +118,9 @@ def test_nothing_loads_a_pickle(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((PACKAGE / "gui").glob("*.py")), ids=lambda p: p.name)
 def test_widgets_do_not_import_each_other(path: Path) -> None:
     shared = {"task", "form", "layers", "panel", "help", "samples", "choices", "scatter"}
-    shared |= {"classes", "autosave", "tally", "class_table", "classify_calls", "outlines", "selection"}
+    shared |= {"classes", "autosave", "tally", "class_table", "classify_calls", "grid", "outlines", "selection"}
     shared |= {"stain_calls", "stain_layers", "stain_parts", "embed_calls", "embed_map"}
+    shared |= {"gallery_view", "shelf"}
     for name in imports(path):
         if name.startswith("napari_bloodcell.gui."):
             assert name.split(".")[2] in shared, f"{path.name} imports {name}"

@@ -15,6 +15,18 @@ def test_the_usual_classes_have_digits_and_unidentified_has_zero():
     assert classes.of_digit("8") is None
 
 
+def test_fine_classes_take_the_place_of_their_coarse_one():
+    classes = ClassList.of(["lymphocyte_typical", "neutrophil_banded", "unidentified"])
+    assert classes.names == (
+        "monocyte",
+        "eosinophil",
+        "basophil",
+        "neutrophil_banded",
+        "lymphocyte_typical",
+        "unidentified",
+    )
+
+
 def test_thirty_classes_get_thirty_colours_and_nine_digits():
     classes = ClassList.of(f"kind {n}" for n in range(25))
     assert len(set(classes.colours.values())) == 31

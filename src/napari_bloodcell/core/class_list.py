@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_bloodcell.core.errors import TaxonomyError
-from napari_bloodcell.core.palette import COLOURS, colour_of
+from napari_bloodcell.core.palette import COLOURS
 from napari_bloodcell.core.records import UNIDENTIFIED
-from napari_bloodcell.core.taxonomy import COARSE, normalise
+from napari_bloodcell.core.taxonomy import COARSE, FINE, normalise
 
+RESERVED = ("#1A1A1A", "#FFFFFF", "#FF2D95")  # outlines, glass, cells that are chosen
 DIGITS = 9  # keys 1 to 9; 0 is "unidentified"
 
 # How protanopes and deuteranopes see linear RGB (Vienot, Brettel and Mollon 1999).
@@ -33,11 +34,15 @@ class ClassList:
 
     @classmethod
     def of(cls, names: Iterable[str] = COARSE) -> Self:
-        """The usual classes, and whatever else is found among the cells."""
-        found = cls({})
-        for name in dict.fromkeys([*COARSE, *names]):
-            found = found.with_class(name)
-        return found
+        """The usual classes and what is found: a coarse class only where none of its own is."""
+        found = [name for name in dict.fromkeys(map(_checked, names)) if name != UNIDENTIFIED]
+        finer = {FINE[name] for name in found if name in FINE and FINE[name] != name}
+        usual = [name for name in COARSE if name not in finer or name in found]
+        known = [name for name in (*COARSE, *FINE) if name in {*usual, *found}]
+        result = cls({})
+        for name in [*known, *(name for name in found if name not in known)]:
+            result = result.with_class(name)
+        return result
 
     def __post_init__(self) -> None:
         rest = {name: colour for name, colour in self.colours.items() if name != UNIDENTIFIED}
@@ -98,11 +103,9 @@ class ClassList:
 
 def next_colour(used: Iterable[str]) -> str:
     """The colour that looks least like any in use, to the usual eye and to two kinds of colour blindness."""
-    taken = np.array([_rgb(colour) for colour in used]).reshape(-1, 3)
+    taken = np.array([_rgb(colour) for colour in (*used, *RESERVED)])
     steps = np.linspace(0.12, 0.92, 6)
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
-    if len(taken) == 0:
-        return colour_of("neutrophil")
     nearest = np.full(len(grid), np.inf)
     for matrix in _SEEN.values():
         here, there = _lab(grid, matrix), _lab(taken, matrix)

@@ -4,6 +4,7 @@ All panels change classes through ``give`` and ``undo``, and hear of it by the l
 So the rims, the tables, the session and the way back are always right, whichever panel is open.
 """
 
+import itertools
 import uuid
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,10 +44,11 @@ class Given:
 
 @dataclass
 class _History:
-    done: list[tuple[Given, ...]] = field(default_factory=list)
-    undone: list[tuple[Given, ...]] = field(default_factory=list)
+    done: "list[tuple[int, tuple[Given, ...]]]" = field(default_factory=list)
+    undone: "list[tuple[int, tuple[Given, ...]]]" = field(default_factory=list)
 
 
+_step = itertools.count(1)  # what was changed at once, on several layers maybe, is undone at once
 _histories: "weakref.WeakKeyDictionary[Labels, _History]" = weakref.WeakKeyDictionary()
 
 
@@ -83,12 +85,15 @@ def is_by_person(cells: "Labels") -> Any:
     return cells.features["cell_type_source"].astype(str).str.startswith(PERSON).to_numpy(bool)
 
 
-def give(viewer: "Viewer", cells: "Labels", cell_ids: Iterable[int], name: str, who: str) -> int:
+def give(viewer: "Viewer", chosen: "Mapping[Labels, Iterable[int]]", name: str, who: str) -> int:
     """A person says what these cells are; saying what the model said confirms it. Gives how many changed."""
-    wanted = set(map(int, cell_ids))
-    source = f"{PERSON}{who}"
-    changes = tuple(Given(*row, name, source) for row in _rows(cells, wanted) if row[1:] != (name, source))
-    return _do(viewer, cells, changes, "classify")
+    source, step = f"{PERSON}{who}", next(_step)
+    n = 0
+    for cells, cell_ids in chosen.items():
+        rows = _rows(cells, set(map(int, cell_ids)))
+        changes = tuple(Given(*row, name, source) for row in rows if row[1:] != (name, source))
+        n += _do(viewer, cells, changes, "classify", step)
+    return n
 
 
 def give_each(viewer: "Viewer", cells: "Labels", named: Mapping[int, str], who: str) -> int:
@@ -97,7 +102,7 @@ def give_each(viewer: "Viewer", cells: "Labels", named: Mapping[int, str], who: 
     there = [row for row in rows(cells) if row[0] in named]
     changes = [Given(*row, normalise(named[row[0]]), source) for row in there]
     changes = [one for one in changes if (one.old, one.old_source) != (one.new, one.new_source)]
-    return _do(viewer, cells, tuple(changes), "classify")
+    return _do(viewer, cells, tuple(changes), "classify", next(_step))
 
 
 def rename(viewer: "Viewer", cells: "Labels", old: str, new: str) -> None:
@@ -106,31 +111,43 @@ def rename(viewer: "Viewer", cells: "Labels", old: str, new: str) -> None:
     after = before.renamed(old, new)
     (name,) = set(after.names) - set(before.names) or {old}
     set_classes(viewer, cells, after)
-    _do(viewer, cells, tuple(Given(*row, name, row[2]) for row in rows(cells) if row[1] == old), "rename")
+    changes = tuple(Given(*row, name, row[2]) for row in rows(cells) if row[1] == old)
+    _do(viewer, cells, changes, "rename", next(_step))
 
 
-def undo(viewer: "Viewer", cells: "Labels") -> int:
-    history = _histories.get(cells)
-    if not history or not history.done:
-        return 0
-    changes = history.done.pop()
-    history.undone.append(changes)
-    return _apply(viewer, cells, tuple(one.back() for one in changes), "undo")
+def undo(viewer: "Viewer", of: "Sequence[Labels]") -> int:
+    """Take back the last change on these layers; gives how many cells have their old class again."""
+    return _go(viewer, of, "undo")
 
 
-def redo(viewer: "Viewer", cells: "Labels") -> int:
-    history = _histories.get(cells)
-    if not history or not history.undone:
-        return 0
-    changes = history.undone.pop()
-    history.done.append(changes)
-    return _apply(viewer, cells, changes, "redo")
+def redo(viewer: "Viewer", of: "Sequence[Labels]") -> int:
+    return _go(viewer, of, "redo")
 
 
-def can_undo(cells: "Labels | None") -> tuple[bool, bool]:
+def can_undo(of: "Sequence[Labels]") -> tuple[bool, bool]:
     """Whether there is something to undo, and something to redo."""
-    history = None if cells is None else _histories.get(cells)
-    return (bool(history.done), bool(history.undone)) if history else (False, False)
+    known = [_histories[cells] for cells in of if cells in _histories]
+    return any(one.done for one in known), any(one.undone for one in known)
+
+
+def _go(viewer: "Viewer", of: "Sequence[Labels]", action: str) -> int:
+    back = action == "undo"
+    stacks = {
+        cells: (_histories[cells].done, _histories[cells].undone)[:: 1 if back else -1]
+        for cells in of
+        if cells in _histories
+    }
+    ends = [taken[-1][0] for taken, _ in stacks.values() if taken]
+    if not ends:
+        return 0
+    step, n = (max if back else min)(ends), 0
+    for cells, (taken, put) in stacks.items():
+        if taken and taken[-1][0] == step:
+            entry = taken.pop()
+            put.append(entry)
+            changes = tuple(one.back() for one in entry[1]) if back else entry[1]
+            n += _apply(viewer, cells, changes, action)
+    return n
 
 
 def set_classes(viewer: "Viewer", cells: "Labels", classes: ClassList) -> None:
@@ -145,6 +162,13 @@ def set_classes(viewer: "Viewer", cells: "Labels", classes: ClassList) -> None:
         session.record([Change(action="classes", old=ours.get("classes"), new=stored)])
     repaint(viewer, cells)
     cells.events.features()
+
+
+def make_rows(cells: "Labels", cell_ids: Sequence[int]) -> None:
+    """A row for each cell of a drawing that has no table yet."""
+    import pandas as pd
+
+    cells.features = pd.DataFrame({"index": list(cell_ids), "label": list(cell_ids)})
 
 
 def set_predictions(cells: "Labels", table: "pd.DataFrame", by: Mapping[str, Any]) -> int:
@@ -225,11 +249,11 @@ def repaint(viewer: "Viewer", cells: "Labels", cell_ids: Sequence[int] | None = 
         rims.refresh(extent=False)
 
 
-def _do(viewer: "Viewer", cells: "Labels", changes: tuple[Given, ...], action: str) -> int:
+def _do(viewer: "Viewer", cells: "Labels", changes: tuple[Given, ...], action: str, step: int) -> int:
     if not changes:
         return 0
     history = _histories.setdefault(cells, _History())
-    history.done.append(changes)
+    history.done.append((step, changes))
     history.undone.clear()
     return _apply(viewer, cells, changes, action)
 

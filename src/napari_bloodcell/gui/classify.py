@@ -141,7 +141,7 @@ class ClassifyCells(CellsPanel):
             widget.setEnabled(layer is not None)
         for widget in (self.brush_button, self.load_button, self.save_button):
             widget.setEnabled(layer is not None)
-        can_undo, can_redo = classes.can_undo(layer)
+        can_undo, can_redo = classes.can_undo(self.chosen)
         self.undo_button.setEnabled(can_undo)
         self.redo_button.setEnabled(can_redo)
         self._bind(layer)
@@ -212,10 +212,10 @@ class ClassifyCells(CellsPanel):
         if not name:
             self.task.say("Choose a class in the list first.")
             return
-        classes.give(self.viewer, self.layer, cells, name, self.reader.text().strip() or person())
+        classes.give(self.viewer, {self.layer: cells}, name, self.reader.text().strip() or person())
 
     def _step(self, step: Callable[..., int], said: str) -> None:
-        if self.layer is not None and (n := step(self.viewer, self.layer)):
+        if n := step(self.viewer, self.chosen):
             self.task.say(f"{said}: {n} cell{'s' if n > 1 else ''}.")
 
     def _next(self) -> None:

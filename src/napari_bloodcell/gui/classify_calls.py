@@ -76,19 +76,25 @@ def review_order(features: "pd.DataFrame", ids: Any, by_person: Any) -> list[int
 
 def said_of(row: Mapping[str, Any]) -> str:
     """What is known of one cell, in a line or two."""
-    kind = str(row.get("cell_type") or "unidentified").replace("_", " ")
+    kind = _plain(row.get("cell_type") or "unidentified")
     source = str(row.get("cell_type_source") or "")
     text = f"Cell {row.get('index', row.get('label', '?'))}: {kind}"
     if source.startswith(PERSON):
         return f"{text}, said by {source.removeprefix(PERSON)}."
-    probability = row.get("cell_type_prob")
-    if probability is not None and probability == probability:  # noqa: PLR0124 (NaN)
-        text += f" {float(probability):.0%}"
-        second, share = row.get("second"), row.get("second_prob")
-        if second and share is not None:
-            text += f", then {str(second).replace('_', ' ')} {float(share):.0%}"
-    doubt = row.get("doubt")
-    return f"{text}. In doubt: {doubt}." if isinstance(doubt, str) and doubt else f"{text}."
+    best, probability = row.get("best"), row.get("cell_type_prob")
+    if probability is None or probability != probability:  # noqa: PLR0124 (NaN)
+        return f"{text}."
+    told = f"{_plain(best)} {probability:.0%}" if best and _plain(best) != kind else f"{probability:.0%}"
+    second, share = row.get("second"), row.get("second_prob")
+    if second and share is not None:
+        told += f", then {_plain(second)} {float(share):.0%}"
+    doubt = str(row.get("doubt") or "")
+    far = next((reason for reason in doubt.split("; ") if reason.startswith("unlike")), "")
+    return f"{text}, {told}{'; ' + far if far else ''}."
+
+
+def _plain(name: object) -> str:
+    return str(name).replace("_", " ")
 
 
 def write_classes(path: Path, image: str, rows: Sequence[tuple[int, str, str]]) -> None:

@@ -1,0 +1,321 @@
+"""The panel "Gallery": every cell as a small picture, sorted into its class by eye, key and dragging."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtGui import QPixmap
+from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton
+
+from napari_bloodcell.core.class_list import ClassList
+from napari_bloodcell.core.errors import BloodcellError
+from napari_bloodcell.core.records import UNIDENTIFIED
+from napari_bloodcell.core.session import person
+from napari_bloodcell.gui import classes, layers
+from napari_bloodcell.gui.class_table import shown
+from napari_bloodcell.gui.classify_calls import said_of
+from napari_bloodcell.gui.gallery_view import SIDE_PX, GalleryView, Group, Key, Tile
+from napari_bloodcell.gui.help import HelpLink
+from napari_bloodcell.gui.outlines import outlined
+from napari_bloodcell.gui.panel import CellsPanel
+from napari_bloodcell.gui.selection import Marks
+from napari_bloodcell.gui.shelf import Shelf, read_shelves
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+    from napari.viewer import Viewer
+
+SORTS = ("doubt", "distance", "size", "number")
+SHOWS = ("all cells", "in doubt", "not seen yet", "seen")
+REFERENCES = 12
+LOWEST_VIEW_PX = 260
+
+HELP = """
+### Gallery
+
+Every cell as a small picture under the name of its class; *unidentified* comes first, to be emptied.
+
+- **Click** a picture: the viewer moves to that cell. With Ctrl or Shift, or a frame drawn around them,
+  choose several; Ctrl+A chooses all, Escape none.
+- **Drag** the chosen ones onto another class, or press its **key**: they are that class now, and marked as
+  seen (✓). A question mark stands on a cell the model is in doubt about.
+- **Sort** puts those first that deserve a look; **Show** leaves out the others. Undo and Redo as everywhere.
+- Below stand typical cells of the class of the picture you clicked: those a person has confirmed, or those
+  the model is surest of.
+"""
+
+
+class Gallery(CellsPanel):
+    """Cells of one layer or of all. ``read`` is what it calls in its task."""
+
+    def __init__(self, napari_viewer: "Viewer") -> None:
+        super().__init__(napari_viewer, "Read again", several=True)
+        self.read = read_shelves
+        self._shelves: list[Shelf] = []
+        self._layers: list[Labels] = []  # of the shelves, in their order
+        self._marks = Marks(napari_viewer)
+        self.reader = QLineEdit(person())
+        self.reader.setToolTip("Your name or sign: it stands beside every class you give.")
+        self.choices.addRow("Reader", self.reader)
+        self.sort = self._box(
+            SORTS, "Which cells come first: the least sure, the furthest from the known, the largest."
+        )
+        self.show_only = self._box(SHOWS, "Which cells are shown.")
+        self.lab = self._box(("all labs",), "Cells of one lab only, where layers say where they come from.")
+        row = QHBoxLayout()
+        for label, box in (("Sort by", self.sort), ("Show", self.show_only)):
+            row.addWidget(QLabel(label))
+            row.addWidget(box, 1)
+        self.view = GalleryView(self._cut, self._about)
+        self.view.setMinimumHeight(LOWEST_VIEW_PX)
+        self.view.looked_at.connect(self._look_at)
+        self.view.chosen_changed.connect(self._choose)
+        self.view.pressed.connect(self._press)
+        self.view.dropped.connect(self._give)
+        self.said = QLabel()
+        self.said.setWordWrap(True)
+        self.undo_button = QPushButton("Undo")
+        self.undo_button.setToolTip("Take back the last change of class.")
+        self.undo_button.clicked.connect(lambda: self._step(classes.undo, "Taken back"))
+        self.redo_button = QPushButton("Redo")
+        self.redo_button.setToolTip("Give again what was taken back.")
+        self.redo_button.clicked.connect(lambda: self._step(classes.redo, "Given again"))
+        buttons = QGridLayout()
+        buttons.addWidget(self.undo_button, 0, 0)
+        buttons.addWidget(self.redo_button, 0, 1)
+        self.typical = GalleryView(self._cut, self._about)
+        self.typical.setFixedHeight(2 * (SIDE_PX + 4) + 30)
+        self.typical.looked_at.connect(self._centre)
+        below = QHBoxLayout()
+        below.addStretch(1)
+        below.addWidget(HelpLink("Gallery", HELP))
+        self.body.addLayout(row)
+        self.body.addWidget(self.lab)
+        self.body.addWidget(self.view, 1)
+        self.body.addWidget(self.said)
+        self.body.addLayout(buttons)
+        self.body.addWidget(self.typical)
+        self.body.addWidget(self.task)
+        self.body.addLayout(below)
+        self.task.pressed.connect(self._read)
+        self.reset_choices()
+
+    def _box(self, options: Sequence[str], tip: str) -> QComboBox:
+        box = QComboBox()
+        box.addItems(list(options))
+        box.setToolTip(tip)
+        box.currentIndexChanged.connect(self._show)
+        return box
+
+    # reading
+
+    def cells_changed(self) -> None:
+        chosen = self.chosen
+        known = chosen == self._layers and all(
+            set(classes.ids(layer).tolist()) <= set(shelf.boxes)
+            for layer, shelf in zip(self._layers, self._shelves, strict=True)
+        )
+        if chosen and not known and not self.task.busy:
+            self._read()
+        self._show()
+
+    def _read(self) -> None:
+        taken: list[Any] = []
+        read_layers = []
+        for layer in self.chosen:
+            try:
+                one = outlined(layer, self.viewer)
+            except BloodcellError as error:
+                if len(self.chosen) == 1:
+                    self.task.say(str(error), error=True)
+                continue  # a drawing without its image is left out
+            taken.append((one.picture, one.labels))
+            read_layers.append(layer)
+        if taken:
+            self.task.start(partial(self.read, taken), partial(self._was_read, read_layers))
+
+    def _was_read(self, of: "list[Labels]", shelves: list[Shelf]) -> None:
+        self._layers, self._shelves = of, shelves
+        for layer, shelf in zip(of, shelves, strict=True):
+            if layer in self.viewer.layers and not len(layer.features):
+                classes.make_rows(layer, sorted(shelf.boxes))
+        self.view.forget_pictures()
+        self.typical.forget_pictures()
+        self._show()
+        n = sum(len(shelf.boxes) for shelf in shelves)
+        self.task.say(f"{n} cells." if n != 1 else "1 cell.")
+
+    # showing
+
+    def _show(self, _index: object = None) -> None:
+        there = [(n, layer) for n, layer in enumerate(self._layers) if layer in self.viewer.layers]
+        self._offer_labs([layer for _, layer in there])
+        known = self._classes([layer for _, layer in there])
+        tiles: dict[str, list[tuple[float, Tile]]] = {name: [] for name in (UNIDENTIFIED, *known.names)}
+        for number, layer in there:
+            for kind, order, tile in self._tiles_of(number, layer):
+                tiles.setdefault(kind, []).append((order, tile))
+        self.view.show_groups([self._group(name, found, known) for name, found in tiles.items()])
+        can_undo, can_redo = classes.can_undo([layer for _, layer in there])
+        self.undo_button.setEnabled(can_undo)
+        self.redo_button.setEnabled(can_redo)
+
+    def _tiles_of(self, number: int, layer: "Labels") -> "list[tuple[str, float, Tile]]":
+        shelf, features = self._shelves[number], layer.features
+        ids, seen = classes.ids(layer), classes.is_by_person(layer)
+        doubted = np.array([bool(d) and d == d for d in features.get("doubt", [""] * len(ids))], bool)  # noqa: PLR0124
+        kept = self._kept(layer, seen, doubted)
+        orders = order_of(self.sort.currentText(), ids, features, shelf)
+        rows = zip(
+            ids.tolist(), classes.kinds(layer), orders.tolist(), doubted & ~seen, seen, kept, strict=True
+        )
+        return [
+            (kind, order, Tile(key=(number, cell), doubted=bool(doubt), seen=bool(by)))
+            for cell, kind, order, doubt, by, keep in rows
+            if keep and cell in shelf.boxes
+        ]
+
+    def _kept(self, layer: "Labels", seen: Any, doubted: Any) -> Any:
+        kept = {"in doubt": doubted & ~seen, "not seen yet": ~seen, "seen": seen}.get(
+            self.show_only.currentText(), np.ones(len(seen), bool)
+        )
+        wanted = self.lab.currentText()
+        if self.lab.currentIndex() <= 0:
+            return kept
+        return kept & (np.array(labs_of(layer), dtype=object) == wanted)
+
+    def _group(self, name: str, found: list[tuple[float, Tile]], known: ClassList) -> Group:
+        found.sort(key=lambda one: (one[0], one[1].key))
+        digit = known.digit(name) if name in known.names else ""
+        title = f"{shown(name)}   {len(found)}" + (f"   key {digit}" if digit else "")
+        if name == UNIDENTIFIED:
+            title += "   to be emptied" if found else "   none left"
+        return Group(name=name, title=title, colour=known.colours[name], tiles=[tile for _, tile in found])
+
+    def _classes(self, there: "Sequence[Labels]") -> ClassList:
+        known = classes.class_list(there[0]) if there else ClassList.of()
+        for layer in there[1:]:
+            for name, colour in classes.class_list(layer).colours.items():
+                known = known.with_class(name, colour)
+        return known
+
+    def _offer_labs(self, there: "Sequence[Labels]") -> None:
+        labs = sorted({lab for layer in there for lab in labs_of(layer) if lab})
+        wanted = ["all labs", *labs]
+        if [self.lab.itemText(i) for i in range(self.lab.count())] != wanted:
+            before = self.lab.currentText()
+            self.lab.blockSignals(True)
+            self.lab.clear()
+            self.lab.addItems(wanted)
+            self.lab.setCurrentIndex(max(self.lab.findText(before), 0))
+            self.lab.blockSignals(False)
+        self.lab.setVisible(len(labs) > 1)
+
+    def _cut(self, key: Key) -> QPixmap | None:
+        number, cell = key
+        return self._shelves[number].cut(cell, SIDE_PX) if number < len(self._shelves) else None
+
+    def _about(self, key: Key) -> str:
+        row = classes.row_of(self._layers[key[0]], key[1])
+        where = f"\n{classes.image_name(self._layers[key[0]])}" if len(self._layers) > 1 else ""
+        return "" if row is None else said_of(row) + where
+
+    # choosing and sorting
+
+    def _look_at(self, key: Key) -> None:
+        self._centre(key)
+        self.said.setText(self._about(key))
+        row = classes.row_of(self._layers[key[0]], key[1])
+        if row is not None:
+            kind = str(row.get("cell_type") or UNIDENTIFIED)
+            self._show_typical(str(row.get("best") or kind) if kind == UNIDENTIFIED else kind)
+
+    def _centre(self, key: Key) -> None:
+        layer = self._layers[key[0]]
+        if layer in self.viewer.layers:
+            classes.centre_on(self.viewer, layer, key[1])
+
+    def _choose(self, keys: Sequence[Key]) -> None:
+        for number, layer in enumerate(self._layers):
+            if layer in self.viewer.layers:
+                self._marks.show(layer, [cell for n, cell in keys if n == number])
+        if len(keys) > 1:
+            self.said.setText(f"{len(keys)} cells are chosen.")
+
+    def _show_typical(self, name: str) -> None:
+        """Beside the cell in question: cells of its class that are beyond doubt."""
+        best: list[tuple[tuple[bool, float], Tile]] = []
+        for number, layer in enumerate(self._layers):
+            if layer not in self.viewer.layers:
+                continue
+            seen, sure = classes.is_by_person(layer), sureness(layer.features)
+            for row, (cell, kind) in enumerate(
+                zip(classes.ids(layer).tolist(), classes.kinds(layer), strict=True)
+            ):
+                if kind == name:
+                    tile = Tile(key=(number, cell), seen=bool(seen[row]))
+                    best.append(((not seen[row], -float(sure[row])), tile))
+        best.sort(key=lambda one: one[0])
+        known = self._classes([layer for layer in self._layers if layer in self.viewer.layers])
+        colour = known.colours.get(name, known.colours[UNIDENTIFIED])
+        tiles = [tile for _, tile in best[:REFERENCES]]
+        title = f"Typical: {shown(name)}" if tiles else f"No other {shown(name)} yet"
+        self.typical.show_groups([Group(name=name, title=title, colour=colour, tiles=tiles)])
+
+    def _press(self, digit: str) -> None:
+        known = self._classes([layer for layer in self._layers if layer in self.viewer.layers])
+        name = known.of_digit(digit)
+        if name is None:
+            self.task.say(f"No class has the key {digit}.")
+        else:
+            self._give(name)
+
+    def _give(self, name: str) -> None:
+        keys = self.view.chosen
+        if not keys:
+            self.task.say("Choose cells first.")
+            return
+        chosen = {
+            layer: [cell for at, cell in keys if at == number]
+            for number, layer in enumerate(self._layers)
+            if layer in self.viewer.layers
+        }
+        n = classes.give(self.viewer, chosen, name, self.reader.text().strip() or person())
+        self.task.say(f"{n} cell{'' if n == 1 else 's'}: {shown(name)}.")
+
+    def _step(self, step: "Callable[[Viewer, Sequence[Labels]], int]", said: str) -> None:
+        n = step(self.viewer, [layer for layer in self._layers if layer in self.viewer.layers])
+        self.task.say(f"{said}: {n} cell{'' if n == 1 else 's'}.")
+
+    def closing(self) -> None:
+        super().closing()
+        self._marks.clear()
+        self._shelves, self._layers = [], []
+        self.view.show_groups([])
+        self.typical.show_groups([])
+
+
+def order_of(by: str, ids: Any, features: Any, shelf: Shelf) -> Any:
+    """A number a cell; the lowest comes first."""
+    if by == "doubt":
+        return sureness(features)
+    if by == "distance" and "distance" in features:
+        return -np.nan_to_num(features["distance"].to_numpy(float))
+    if by == "size":
+        return -np.array([shelf.areas.get(cell, 0) for cell in ids.tolist()], float)
+    return ids.astype(float)
+
+
+def sureness(features: Any) -> Any:
+    if "cell_type_prob" not in features:
+        return np.zeros(len(features))
+    return np.nan_to_num(features["cell_type_prob"].to_numpy(float))
+
+
+def labs_of(layer: "Labels") -> list[str]:
+    """Where each cell comes from: a column of its own, or what the layer says of all."""
+    features = layer.features
+    if "lab" in features:
+        return [str(lab) for lab in features["lab"]]
+    return [str(layer.metadata.get(layers.KEY, {}).get("lab", ""))] * len(features)
