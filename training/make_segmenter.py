@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks._common import real_data  # noqa: E402
 
+from napari_bloodcell.core.artifact import write_json  # noqa: E402
 from napari_bloodcell.core.config import (  # noqa: E402
     MaskTrainConfig,
     SmearConfig,
@@ -34,8 +36,9 @@ from napari_bloodcell.core.config import (  # noqa: E402
 from napari_bloodcell.core.datasets import CellImage, load_dataset, split_of  # noqa: E402
 from napari_bloodcell.core.errors import BloodcellError, ConfigError, DataError  # noqa: E402
 from napari_bloodcell.core.finetune import read_cells  # noqa: E402
+from napari_bloodcell.core.sam.files import hash_file  # noqa: E402
 from napari_bloodcell.core.sam.ground import on_white  # noqa: E402
-from napari_bloodcell.core.sam.model import CellSam, load_model, new_model, save_model  # noqa: E402
+from napari_bloodcell.core.sam.model import CellSam, at_size, load_model, new_model, save_model  # noqa: E402
 from napari_bloodcell.core.sam.train.cells import CANVAS_PX, MaskedCells, cells_of, join  # noqa: E402
 from napari_bloodcell.core.sam.train.recipe import MaskRecipe, Mix, choose_trained, score_cells  # noqa: E402
 from napari_bloodcell.core.stain import ground_light  # noqa: E402
@@ -167,6 +170,19 @@ def scores_of(model: CellSam, cells: MaskedCells) -> dict[str, float]:
     return figures
 
 
+def finish(model: CellSam, folder: Path, left_out: str | None, settings: dict[str, Any]) -> None:
+    """The model as it ships, read back and scored on cells it never saw."""
+    path = folder / "nano.safetensors"
+    save_model(at_size(model, SIZE_PX), path, half=True)
+    back = load_model(path)
+    sides = {lab: "all" if lab == left_out else "held_out" for lab in LABS}
+    scores = {lab: scores_of(back, read_cells(cells_of_lab(lab, side))) for lab, side in sides.items()}
+    body = {"leave_out": left_out, "scores": scores, "file": hash_file(path), "settings": settings}
+    write_json(folder / "nano.json", "training", body)
+    for lab, figures in scores.items():
+        print(lab, sides[lab], " ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -196,14 +212,12 @@ def main() -> None:
     print(f"{len(cells)} cells, {len(own)} of them real; {mix.shares}", flush=True)
     run = train(recipe, loop, chosen.run, watch=show)
     print(run.ended, run.best_epoch, run.figures)
-    model.eval()
-    save_model(model, chosen.run / "nano.safetensors", half=True)
-    back = load_model(chosen.run / "nano.safetensors")
-    scores = {lab: scores_of(back, read_cells(cells_of_lab(lab, "held_out"))) for lab in labs}
-    if chosen.leave_out:
-        scores[chosen.leave_out] = scores_of(back, read_cells(cells_of_lab(chosen.leave_out, "all")))
-    for lab, figures in scores.items():
-        print(lab, figures)
+    finish(
+        model.eval(),
+        chosen.run,
+        chosen.leave_out,
+        recipe.settings | {"loop": loop.to_json(), "best_epoch": run.best_epoch},
+    )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ of that size, as the decoders make them.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from napari_bloodcell.core.artifact import write_arrays
 from napari_bloodcell.core.errors import WeightsError
 from napari_bloodcell.core.sam.attention import Mode, join_qkv, split_qkv
 from napari_bloodcell.core.sam.checkpoint import KIND, Checkpoint, hash_tensors, read_checkpoint
-from napari_bloodcell.core.sam.encoder import Encoder, start_fresh
+from napari_bloodcell.core.sam.encoder import Encoder, resize_positions, start_fresh
 from napari_bloodcell.core.sam.heads import FRESH, CellHead, PromptHead
 from napari_bloodcell.core.sam.registry import known
 from napari_bloodcell.core.sam.variants import (
@@ -26,6 +27,7 @@ from napari_bloodcell.core.sam.variants import (
     SAM_STD_RGB,
     VARIANTS,
     Variant,
+    check_size,
     recognise,
 )
 from napari_bloodcell.core.sam.weights import find_weights
@@ -163,6 +165,27 @@ def save_model(model: CellSam, path: Path, *, half: bool = False) -> str:
         "pixel_std": model.pixel_std.flatten().tolist(),
     }
     return write_arrays(path, KIND, arrays, config=config)
+
+
+def at_size(model: CellSam, size_px: int) -> CellSam:
+    """The same model with its position tables made for another input size, as it resizes them itself at that
+    size: the answers there are the same, and the file says which size it was trained at."""
+    side = check_size(size_px) // PATCH_PX
+    changed = CellSam(replace(model.variant, native_px=size_px), model.channels)
+    state = model.state_dict()
+    for key, wanted in changed.state_dict().items():
+        table = state[key]
+        if key.endswith("pos_embed"):
+            state[key] = resize_positions(table, (side, side))
+        elif table.shape != wanted.shape:  # relative positions: rows x head
+            rows = F.interpolate(table.T[None], size=wanted.shape[0], mode="linear")
+            state[key] = rows[0].T.contiguous()
+    changed.load_state_dict(state)
+    changed.set_pixel_scale(
+        tuple(model.pixel_mean.flatten().tolist()), tuple(model.pixel_std.flatten().tolist())
+    )
+    changed.base_sha256 = model.base_sha256
+    return changed.train(model.training)
 
 
 def check_channels(channels: int) -> int:
