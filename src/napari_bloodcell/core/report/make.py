@@ -19,7 +19,7 @@ from napari_bloodcell.core.report.slides import Run, read_runs, together, with_a
 if TYPE_CHECKING:
     import pandas as pd
 
-UNRECORDED = "not recorded by this analysis"
+UNRECORDED = "What the probabilities are calibrated on was not recorded by the analysis."
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,10 +44,17 @@ class Report:
 
     @property
     def calibration(self) -> tuple[str, ...]:
-        """What the probabilities rest on, once for each model."""
+        """What the probabilities rest on, a sentence for each model."""
+        found = (run.bundle.get("calibration") for run in self.runs)
         return tuple(
-            dict.fromkeys(str(run.bundle.get("calibration", UNRECORDED)) for run in self.runs if run.bundle)
+            dict.fromkeys(
+                f"Probabilities are calibrated on {basis}." if basis else UNRECORDED for basis in found
+            )
         )
+
+    @property
+    def made_text(self) -> str:
+        return self.made.replace("T", " ").replace("+00:00", " UTC")
 
     def reviewed_text(self) -> str:
         done, all_cells = self.pooled.differential.reviewed, len(self.table)

@@ -41,7 +41,7 @@ def _head(report: "Report") -> str:
     return (
         f"<header><h1>{escape(report.config.title)}</h1>"
         f'<p class="warning">{escape(RESEARCH_USE)}</p>'
-        f"<p>{_many(slides, 'slide')}, {_many(images, 'image')}. Report made {escape(report.made)}.</p>"
+        f"<p>{_many(slides, 'slide')}, {_many(images, 'image')}. Report made {escape(report.made_text)}.</p>"
         "</header>"
     )
 
@@ -51,7 +51,7 @@ def _pooled(report: "Report") -> str:
     state = "good" if pooled.enough.now else "open"
     said = [f'<p class="{state}"><b>{escape(pooled.enough.text())}</b></p>', f"<p>{_state(pooled)}</p>"]
     said.append(f"<p>{escape(report.reviewed_text())}</p>")
-    said += [f"<p>Probabilities are calibrated on {escape(basis)}.</p>" for basis in report.calibration]
+    said += [f"<p>{escape(text)}</p>" for text in report.calibration]
     if report.agreement is not None:
         said.append(f"<p>{escape(report.agreement.text())}</p>")
     return (
@@ -84,7 +84,7 @@ def _by_slide(report: "Report") -> str:
     """One row a slide. Left out where there is only one."""
     if len(report.slides) < 2:
         return ""
-    shown = [row.class_name for row in report.pooled.differential.rows]
+    shown = [row.class_name for row in report.pooled.differential.rows if row.n]
     rows = []
     for slide in report.slides:
         d = slide.differential
@@ -99,7 +99,7 @@ def _by_slide(report: "Report") -> str:
         enough = "enough" if slide.enough.now else f"about {slide.enough.more} more"
         rows.append((escape(slide.name), str(len(slide.images)), str(d.counted), *cells, enough))
     head = ("slide", "images", "cells", *(_named(name) for name in shown), "count")
-    note = "<p>In per cent of the slide's white cells; below, the limits.</p>"
+    note = "<p>In per cent of the slide's white cells, with the limits. Classes that occur nowhere are left out.</p>"
     return f"<section><h2>By slide</h2>{_rows(head, rows, 'slides', escaped=True)}{note}</section>"
 
 

@@ -47,14 +47,17 @@ def _first(report: "Report") -> "Figure":
     said = [
         report.pooled.enough.text(),
         report.reviewed_text(),
-        *(f"Probabilities are calibrated on {basis}." for basis in report.calibration),
+        *report.calibration,
         *([report.agreement.text()] if report.agreement is not None else []),
-        f"{len(report.slides)} slides, {len(report.runs)} images. Report made {report.made}.",
+        f"{len(report.slides)} slides, {len(report.runs)} images. Report made {report.made_text}.",
     ]
-    wrapped = "\n".join(line for text in said for line in textwrap.wrap(text, 100))
-    page.text(0.07, 0.92, wrapped, va="top", fontsize=8.5, linespacing=1.5)
-    page.text(0.07, 0.72, to_text(d), va="top", family="monospace", fontsize=8)
-    draw(page.add_axes((0.24, 0.08, 0.66, min(0.34, 0.05 * len(d.rows)))), d)
+    lines = [line for text in said for line in textwrap.wrap(text, 100)]
+    page.text(0.07, 0.92, "\n".join(lines), va="top", fontsize=8.5, linespacing=1.5)
+    table = 0.90 - 0.0165 * len(lines)
+    page.text(0.07, table, to_text(d), va="top", family="monospace", fontsize=8)
+    chart = table - 0.0125 * len(to_text(d).splitlines()) - 0.02
+    height = min(0.04 * len(d.rows), chart - 0.1)
+    draw(page.add_axes((0.24, chart - height, 0.66, height)), d)
     return page
 
 
@@ -95,6 +98,6 @@ def _page(report: "Report", title: str) -> "Figure":
     page = Figure(figsize=A4_INCHES)
     page.text(0.07, 0.95, title, fontsize=14, weight="bold")
     page.text(
-        0.07, 0.03, f"{RESEARCH_USE}  {report.config.title}, {report.made}", fontsize=7, color="#9B2D00"
+        0.07, 0.03, f"{RESEARCH_USE}  {report.config.title}, {report.made_text}", fontsize=7, color="#9B2D00"
     )
     return page
