@@ -9,8 +9,11 @@ from napari_bloodcell.cli_progress import progress_bar
 from napari_bloodcell.core.config import (
     BCSAM_TRAINING,
     DORL_TRAINING,
+    SADA_TRAINING,
+    BackboneConfig,
     BcsamConfig,
     DorlConfig,
+    SadaConfig,
     TrainConfig,
 )
 
@@ -78,6 +81,44 @@ def dorl(  # noqa: PLR0913
         Where token maps are kept between trainings; by default in the cache.
     """
     return _train(data, out, sam, adapter, store, (config, loop))
+
+
+@train_app.command
+def sada(  # noqa: PLR0913
+    data: Path,
+    /,
+    *,
+    out: Path,
+    leave_out: str | None = None,
+    config: Annotated[SadaConfig, Parameter(name="*")] = SadaConfig(),
+    backbone: Annotated[BackboneConfig, Parameter(name="*")] = BackboneConfig(),
+    loop: Annotated[TrainConfig, Parameter(name="loop")] = SADA_TRAINING,
+) -> int:
+    """Train an encoder with its classifier on labelled cells of several labs, for a lab not among them.
+
+    Writes a bundle for `analyse --bundle OUT/bundle`. The published settings want a GPU and the weights of
+    `models fetch resnet50`; a laptop trains --backbone small --weights none --size-px 64 --per-lab 8.
+
+    Parameters
+    ----------
+    data: Path
+        A folder with the labelled cells of several labs.
+    out: Path
+        Folder for the run and the bundle.
+    leave_out: str
+        A lab to learn nothing from; the result is scored on it. Without it, every lab is trained on.
+    """
+    from napari_bloodcell.core.bundle.of_labs import save_labs
+    from napari_bloodcell.core.embed.sada.fit import train_labs
+
+    with progress_bar() as progress:
+        done = train_labs(
+            data, out, config, backbone=backbone, training=loop, leave=leave_out, progress=progress
+        )
+    save_labs(out / "bundle", done)
+    print(done.text())
+    print(out / "bundle")
+    return 0
 
 
 def _train(

@@ -96,7 +96,9 @@ def classify_masks(
     """The second half, for outlines that are there already: found by us, drawn or corrected by a person."""
     crops = crop(smear, masks, config.crop, progress=progress)
     measurements = measure(crops, progress=progress)
-    embeddings = bundle.embedder.embed(crops, progress=progress)
+    wanted = getattr(bundle.embedder, "crop", None)  # an embedder may ask for crops of its own
+    own = crops if wanted in (None, config.crop) else crop(smear, masks, wanted, progress=progress)
+    embeddings = bundle.embedder.embed(own, progress=progress)
     predictions = bundle.classifier.predict(embeddings, config.classify)
     counted = ~masks.touches_border | config.count.count_border
     return Analysis(

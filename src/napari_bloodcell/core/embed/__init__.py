@@ -37,5 +37,6 @@ EMBEDDERS = Registry(
         "sam-parts": f"{_HERE}.sam_embedder:SamPartsEmbedder",
         "sam+bcsam": f"{_HERE}.trained:BcsamEmbedder",
         "sam+dorl": f"{_HERE}.trained:DorlEmbedder",
+        "sada": f"{_HERE}.sada.embedder:SadaEmbedder",
     },
 )

@@ -9,13 +9,11 @@ import numpy as np
 from napari_bloodcell.core.config import SADA_TRAINING, BackboneConfig, SadaConfig, TrainConfig
 from napari_bloodcell.core.datasets import Dataset, load_dataset
 from napari_bloodcell.core.embed.sada.cells import LabCells, cut_out, leave_out, ready_to_train
-from napari_bloodcell.core.embed.sada.model import LabModel
+from napari_bloodcell.core.embed.sada.model import FILE, LabModel, round_to_half
 from napari_bloodcell.core.embed.sada.recipe import LabsRecipe
 from napari_bloodcell.core.errors import Cancelled, DataError
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.training import Epoch, TrainingRun, train
-
-MODEL = "encoder.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,6 +23,22 @@ class LabTraining:
     source: LabCells
     target: LabCells | None = None  # the lab left out; nothing was learnt from it
     scores: dict[str, float] | None = None  # on the target
+
+    def text(self) -> str:
+        """What a person wants to know at the end."""
+        held = int(self.source.held_out.sum())
+        lines = [
+            f"{self.model.config.method}: {len(self.source) - held} cells of {', '.join(self.source.lab_names)}, "
+            f"{held} held out",
+            f"{self.run.ended} after {len(self.run.history)} epochs, accuracy on held-out cells "
+            f"{self.model.figures['accuracy']:.3f}",
+            *self.model.notes,
+            *self.run.notes,
+        ]
+        if self.target is not None and self.scores is not None:
+            figures = f"F1-micro {self.scores['f1_micro']:.3f}, F1-macro {self.scores['f1_macro']:.3f}"
+            lines.append(f"{len(self.target)} cells of {self.target.lab_names[0]}, never seen: {figures}")
+        return "\n".join(lines)
 
 
 def train_labs(  # noqa: PLR0913 (each is a part of its own)
@@ -53,6 +67,7 @@ def train_labs(  # noqa: PLR0913 (each is a part of its own)
             "Stopped before the classifier was trained. What was finished is kept: run it again to go on."
         )
     averaged = recipe.take_average()
+    round_to_half(recipe.net)
     model = LabModel(
         net=recipe.net.eval(),
         backbone=backbone,
@@ -62,7 +77,7 @@ def train_labs(  # noqa: PLR0913 (each is a part of its own)
         figures=_figures(recipe, averaged),
         notes=source.notes,
     )
-    model.save(Path(folder) / MODEL)
+    model.save(Path(folder) / FILE)
     scores = None if target is None else score(model, target)
     return LabTraining(model=model, run=run, source=source, target=target, scores=scores)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_bloodcell.core.artifact import read_arrays, write_arrays
+from napari_bloodcell.core.artifact import hash_of, read_arrays, write_arrays
 from napari_bloodcell.core.config import BackboneConfig, SadaConfig
 from napari_bloodcell.core.device import is_out_of_memory
 from napari_bloodcell.core.embed.sada.backbones import build
@@ -17,7 +17,9 @@ from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import ByteArray, FloatArray
 from napari_bloodcell.core.sam.checkpoint import hash_tensors
 
-KIND = "lab-encoder"
+KIND = "sada"  # of an embedder
+FILE = "embedder.safetensors"
+VERSION = 1  # raise it whenever a number changes
 BATCH = 64
 
 
@@ -36,7 +38,15 @@ class LabModel:
     @property
     def hash(self) -> str:
         """Of the encoder: what vectors depend on."""
-        return hash_tensors(self.net.backbone.state_dict())
+        return hash_of(
+            {
+                "embedder": KIND,
+                "version": VERSION,
+                "weights": hash_tensors(self.net.backbone.state_dict()),
+                "size_px": self.backbone.size_px,
+                "masked": self.backbone.masked,
+            }
+        )
 
     @property
     def width(self) -> int:
@@ -73,11 +83,15 @@ class LabModel:
         vectors = self.net.vectors(batch)
         return vectors.cpu().numpy(), self.net.classifier(vectors).cpu().numpy()
 
-    def save(self, path: Path, *, half: bool = True) -> str:
-        """``half`` rounds to 16 bits: half the size, and classes as before."""
-        kind = torch.float16 if half else torch.float32
-        arrays = {key: value.to("cpu", kind).numpy() for key, value in self.net.state_dict().items()}
+    def save(self, path: Path) -> str:
+        """Weights that 16 bits hold exactly are stored so: half the size, and nothing lost."""
+        arrays = {}
+        for key, value in self.net.state_dict().items():
+            full = value.to("cpu", torch.float32)
+            half = full.to(torch.float16)
+            arrays[key] = (half if torch.equal(half.float(), full) else full).numpy()
         body = {
+            "kind": KIND,
             "backbone": self.backbone.to_json() | {"weights": "none", "norm": self._norm()},
             "sada": self.config.to_json(),
             "class_names": list(self.class_names),
@@ -85,15 +99,25 @@ class LabModel:
             "figures": self.figures,
             "notes": list(self.notes),
         }
-        return write_arrays(path, KIND, arrays, config=body)
+        return write_arrays(path, "embedder", arrays, config=body)
 
     def _norm(self) -> str:
         return "frozen" if self.net.backbone.frozen else "group"
 
 
+def round_to_half(net: LabNet) -> None:
+    """Weights as 16 bits hold them: a file of half the size gives the very same vectors."""
+    with torch.no_grad():
+        for tensor in net.state_dict().values():
+            tensor.copy_(tensor.to(torch.float16))
+
+
 def load_model(path: Path) -> LabModel:
-    header, arrays = read_arrays(Path(path), KIND)
+    """A file that ``save`` wrote."""
+    header, arrays = read_arrays(Path(path), "embedder")
     body: dict[str, Any] = dict(header.config)
+    if body.get("kind") != KIND:
+        raise ArtifactError(f"{path} is an embedder of kind {body.get('kind')!r}, not {KIND!r}.")
     try:
         backbone = BackboneConfig.from_json(body["backbone"])
         names = tuple(body["class_names"])
