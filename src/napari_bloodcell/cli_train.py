@@ -84,7 +84,7 @@ def dorl(  # noqa: PLR0913
 
 
 @train_app.command
-def sada(  # noqa: PLR0913
+def sada(
     data: Path,
     /,
     *,

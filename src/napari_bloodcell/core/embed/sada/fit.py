@@ -27,9 +27,9 @@ class LabTraining:
     def text(self) -> str:
         """What a person wants to know at the end."""
         held = int(self.source.held_out.sum())
+        labs = ", ".join(self.source.lab_names)
         lines = [
-            f"{self.model.config.method}: {len(self.source) - held} cells of {', '.join(self.source.lab_names)}, "
-            f"{held} held out",
+            f"{self.model.config.method}: {len(self.source) - held} cells of {labs}, {held} held out",
             f"{self.run.ended} after {len(self.run.history)} epochs, accuracy on held-out cells "
             f"{self.model.figures['accuracy']:.3f}",
             *self.model.notes,
