@@ -99,7 +99,7 @@ def _by_slide(report: "Report") -> str:
         enough = "enough" if slide.enough.now else f"about {slide.enough.more} more"
         rows.append((escape(slide.name), str(len(slide.images)), str(d.counted), *cells, enough))
     head = ("slide", "images", "cells", *(_named(name) for name in shown), "count")
-    note = "<p>In per cent of the slide's white cells, with the limits. Classes that occur nowhere are left out.</p>"
+    note = "<p>In per cent of the slide's white cells, with the limits; classes that were found.</p>"
     return f"<section><h2>By slide</h2>{_rows(head, rows, 'slides', escaped=True)}{note}</section>"
 
 
@@ -144,7 +144,7 @@ def _provenance(report: "Report") -> str:
         size = "unknown" if um is None else f"{um:.4f} µm ({scale.get('from')})"
         bundle = f"{run.bundle['name']} {str(run.bundle['sha256'])[:12]}"
         hashed = str(run.image["sha256"])[:12]
-        texts = (run.slide, run.image["name"], hashed, size, bundle, run.record.get("finished", ""))
+        texts = (run.slide, run.image["name"], hashed, size, bundle, _time(run.record.get("finished")))
         rows.append(tuple(escape(str(text)) for text in texts))
     head = ("slide", "image", "SHA-256", "pixel", "model", "analysed")
     models = dict.fromkeys(f"{run.bundle['name']}: {run.bundle['title']}" for run in report.runs)
@@ -181,6 +181,10 @@ def _chart(differential: Differential) -> str:
     figure.savefig(out, format="svg", metadata={"Date": None})
     svg = out.getvalue()
     return re.sub(r"^.*?(?=<svg)", "", svg, flags=re.DOTALL)
+
+
+def _time(text: object) -> str:
+    return str(text or "").replace("T", " ").removesuffix("+00:00")
 
 
 def _named(class_name: str) -> str:

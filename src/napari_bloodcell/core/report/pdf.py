@@ -87,7 +87,8 @@ def _cells(report: "Report", cells: "Sequence[Doubtful]") -> "Figure":
         axes.set_axis_off()
         if cell.pixels is not None:
             axes.imshow(cell.pixels)
-        label = f"{cell.cell_type.replace('_', ' ')}\n{cell.guess}\n{cell.image[-24:]}, {cell.cell_id}"
+        guess = cell.guess.replace(", ", "\n")
+        label = f"{cell.cell_type.replace('_', ' ')}\n{guess}\n{cell.image[-24:]}, {cell.cell_id}"
         axes.text(0, -0.03, label, transform=axes.transAxes, va="top", fontsize=4.5)
     return page
 

@@ -17,12 +17,12 @@ td { padding: .6mm 2mm; border-bottom: 1px solid #e2e2e2; vertical-align: top } 
 .differential td:nth-child(n+2), .differential th:nth-child(n+2),
 .slides td:nth-child(n+2), .slides th:nth-child(n+2) { text-align: right; font-variant-numeric: tabular-nums }
 .slides { font-size: 8pt; width: 100% } .slides td, .slides th { padding: .6mm 1mm }
-td { overflow-wrap: anywhere } .slides small { display: block; color: #666 } .none { color: #999 }
+td:first-child { overflow-wrap: anywhere } .slides small { display: block; color: #666 } .none { color: #999 }
 td i { display: inline-block; width: 3mm; height: 3mm; margin-right: 1.5mm; border-radius: .6mm }
 .plain { font-size: 8.5pt }
 .gallery { display: flex; flex-wrap: wrap; gap: 2.5mm }
-figure { margin: 0; width: 30mm; border: 2px solid #999; border-radius: 1mm; padding: 1mm; break-inside: avoid;
-  font-size: 8pt; line-height: 1.25; overflow-wrap: anywhere }
+figure { margin: 0; width: 30mm; border: 2px solid #999; border-radius: 1mm; padding: 1mm;
+  break-inside: avoid; font-size: 8pt; line-height: 1.25; overflow-wrap: anywhere }
 figure img { width: 100%; display: block } .gone { display: block; padding: 8mm 1mm; color: #777 }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 7.5pt }
 footer { margin-top: 8mm; border-top: 1px solid #999; color: #9b2d00 }
