@@ -1,9 +1,10 @@
 """A differential as a table: for every panel that shows one."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtGui import QColor, QIcon, QPainter, QPaintEvent, QPalette, QPen, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -14,7 +15,7 @@ from qtpy.QtWidgets import (
 )
 
 if TYPE_CHECKING:
-    from napari_bloodcell.core.report import Differential
+    from napari_bloodcell.core.report import CountRow, Differential
 
 
 class DifferentialTable(QTableWidget):
@@ -72,3 +73,81 @@ def _swatch(class_name: str) -> QIcon:
     square = QPixmap(12, 12)
     square.fill(QColor(colour_of(class_name)))
     return QIcon(square)
+
+
+class SlidesTable(QTableWidget):
+    """One row a slide: cells counted, and per cent of each class."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setToolTip("Per cent of each class, slide by slide.")
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(24)
+        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+
+    def show_slides(self, slides: "Sequence[tuple[str, Differential]]") -> None:
+        names = list(dict.fromkeys(row.class_name for _, one in slides for row in one.rows))
+        self.setColumnCount(len(names) + 2)
+        self.setHorizontalHeaderLabels(["Slide", "n", *(name.replace("_", " ") for name in names)])
+        self.setRowCount(len(slides))
+        for at, (slide, one) in enumerate(slides):
+            percents = [f"{one.percent(name):.1f}" if one.counted else "" for name in names]
+            for column, text in enumerate((slide, str(one.counted), *percents)):
+                item = QTableWidgetItem(text)
+                if column:
+                    item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                self.setItem(at, column, item)
+        self.setFixedHeight(self.horizontalHeader().sizeHint().height() + 24 * min(len(slides), 8) + 18)
+
+
+class Bars(QWidget):
+    """Per cent of each class as a bar, with a line over its exact limits."""
+
+    ROW_PX = 20
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._rows: Sequence[CountRow] = ()
+        self._counted = 0
+        self.setToolTip("Per cent of the white cells; the thin line spans the exact limits.")
+        self.setAccessibleName("Bars of the differential")
+
+    def show_differential(self, differential: "Differential") -> None:
+        self._rows, self._counted = differential.rows, differential.counted
+        self.setFixedHeight(self.ROW_PX * len(self._rows) + self.ROW_PX)
+        self.update()
+
+    def paintEvent(self, _event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
+        from napari_bloodcell.core.palette import colour_of
+
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        text = self.palette().color(QPalette.ColorRole.WindowText)
+        names = [row.class_name.replace("_", " ") for row in self._rows]
+        left = max((painter.fontMetrics().horizontalAdvance(name) for name in names), default=0) + 8
+        wide = max(self.width() - left - 8, 10)
+        for at, row in enumerate(self._rows):
+            top = at * self.ROW_PX
+            painter.setPen(text)
+            painter.drawText(0, top, left - 8, self.ROW_PX, int(_LINE), names[at])
+            bar = round(wide * row.percent / 100)
+            painter.fillRect(left, top + 4, bar, self.ROW_PX - 8, QColor(colour_of(row.class_name)))
+            if self._counted:
+                low, high = (left + round(wide * limit / 100) for limit in (row.low, row.high))
+                middle = top + self.ROW_PX // 2
+                painter.setPen(QPen(text, 1))
+                painter.drawLine(low, middle, high, middle)
+                for end in (low, high):
+                    painter.drawLine(end, middle - 3, end, middle + 3)
+        bottom = self.ROW_PX * len(self._rows)
+        painter.setPen(text)
+        for percent in (0, 25, 50, 75, 100):
+            place = left + round(wide * percent / 100)
+            painter.drawLine(place, bottom, place, bottom + 3)
+            box = (place - 20 if percent < 100 else place - 32, bottom + 4, 40, self.ROW_PX - 4)
+            painter.drawText(*box, int(Qt.AlignmentFlag.AlignCenter), f"{percent}")
+        painter.end()
+
+
+_LINE = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight

@@ -1,0 +1,302 @@
+"""The panel "Differential": the count as it stands, live, to be compared, commented, signed and exported."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QMenu,
+    QProgressBar,
+    QPushButton,
+)
+
+from napari_bloodcell.core.config import CountConfig
+from napari_bloodcell.core.errors import BloodcellError
+from napari_bloodcell.core.session import Change, person
+from napari_bloodcell.gui import autosave, classes, differential_calls, layers
+from napari_bloodcell.gui.class_table import shown as plain
+from napari_bloodcell.gui.differential_calls import POOLED, Shown, Slide
+from napari_bloodcell.gui.form import Form, section
+from napari_bloodcell.gui.help import HelpLink
+from napari_bloodcell.gui.panel import CellsPanel
+from napari_bloodcell.gui.tally import Bars, DifferentialTable, SlidesTable
+from napari_bloodcell.gui.task import Run
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+    from napari.viewer import Viewer
+
+HELP = """
+### Differential
+
+**The table and the bars** follow every change of class at once, whichever panel makes it. The limits are
+exact: with few cells they are wide. *Unidentified* cells stay in the hundred per cent; smudge cells and
+artefacts do not.
+
+**Several layers** are counted slide by slide and together. *Classes: fine* shows bands apart from segmented
+ones; *Merge bands* counts them as neutrophils again.
+
+**Second reader** compares the classes on the screen with those of another person: a table, or that person's
+session. Click a line to go to a cell the two of you see differently.
+
+**Sign off** puts your name and the time under the count as it is; any later change shows. **Export** writes
+exactly what is on the screen, with the cells it was counted from.
+"""
+
+
+class DifferentialPanel(CellsPanel):
+    """Cells with classes in, a signed count out. ``export``, ``compare`` and the ``ask_`` are what it calls."""
+
+    def __init__(self, napari_viewer: "Viewer") -> None:
+        super().__init__(napari_viewer, "Export …", several=True)
+        self.export = differential_calls.export
+        self.compare = differential_calls.second_reader
+        self.ask_folder: Callable[[], Path | None] = self._ask_folder
+        self.ask_reader: Callable[[], Path | None] = self._ask_reader
+        self.shown: Shown | None = None
+        self._slides: list[Slide] = []
+        self._second: Any = None
+        self._loading: Run | None = None
+        self._loaded = False
+        self.reader = QLineEdit(person())
+        self.reader.setToolTip("Your name or sign, for the sign-off and for the comparison of two readers.")
+        self.choices.addRow("Reader", self.reader)
+        self.form = Form(CountConfig())
+        self.form.changed.connect(self.cells_changed)
+        self.merge = QCheckBox("Merge bands")
+        self.merge.setToolTip("Count banded and segmented neutrophils together.")
+        self.merge.toggled.connect(self.cells_changed)
+        self._build()
+        self.task.pressed.connect(self._export)
+        self.reset_choices()
+
+    def _build(self) -> None:
+        self.progress = QProgressBar()
+        self.progress.setToolTip("White cells counted so far, of the target.")
+        self.state = QLabel()
+        self.state.setWordWrap(True)
+        self.table, self.bars, self.by_slide = DifferentialTable(), Bars(), SlidesTable()
+        self.comment = QLineEdit()
+        self.comment.setPlaceholderText("Comment")
+        self.comment.setToolTip("Kept with the cells, written with the export.")
+        self.comment.editingFinished.connect(self._keep_comment)
+        self.second_button = QPushButton("Second reader …")
+        self.second_button.setToolTip("Compare with another person's table or session.")
+        menu = QMenu(self.second_button)
+        menu.addAction("A table (CSV) …", lambda: self._compare(self.ask_reader))
+        menu.addAction("A session …", lambda: self._compare(self._ask_session))
+        self.second_button.setMenu(menu)
+        self.agreement = QLabel()
+        self.agreement.setWordWrap(True)
+        self.disputed = QListWidget()
+        self.disputed.setToolTip("Cells the two readers see differently. Click to go there.")
+        self.disputed.setMaximumHeight(110)
+        self.disputed.itemClicked.connect(self._go_to)
+        self.sign_button = QPushButton("Sign off")
+        self.sign_button.setToolTip("Put your name and the time under this count.")
+        self.sign_button.clicked.connect(self._sign)
+        self.signed = QLabel()
+        self.signed.setWordWrap(True)
+        self.task.run_button.setToolTip("Write what is on the screen, and the cells it was counted from.")
+        row = QHBoxLayout()
+        row.addWidget(self.second_button)
+        row.addWidget(self.sign_button)
+        below = QHBoxLayout()
+        self.research_use = QLabel("Research use only. Not for diagnosis.")
+        below.addWidget(self.research_use, 1)
+        below.addWidget(HelpLink("Differential", HELP))
+        self.counts = [self.progress, self.table, self.bars, self.state, self.comment]
+        for widget in (*self.counts, self.by_slide):
+            self.body.addWidget(widget)
+        self.body.addLayout(row)
+        for widget in (self.agreement, self.disputed, self.signed, self.task):
+            self.body.addWidget(widget)
+        self.body.addLayout(below)
+        self.body.addWidget(self.merge)
+        self.body.addWidget(section("Counting", self.form))
+        self.body.addStretch(1)
+
+    # counting
+
+    def cells_changed(self, _value: object = None) -> None:
+        there = [layer for layer in self.chosen if layer in self.viewer.layers and len(layer.features)]
+        if there and not self._loaded:
+            self._load()
+            return
+        self._slides = [differential_calls.slide_of(layer) for layer in there]
+        self._show(there)
+
+    def _load(self) -> None:
+        """Counting loads a library: not on this thread."""
+        if self._loading is None:
+            self._loading = Run(differential_calls.prepare)
+            self._loading.ended.connect(self._ready)
+            self._loading.start()
+
+    def _ready(self) -> None:
+        self._loaded = True
+        if not self._closed:
+            self.cells_changed()
+
+    def _show(self, there: "list[Labels]") -> None:
+        for widget in (*self.counts, self.second_button, self.sign_button, self.signed):
+            widget.setVisible(bool(there))
+        self.task.set_ready(bool(there))
+        if not there:
+            self.shown = None
+            for widget in (self.by_slide, self.agreement, self.disputed):
+                widget.hide()
+            return
+        try:
+            config: Any = self.form.get()
+        except BloodcellError as error:
+            self.task.say(str(error), error=True)
+            return
+        shown = differential_calls.counted(self._slides, config, merge_bands=self.merge.isChecked())
+        self.shown = shown
+        self.table.show_differential(shown.pooled)
+        self.bars.show_differential(shown.pooled)
+        self.by_slide.setVisible(len(shown.slides) > 1)
+        if len(shown.slides) > 1:
+            self.by_slide.show_slides([*shown.slides, (POOLED, shown.pooled)])
+        self.progress.setRange(0, shown.pooled.target)
+        self.progress.setValue(min(shown.pooled.counted, shown.pooled.target))
+        self.progress.setFormat(f"{shown.pooled.counted} of {shown.pooled.target} white cells")
+        self._show_state(there)
+        self._show_agreement()
+
+    def _show_state(self, there: "list[Labels]") -> None:
+        from napari_bloodcell.core.report import state_of
+
+        assert self.shown is not None
+        self.state.setText(state_of(self.shown.pooled))
+        said = [_ours(layer).get("comment", "") for layer in there]
+        if not self.comment.hasFocus():
+            self.comment.setText(next((one for one in said if one), ""))
+        signed = [_ours(layer).get("signed") for layer in there]
+        first = signed[0] if signed and signed[0] and all(one == signed[0] for one in signed) else None
+        if first is None:
+            self.signed.setText("Not signed yet.")
+        elif first["digest"] == self.shown.digest:
+            self.signed.setText(f"Signed by {first['who']}, {_time(first['when'])}.")
+        else:
+            self.signed.setText(
+                f"Changed since {first['who']} signed it, {_time(first['when'])}. Sign again."
+            )
+        is_valid = first is not None and first["digest"] == self.shown.digest
+        self.shown = replace(
+            self.shown, comment=self.comment.text(), signed=first if is_valid and first else {}
+        )
+
+    # second reader
+
+    def _compare(self, ask: Callable[[], Path | None]) -> None:
+        path = ask()
+        if path is not None and self._slides:
+            images = list(dict.fromkeys(slide.name for slide in self._slides))
+            self.task.start(partial(self.compare, path, images), self._compared)
+
+    def _compared(self, second: Any) -> None:
+        self._second = second
+        self._show_agreement()
+        self.task.say(f"Compared with {second.name}.")
+
+    def _show_agreement(self) -> None:
+        for widget in (self.agreement, self.disputed):
+            widget.setVisible(self._second is not None)
+        if self._second is None or self.shown is None:
+            return
+        from napari_bloodcell.core.report.readers import agreement
+
+        name = self.reader.text().strip() or person()
+        found = agreement(differential_calls.reader_of(self._slides, name), self._second)
+        self.agreement.setText(found.text())
+        self.shown = replace(self.shown, agreement=found.text())
+        self.disputed.clear()
+        for (image, cell), mine, theirs in found.disputed:
+            item = QListWidgetItem(
+                f"{image}, cell {cell}: {plain(mine)}, {self._second.name}: {plain(theirs)}"
+            )
+            item.setData(Qt.ItemDataRole.UserRole, (image, cell))
+            self.disputed.addItem(item)
+        self.disputed.setVisible(bool(found.disputed))
+
+    def _go_to(self, item: QListWidgetItem) -> None:
+        image, cell = item.data(Qt.ItemDataRole.UserRole)
+        for layer in self.chosen:
+            if layer in self.viewer.layers and classes.image_name(layer) == image:
+                classes.centre_on(self.viewer, layer, cell)
+                return
+
+    # words and signature
+
+    def _keep_comment(self) -> None:
+        text = self.comment.text()
+        for layer in self.chosen:
+            before = _ours(layer).get("comment", "")
+            if before != text:
+                _note(layer, {"comment": text})
+                _record(layer, Change(action="comment", old=before, new=text))
+        self.cells_changed()
+
+    def _sign(self) -> None:
+        if self.shown is None:
+            return
+        who = self.reader.text().strip() or person()
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        signed = {"who": who, "when": when, "digest": self.shown.digest}
+        for layer in self.chosen:
+            before = _ours(layer).get("signed")
+            _note(layer, {"signed": signed})
+            note = f"{self.shown.pooled.counted} white cells"
+            _record(layer, Change(action="sign-off", old=before, new=signed, note=note))
+        self.cells_changed()
+
+    # export
+
+    def _export(self) -> None:
+        folder = self.ask_folder()
+        if folder is not None and self.shown is not None:
+            call = partial(self.export, folder, self.shown, self._slides)
+            self.task.start(call, lambda written: self.task.say(f"Written to {written}"))
+
+    def _ask_folder(self) -> Path | None:
+        chosen = QFileDialog.getExistingDirectory(self, "Folder for the differential")
+        return Path(chosen) if chosen else None
+
+    def _ask_reader(self) -> Path | None:
+        chosen, _ = QFileDialog.getOpenFileName(self, "Table of the second reader", "", "Tables (*.csv)")
+        return Path(chosen) if chosen else None
+
+    def _ask_session(self) -> Path | None:
+        chosen = QFileDialog.getExistingDirectory(self, "Session of the second reader")
+        return Path(chosen) if chosen else None
+
+
+def _ours(layer: "Labels") -> Any:
+    return layer.metadata.get(layers.KEY, {})
+
+
+def _note(layer: "Labels", what: dict[str, Any]) -> None:
+    layer.metadata = layer.metadata | {layers.KEY: {"role": layers.CELLS} | _ours(layer) | what}
+
+
+def _record(layer: "Labels", change: Change) -> None:
+    session, key = autosave.session_of(layer)
+    if session is not None:
+        session.record([replace(change, image=key)])
+
+
+def _time(when: str) -> str:
+    return when.replace("T", " ").replace("+00:00", " UTC")

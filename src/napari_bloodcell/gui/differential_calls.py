@@ -1,0 +1,189 @@
+"""What the panel "Differential" shows and writes: the same figures, from the tables of layers."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_bloodcell.core.config import CountConfig
+from napari_bloodcell.core.progress import Progress
+from napari_bloodcell.gui import classes, layers
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from napari.layers import Labels
+
+    from napari_bloodcell.core.report import Differential
+
+BANDS = {"neutrophil_banded": "neutrophil", "neutrophil_segmented": "neutrophil"}
+POOLED = "All together"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Slide:
+    """The cells of one layer, as they are now."""
+
+    name: str
+    table: "pd.DataFrame"
+    kinds: Sequence[str]
+    sources: Sequence[str]
+    seen: Sequence[bool]
+    at_border: Sequence[bool]
+    made_from: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shown:
+    """What is on the screen, and nothing else is written."""
+
+    slides: Sequence[tuple[str, "Differential"]]
+    pooled: "Differential"
+    comment: str = ""
+    signed: Mapping[str, str] = field(default_factory=dict)
+    agreement: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Changes whenever a figure does."""
+        from napari_bloodcell.core.artifact import hash_of
+        from napari_bloodcell.core.report import to_json
+
+        return hash_of([to_json(self.pooled), *([name, to_json(one)] for name, one in self.slides)])
+
+
+def slide_of(layer: "Labels") -> Slide:
+    """Taken on the main thread; safe to hand to a thread."""
+    features, n = layer.features, len(layer.features)
+    at_border = (
+        features["touches_border"].to_numpy(bool) if "touches_border" in features else np.zeros(n, bool)
+    )
+    rows = classes.rows(layer)
+    return Slide(
+        name=classes.image_name(layer),
+        table=features.copy(),
+        kinds=[kind for _, kind, _ in rows],
+        sources=[source for _, _, source in rows],
+        seen=classes.is_by_person(layer).tolist(),
+        at_border=at_border.tolist(),
+        made_from=dict(layer.metadata.get(layers.KEY, {})),
+    )
+
+
+def counted(slides: Sequence[Slide], config: CountConfig, *, merge_bands: bool) -> Shown:
+    """Each slide, and all together. Layers of one image, or of one name, are one slide."""
+    by_name: dict[str, list[Slide]] = {}
+    for slide in slides:
+        by_name.setdefault(slide.name, []).append(slide)
+    each = [(name, _count(of, config, merge_bands=merge_bands)) for name, of in by_name.items()]
+    return Shown(slides=each, pooled=_count(slides, config, merge_bands=merge_bands))
+
+
+def prepare(progress: Progress) -> None:
+    """Load what counting needs: a third of a second the first time."""
+    from napari_bloodcell.core.report import count
+
+    progress("Loading", 0, 0)
+    count(["neutrophil"])
+
+
+def reader_of(slides: Sequence[Slide], name: str) -> Any:
+    """What is on the screen as one reader's answers, to compare with another's."""
+    from napari_bloodcell.core.report.readers import Reader
+
+    answers = {
+        (slide.name, int(cell)): kind
+        for slide in slides
+        for cell, kind in zip(slide.table["index"], slide.kinds, strict=True)
+    }
+    return Reader(name=name, answers=answers)
+
+
+def second_reader(path: Path, images: Sequence[str], progress: Progress) -> Any:
+    """Another person's classes: a table (CSV), or the folder of that person's session."""
+    from napari_bloodcell.core.report.readers import Reader, read_reader
+    from napari_bloodcell.core.session import is_session, read_session
+
+    progress("Reading the second reader", 0, 0)
+    if not path.is_dir():
+        reader = read_reader(path)
+        only = {image for image, _ in reader.answers}
+        if len(images) == 1 and len(only) == 1:  # the same smear under another name
+            return Reader(
+                name=reader.name, answers={(images[0], cell): a for (_, cell), a in reader.answers.items()}
+            )
+        return reader
+    content = read_session(path) if is_session(path) else None
+    if content is None:
+        from napari_bloodcell.core.errors import SessionError
+
+        raise SessionError(f"{path} is no session. Choose a session's folder, or a table (CSV).")
+    answers = {}
+    for key, image in content.images.items():
+        cells = content.cells(key)
+        if cells is not None and "cell_type" in cells.table:
+            for cell, kind in zip(cells.table["label"], cells.table["cell_type"], strict=True):
+                answers[image.name, int(cell)] = str(kind)
+    people = sorted({event.who for event in content.trail.events})
+    return Reader(name=" and ".join(people) or path.name, answers=answers)
+
+
+def export(folder: Path, shown: Shown, slides: Sequence[Slide], progress: Progress) -> Path:
+    """Into a new folder: the differentials as they are on the screen, and the cells behind them."""
+    from napari_bloodcell.core.artifact import check_writable, write_bytes, write_json
+    from napari_bloodcell.core.report import write_differential
+
+    number, target = 1, folder / "differential"
+    while target.exists():
+        number += 1
+        target = folder / f"differential-{number}"
+    check_writable(target)
+    parents = {s.name: str(s.made_from.get("image", {}).get("sha256", "")) for s in slides}
+    parts = [("", POOLED, shown.pooled)]
+    if len(shown.slides) > 1:
+        parts += [(_plain(name), name, one) for name, one in shown.slides]
+    for done, (place, title, one) in enumerate(parts):
+        progress("Writing", done, len(parts))
+        write_differential(target / place, one, title=title, parents=parents)
+    write_bytes(target / "cells.csv", _cells(slides).encode())
+    said = {
+        "comment": shown.comment,
+        "signed": dict(shown.signed),
+        "agreement": shown.agreement,
+        "digest": shown.digest,
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "pooled": asdict(shown.pooled),
+    }
+    write_json(target / "signed.json", "differential", said, parents=parents)
+    return target
+
+
+def _count(slides: Sequence[Slide], config: CountConfig, *, merge_bands: bool) -> "Differential":
+    from napari_bloodcell.core.report import count
+
+    kinds, reviewed = [], 0
+    for slide in slides:
+        for kind, seen, at_border in zip(slide.kinds, slide.seen, slide.at_border, strict=True):
+            if at_border and not config.count_border:
+                continue
+            kinds.append(BANDS.get(kind, kind) if merge_bands else kind)
+            reviewed += seen
+    return count(kinds, config, reviewed=reviewed)
+
+
+def _cells(slides: Sequence[Slide]) -> str:
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(["image", "cell_id", "cell_type", "cell_type_source", "touches_border"])
+    for slide in slides:
+        rows = zip(slide.table["index"], slide.kinds, slide.sources, slide.at_border, strict=True)
+        table.writerows((slide.name, int(cell), *rest) for cell, *rest in rows)
+    return out.getvalue()
+
+
+def _plain(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(" .") or "slide"
