@@ -1,7 +1,7 @@
-"""What several workers gain, what the engine costs, whether memory stays flat, and what is lost when workers die:
-``python -m benchmarks.scale``. ``--fields N`` sets how many fields (200).
+"""What several workers gain, what the engine costs, whether memory stays flat, and what is lost when workers
+die: ``python -m benchmarks.scale``. ``--fields N`` sets how many fields (200).
 
-Fields are synthetic, 480 x 360 with two white cells. Each way works on the same files, into a folder of its own.
+Fields are synthetic, 480 x 360 with two white cells. Each way works on the same files, into its own folder.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def timed(fields: Path, out: Path, engine: EngineConfig) -> tuple[float, list[tu
     """Seconds, and the memory of this process after each image."""
     memory: list[tuple[int, float]] = []
 
-    def watch(stage: str, done: int, total: int) -> None:
+    def watch(stage: str, done: int, _total: int) -> None:
         if stage.startswith("Image ") and done and (not memory or memory[-1][0] != done):
             memory.append((done, resident_mb()))
 

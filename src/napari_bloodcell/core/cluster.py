@@ -32,6 +32,8 @@ def on_workers(
 def _work(
     client: "Client", jobs: Iterator[Job], engine: EngineConfig, total: int, progress: Progress
 ) -> Iterator[Item]:
+    from concurrent.futures import CancelledError as FutureCancelled
+
     from distributed import wait
 
     flying: dict[Future, Job] = {}
@@ -47,6 +49,8 @@ def _work(
             except TimeoutError:
                 _check_alive(client, done, total)
                 continue
+            except (FutureCancelled, OSError) as error:  # how a lost connection shows
+                raise EngineError(_lost(done, total)) from error
             for future in landed:
                 job = flying.pop(future)
                 item = _landed(future, job, done, total)
