@@ -27,7 +27,7 @@ ORDER = [
     {"crop"},
     {"cells"},
     {"embed"},
-    {"cellmap"},
+    {"cellmap", "cell_tables"},
     {"uncertainty"},
     {"classify"},
     {"report"},

@@ -9,6 +9,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from napari_bloodcell.cli_bundle import bundle_app
+from napari_bloodcell.cli_classify import classify_app
 from napari_bloodcell.cli_embed import embed_app
 from napari_bloodcell.cli_evaluate import evaluate
 from napari_bloodcell.cli_models import models
@@ -39,9 +41,9 @@ app = App(
     suppress_keyboard_interrupt=False,  # main() says what was kept
 )
 datasets = App(name="datasets", help="Folders of labelled cells: what is in them.")
-bundle_app = App(name="bundle", help="Models: what is in them.")
 app.command(datasets)
 app.command(bundle_app)
+app.command(classify_app)
 app.command(models)
 app.command(stain_app)
 app.command(segment)
@@ -153,34 +155,6 @@ def check(path: Path, /, *, deep: bool = False) -> int:
     with progress_bar() as progress:
         report = check_datasets(path, deep=deep, progress=progress)
     print(report.text())
-    return 0
-
-
-@bundle_app.command(name="list")
-def list_bundles() -> int:
-    """The models that ship."""
-    from napari_bloodcell.core.bundle import load_bundle, shipped
-
-    for name in shipped():
-        model = load_bundle(name)
-        print(f"{name}  {model.hash[:12]}  {model.title}")
-    return 0
-
-
-@bundle_app.command
-def info(bundle: str = "nano", /) -> int:
-    """The model card: what it is, how good, and where not to use it.
-
-    Parameters
-    ----------
-    bundle: str
-        Name of a shipped model, or the folder of another.
-    """
-    from napari_bloodcell.core.bundle import load_bundle
-
-    model = load_bundle(bundle)
-    print(model.card)
-    print(f"Hash: {model.hash}")
     return 0
 
 

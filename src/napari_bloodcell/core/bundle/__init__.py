@@ -25,6 +25,7 @@ from napari_bloodcell.core.taxonomy import DEFAULT, normalise
 
 __all__ = ["Bundle", "find_bundle", "load_bundle", "pack_bundle", "save_bundle", "shipped", "verify_bundle"]
 
+BEFORE = "classifier-before.safetensors"
 ROLES: dict[str, Registry] = {"segmenter": SEGMENTERS, "embedder": EMBEDDERS, "classifier": CLASSIFIERS}
 
 
@@ -41,6 +42,7 @@ class Bundle:
     taxonomy: dict[str, str] = field(default_factory=dict)  # class -> coarse class
     stains: tuple[StainProfile, ...] = ()  # of the labs it was made with
     provenance: dict[str, Any] = field(default_factory=dict)  # what it was made from, and how
+    before: Classifier | None = None  # the classifier before the last adaptation, to undo it
 
 
 def shipped() -> list[str]:
@@ -104,6 +106,7 @@ def save_bundle(  # noqa: PLR0913 (each is one part of the bundle)
     card: str,
     stains: Sequence[StainProfile] = (),
     provenance: Mapping[str, Any] | None = None,
+    before: Classifier | None = None,
 ) -> str:
     """Write a bundle and return its hash. The manifest comes last: a half-written folder is no bundle."""
     if classifier.embedder != embedder.hash:
@@ -112,11 +115,14 @@ def save_bundle(  # noqa: PLR0913 (each is one part of the bundle)
             f"{embedder.hash[:12]}. Put in the embedder that made the training vectors."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    before = _listed(folder)
+    stale = _listed(folder)
     (folder / MANIFEST).unlink(missing_ok=True)
     parts: dict[str, Part] = {"segmenter": segmenter, "embedder": embedder, "classifier": classifier}
     names = [name for role, part in parts.items() for name in _save_part(folder, role, part)]
     names += _save_stains(folder, stains)
+    if before is not None:
+        before.write(folder / BEFORE)
+        names.append(BEFORE)
     write_bytes(folder / CARD, card.encode())
     members = {name: hash_file(folder / name) for name in [*names, CARD]}
     body = {
@@ -130,7 +136,7 @@ def save_bundle(  # noqa: PLR0913 (each is one part of the bundle)
         "files": members,
     }
     sha256 = write_json(folder / MANIFEST, "bundle", body)
-    for name in before - set(members):
+    for name in stale - set(members):
         (folder / name).unlink(missing_ok=True)
     return sha256
 
@@ -193,6 +199,7 @@ def _read(folder: Path, sha256: str, body: dict[str, Any]) -> Bundle:
         taxonomy=body.get("taxonomy", {}),
         stains=tuple(load_profile(folder / name) for name in stains),
         provenance=body.get("provenance", {}),
+        before=Classifier.read(folder / BEFORE) if BEFORE in body["files"] else None,
         **parts,
     )
 

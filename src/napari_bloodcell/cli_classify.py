@@ -1,0 +1,157 @@
+"""``napari-bloodcell classify``: train, predict, adapt, suggest. Like ``cli.py``, no logic of its own."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from napari_bloodcell.cli_progress import progress_bar
+from napari_bloodcell.core.config import AdaptConfig, ClassifierConfig, ClassifyConfig, SuggestConfig
+
+classify_app = App(name="classify", help="Classifiers: train, predict, adapt to a lab, what to look at next.")
+
+
+@classify_app.command
+def train(
+    tables: list[Path],
+    /,
+    *,
+    out: Path,
+    embedder: str = "",
+    select: bool = False,
+    config: Annotated[ClassifierConfig, Parameter(name="*")] = ClassifierConfig(),
+) -> int:
+    """Train a classifier on cells with classes.
+
+    Parameters
+    ----------
+    tables: list[Path]
+        Tables of `embed cells` (.h5ad, .parquet, .csv), or results folders of `analyse`.
+    out: Path
+        Classifier file to write (.safetensors).
+    embedder: str
+        Which vectors, where a table holds several.
+    select: bool
+        Try every kind and keep the best, by nested folds.
+    """
+    from napari_bloodcell.core.classify.files import train_on_tables
+
+    with progress_bar() as progress:
+        text = train_on_tables(tables, out, config, embedder=embedder, choose=select, progress=progress)
+    print(text)
+    return 0
+
+
+@classify_app.command
+def predict(
+    tables: list[Path],
+    /,
+    *,
+    out: Path,
+    classifier: str = "nano",
+    embedder: str = "",
+    config: Annotated[ClassifyConfig, Parameter(name="*")] = ClassifyConfig(),
+) -> int:
+    """Name the cells of tables: class, probability, possible classes, and the reason for doubt.
+
+    Parameters
+    ----------
+    tables: list[Path]
+        Tables of `embed cells` (.h5ad, .parquet, .csv), or results folders of `analyse`.
+    out: Path
+        Table to write (.csv).
+    classifier: str
+        Classifier file, or a bundle: its name, folder or file.
+    embedder: str
+        Which vectors, where a table holds several.
+    """
+    from napari_bloodcell.core.adapt.files import predict_tables
+
+    print(predict_tables(tables, out, classifier, config, embedder=embedder))
+    return 0
+
+
+@classify_app.command
+def adapt(  # noqa: PLR0913 (each is a flag)
+    tables: list[Path],
+    /,
+    *,
+    corrected: Path,
+    out: Path,
+    bundle: str = "nano",
+    lab: str = "new lab",
+    embedder: str = "",
+    config: Annotated[AdaptConfig, Parameter(name="*")] = AdaptConfig(),
+) -> int:
+    """Make a model right on a lab, from cells a person has corrected (5 to 200). It is kept only if better.
+
+    Parameters
+    ----------
+    tables: list[Path]
+        All cells of the lab: results folders of `analyse`, or tables of `embed cells`.
+    corrected: Path
+        Table (.csv) with the columns image, cell_id, cell_type, person.
+    out: Path
+        Folder of the adapted model; the one it comes from is not changed.
+    bundle: str
+        Model to adapt: its name, folder or file.
+    lab: str
+        Name of the lab, kept in the model.
+    embedder: str
+        Which vectors, where a table holds several.
+    """
+    from napari_bloodcell.core.adapt.files import adapt_on_tables
+
+    with progress_bar() as progress:
+        text = adapt_on_tables(
+            tables, corrected, out, bundle, config, lab=lab, embedder=embedder, progress=progress
+        )
+    print(text)
+    return 0
+
+
+@classify_app.command
+def undo(bundle: Path, /) -> int:
+    """Take back the last adaptation of a model.
+
+    Parameters
+    ----------
+    bundle: Path
+        Folder that `classify adapt` wrote.
+    """
+    from napari_bloodcell.core.adapt.bundles import undo as take_back
+
+    print(f"{bundle} is as before: {take_back(bundle).title}")
+    return 0
+
+
+@classify_app.command
+def suggest(
+    tables: list[Path],
+    /,
+    *,
+    out: Path,
+    bundle: str = "nano",
+    corrected: Path | None = None,
+    embedder: str = "",
+    config: Annotated[SuggestConfig, Parameter(name="*")] = SuggestConfig(),
+) -> int:
+    """Which cells to look at next: doubtful ones, unlike each other. Fill in the table and give it to adapt.
+
+    Parameters
+    ----------
+    tables: list[Path]
+        All cells of the lab: results folders of `analyse`, or tables of `embed cells`.
+    out: Path
+        Table to write (.csv): the cells to look at, with the model's guess to be corrected.
+    bundle: str
+        Model: its name, folder or file.
+    corrected: Path
+        Cells corrected before; they are not suggested again.
+    embedder: str
+        Which vectors, where a table holds several.
+    """
+    from napari_bloodcell.core.adapt.files import suggest_from_tables
+
+    print(suggest_from_tables(tables, out, bundle, config, corrected=corrected, embedder=embedder))
+    return 0

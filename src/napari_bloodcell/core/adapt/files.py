@@ -1,0 +1,113 @@
+"""Predicting, adapting and suggesting on tables, as the command line and scripts do."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from napari_bloodcell.core.adapt.adapting import NO_UPDATE, adapt
+from napari_bloodcell.core.adapt.bundles import save_adapted
+from napari_bloodcell.core.adapt.suggesting import suggest
+from napari_bloodcell.core.artifact import atomic_path
+from napari_bloodcell.core.bundle import load_bundle
+from napari_bloodcell.core.cell_tables import (
+    CellVectors,
+    Correction,
+    labels_for,
+    read_cells,
+    read_corrections,
+    write_corrections,
+)
+from napari_bloodcell.core.classify import Classifier
+from napari_bloodcell.core.config import AdaptConfig, ClassifyConfig, SuggestConfig
+from napari_bloodcell.core.progress import Progress, silent
+from napari_bloodcell.core.records import UNIDENTIFIED
+
+
+def predict_tables(
+    tables: Sequence[Path], out: Path, classifier: str, config: ClassifyConfig, *, embedder: str = ""
+) -> str:
+    """Writes one row a cell; returns what to tell."""
+    import pandas as pd
+
+    cells = read_cells(tables, embedder)
+    model = _classifier(classifier)
+    predictions = model.predict(cells.embeddings, config)
+    best, probability = predictions.top(0)
+    second, second_probability = predictions.top(1)
+    frame = pd.DataFrame(
+        {
+            "image": cells.image,
+            "cell_id": cells.cell_id,
+            "cell_type": predictions.labels,
+            "cell_type_prob": probability,
+            "best": best,
+            "second": second,
+            "second_prob": second_probability,
+            "possible": list(predictions.possible()),
+            "doubt": list(predictions.doubt),
+            "distance": predictions.distance,
+        }
+    )
+    with atomic_path(out) as temporary:
+        frame.to_csv(temporary, index=False, float_format="%.6g")
+    unsure = int(np.sum(predictions.labels == UNIDENTIFIED))
+    return (
+        f"{len(cells)} cells in {out}, {unsure} of them unidentified.\n"
+        f"Probabilities and sets rest on {model.calibration.basis}."
+    )
+
+
+def adapt_on_tables(  # noqa: PLR0913 (what is given, what is made, and how)
+    tables: Sequence[Path],
+    corrected: Path,
+    out: Path,
+    bundle: str,
+    config: AdaptConfig,
+    *,
+    lab: str,
+    embedder: str = "",
+    progress: Progress = silent,
+) -> str:
+    """Writes the adapted bundle where an update was better; returns what to tell."""
+    model = load_bundle(bundle)
+    cells = read_cells(tables, embedder)
+    labels = labels_for(cells, read_corrections(corrected))
+    adaptation = adapt(model.classifier, cells.embeddings, labels, config, lab=lab, progress=progress)
+    if adaptation.kept == NO_UPDATE:
+        return adaptation.text()
+    made = save_adapted(out, model, adaptation)
+    return f"{adaptation.text()}\n{out} ({made.hash[:12]})"
+
+
+def suggest_from_tables(
+    tables: Sequence[Path],
+    out: Path,
+    bundle: str,
+    config: SuggestConfig,
+    *,
+    corrected: Path | None = None,
+    embedder: str = "",
+) -> str:
+    """Writes a table to be corrected, with the model's guesses; returns what to tell."""
+    model = load_bundle(bundle)
+    cells = read_cells(tables, embedder)
+    done = labels_for(cells, read_corrections(corrected)) if corrected is not None else [""] * len(cells)
+    rows = suggest(model.classifier, cells.embeddings, [label != "" for label in done], config)
+    guesses = model.classifier.predict(cells.embeddings).top(0)[0]
+    write_corrections(out, [_guess(cells, int(row), str(guesses[row])) for row in rows])
+    return (
+        f"{len(rows)} cells in {out}. Look at each, correct its cell_type, write your name under person, "
+        "and give the table to `classify adapt --corrected`."
+    )
+
+
+def _guess(cells: CellVectors, row: int, name: str) -> Correction:
+    return Correction(str(cells.image[row]), int(cells.cell_id[row]), name)
+
+
+def _classifier(name_or_path: str) -> Classifier:
+    path = Path(name_or_path)
+    if path.suffix == ".safetensors":
+        return Classifier.read(path)
+    return load_bundle(name_or_path).classifier

@@ -1,0 +1,67 @@
+"""A bundle in words, and one put together from parts on disk."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from napari_bloodcell.core.bundle import Bundle, load_bundle, save_bundle
+from napari_bloodcell.core.classify import Classifier
+from napari_bloodcell.core.embed.choose import find_embedder
+from napari_bloodcell.core.errors import ArtifactError
+from napari_bloodcell.core.stain.profile import load_profile
+
+MAX_CARD_BYTES = 2**20
+
+
+def describe(bundle: Bundle) -> str:
+    classifier = bundle.classifier
+    known = classifier.known
+    cells = "none kept" if known is None else f"{len(known)} kept, of {', '.join(sorted(set(known.labs)))}"
+    rows: list[tuple[str, Any]] = [
+        ("name", bundle.name),
+        ("title", bundle.title),
+        ("hash", bundle.hash),
+        ("segmenter", f"{bundle.segmenter.kind} {bundle.segmenter.hash[:12]}"),
+        ("embedder", f"{bundle.embedder.kind} {bundle.embedder.hash[:12]}"),
+        ("classifier", f"{classifier.kind} {classifier.hash[:12]}"),
+        ("classes", ", ".join(classifier.class_names)),
+        ("calibration", classifier.calibration.basis),
+        ("training vectors", cells),
+        ("stains of labs", ", ".join(profile.name for profile in bundle.stains) or "none"),
+    ]
+    rows += [("note", note) for note in classifier.notes]
+    rows += [(f"made: {key}", value) for key, value in bundle.provenance.items() if key != "adapted"]
+    return "\n".join(f"{name:<17} {value}" for name, value in rows)
+
+
+def build(  # noqa: PLR0913 (each is one part of the bundle)
+    folder: Path,
+    classifier: Path,
+    *,
+    title: str,
+    card: Path,
+    base: str = "nano",
+    embedder: str = "",
+    stains: Sequence[Path] = (),
+) -> Bundle:
+    """``base`` gives the segmenter, and the embedder where none is named."""
+    start = load_bundle(base)
+    try:
+        if card.stat().st_size > MAX_CARD_BYTES:
+            raise ArtifactError(f"{card} is larger than {MAX_CARD_BYTES:,} bytes: it is no model card.")
+        text = card.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{card} cannot be read as text ({error}). Write a model card in .md.") from error
+    trained = Classifier.read(classifier)
+    save_bundle(
+        folder,
+        title=title,
+        segmenter=start.segmenter,
+        embedder=find_embedder(embedder) if embedder else start.embedder,
+        classifier=trained,
+        scores={},
+        card=text,
+        stains=[load_profile(path) for path in stains],
+        provenance={"segmenter_from": start.hash, "classifier": trained.hash},
+    )
+    return load_bundle(folder)

@@ -1,0 +1,235 @@
+"""Cells with vectors and classes as tables on disk: those ``analyse`` and ``embed cells`` write, and the
+small table of corrected cells a person makes (image, cell_id, cell_type, person)."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_bloodcell.core.artifact import write_bytes
+from napari_bloodcell.core.embed.choose import find_embedder
+from napari_bloodcell.core.embed.measurements import SCALE_FREE, MeasurementEmbedder
+from napari_bloodcell.core.errors import DataError, TaxonomyError
+from napari_bloodcell.core.records import Embeddings
+from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CLASS_COLUMNS = ("class", "cell_type", "label")
+GROUP_COLUMNS = ("group", "slide", "patient")
+NO_CLASS = frozenset({"", "unknown", "unlabelled", "unidentified", "nan"})
+CORRECTION_COLUMNS = ("image", "cell_id", "cell_type", "person")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CellVectors:
+    """Cells of one or several tables, one row each. ``embeddings.cell_id`` counts the rows; ``image`` and
+    ``cell_id`` are the cell's place. A label is "" where nobody gave one."""
+
+    embeddings: Embeddings
+    image: NDArray[np.str_]
+    cell_id: NDArray[np.int64]
+    label: NDArray[np.str_]
+    lab: NDArray[np.str_]
+    group: NDArray[np.str_] | None  # slide or patient; None where the tables do not say
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+
+@dataclass(frozen=True)
+class Correction:
+    """One cell's class as a person gave it."""
+
+    image: str
+    cell_id: int
+    cell_type: str
+    person: str = ""
+
+
+def read_cells(paths: Sequence[Path], embedder: str = "", taxonomy: Taxonomy = DEFAULT) -> CellVectors:
+    """Tables (.h5ad, .parquet, .csv) or folders of ``analyse`` results, joined. ``embedder`` says which
+    vectors, where a table holds several."""
+    parts = [_read(path, embedder) for given in paths for path in _tables_in(Path(given))]
+    hashes = {made for _, _, _, made in parts}
+    if len(hashes) != 1:
+        raise DataError("The tables hold vectors of different embedders. Embed all cells with the same one.")
+    frames = [frame for frame, _, _, _ in parts]
+    values = np.concatenate([values for _, values, _, _ in parts])
+    groups = [_column(frame, GROUP_COLUMNS) for frame in frames]
+    named = [group for group in groups if group is not None]
+    return CellVectors(
+        embeddings=Embeddings(
+            cell_id=np.arange(len(values), dtype=np.int32),
+            values=values,
+            names=parts[0][2],
+            embedder=hashes.pop(),
+        ),
+        image=np.concatenate([_texts(frame, "image") for frame in frames]),
+        cell_id=np.concatenate([_ids(frame) for frame in frames]),
+        label=np.concatenate([_labels(frame, taxonomy) for frame in frames]),
+        lab=np.concatenate([_texts(frame, "lab", "unnamed") for frame in frames]),
+        group=np.concatenate(named) if len(named) == len(frames) else None,
+    )
+
+
+def read_corrections(path: Path, taxonomy: Taxonomy = DEFAULT) -> list[Correction]:
+    """The table of corrected cells. A cell given twice must have one class."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as a table ({error}). Save it as CSV.") from error
+    rows = csv.DictReader(io.StringIO(text), delimiter=";" if ";" in text.split("\n", 1)[0] else ",")
+    missing = [name for name in CORRECTION_COLUMNS[:3] if name not in (rows.fieldnames or ())]
+    if missing:
+        raise DataError(f"{path} has no column {missing[0]!r}. It takes: {', '.join(CORRECTION_COLUMNS)}.")
+    found: dict[tuple[str, int], Correction] = {}
+    for number, row in enumerate(rows, 2):
+        one = _correction(path, number, row, taxonomy)
+        before = found.setdefault((one.image, one.cell_id), one)
+        if before.cell_type != one.cell_type:
+            raise DataError(
+                f"{path}, line {number}: cell {one.cell_id} of {one.image} is {one.cell_type} here and "
+                f"{before.cell_type} above. Keep one line for each cell."
+            )
+    return list(found.values())
+
+
+def write_corrections(path: Path, corrections: Sequence[Correction]) -> None:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(CORRECTION_COLUMNS)
+    table.writerows([c.image, c.cell_id, c.cell_type, c.person] for c in corrections)
+    write_bytes(path, text.getvalue().encode())
+
+
+def labels_for(cells: CellVectors, corrections: Sequence[Correction]) -> list[str]:
+    """The corrected class of each cell, "" where there is none; a correction of a cell that is not there
+    is refused."""
+    place = {
+        (image, int(cell)): row
+        for row, (image, cell) in enumerate(zip(cells.image, cells.cell_id, strict=True))
+    }
+    stems = {(Path(image).stem, cell): row for (image, cell), row in place.items()}
+    labels = [""] * len(cells)
+    lost = []
+    for one in corrections:
+        row = place.get((one.image, one.cell_id), stems.get((Path(one.image).stem, one.cell_id)))
+        if row is None:
+            lost.append(one)
+        else:
+            labels[row] = one.cell_type
+    if lost:
+        raise DataError(
+            f"{len(lost)} of {len(corrections)} corrected cells are not among the cells given; the first is "
+            f"cell {lost[0].cell_id} of {lost[0].image}. Give the tables these cells are in."
+        )
+    return labels
+
+
+def _tables_in(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(path.glob("*/cells.parquet")) or sorted(path.glob("cells.parquet"))
+    if not found:
+        raise DataError(f"{path} holds no cells.parquet. Give a results folder of `analyse`, or a table.")
+    return found
+
+
+def _read(path: Path, embedder: str) -> "tuple[pd.DataFrame, NDArray[np.float32], tuple[str, ...], str]":
+    """Rows, vectors, names of their columns, hash of the embedder."""
+    import pandas as pd
+
+    readers: dict[str, Any] = {".parquet": pd.read_parquet, ".csv": pd.read_csv}
+    if path.suffix == ".h5ad":
+        return _read_anndata(path, embedder)
+    if path.suffix not in readers:
+        raise DataError(f"{path} is no table of cells; it takes .h5ad, .parquet, .csv, or a results folder.")
+    try:
+        frame = readers[path.suffix](path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}). Check the path, or write it again.") from error
+    if embedder in ("", MeasurementEmbedder.kind) and set(SCALE_FREE) <= set(frame.columns):
+        values = frame[list(SCALE_FREE)].to_numpy(np.float32)
+        return frame, values, SCALE_FREE, MeasurementEmbedder().hash
+    name = embedder or MeasurementEmbedder.kind
+    columns = [column for column in frame.columns if column.removeprefix(f"{name}_").isdigit()]
+    if not columns:
+        raise DataError(
+            f"{path} holds no vectors of embedder {name!r}. Name the one it holds with --embedder, or make "
+            "them: napari-bloodcell embed cells."
+        )
+    return frame, frame[columns].to_numpy(np.float32), tuple(columns), find_embedder(name).hash
+
+
+def _read_anndata(
+    path: Path, embedder: str
+) -> "tuple[pd.DataFrame, NDArray[np.float32], tuple[str, ...], str]":
+    try:
+        import anndata
+    except ImportError as error:
+        raise DataError(
+            "Reading .h5ad takes the package anndata: pip install 'napari-bloodcell[anndata]'. "
+            "Or write the table as .parquet."
+        ) from error
+    try:
+        data = anndata.read_h5ad(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} cannot be read ({error}). Check the path, or write it again.") from error
+    known = data.uns.get("napari_bloodcell", {}).get("embedders", {})
+    name = embedder or (next(iter(known)) if len(known) == 1 else "")
+    if name not in known or f"X_{name}" not in data.obsm:
+        raise DataError(f"{path} holds vectors of: {', '.join(known) or 'none'}. Name one with --embedder.")
+    values = np.asarray(data.obsm[f"X_{name}"], np.float32)
+    names = tuple(f"{name}_{i}" for i in range(values.shape[1]))
+    return data.obs.reset_index(names="cell"), values, names, str(known[name]["hash"])
+
+
+def _column(frame: "pd.DataFrame", names: Sequence[str]) -> NDArray[np.str_] | None:
+    found = next((name for name in names if name in frame.columns), None)
+    return None if found is None else _texts(frame, found)
+
+
+def _texts(frame: "pd.DataFrame", name: str, otherwise: str = "") -> NDArray[np.str_]:
+    if name not in frame.columns:
+        return np.full(len(frame), otherwise, dtype=np.str_)
+    texts: NDArray[np.str_] = frame[name].astype(str).to_numpy().astype(np.str_)
+    return texts
+
+
+def _ids(frame: "pd.DataFrame") -> NDArray[np.int64]:
+    if "cell_id" not in frame.columns:
+        return np.arange(1, len(frame) + 1)
+    ids: NDArray[np.int64] = frame["cell_id"].to_numpy(np.int64)
+    return ids
+
+
+def _labels(frame: "pd.DataFrame", taxonomy: Taxonomy) -> NDArray[np.str_]:
+    """What a person said. What a model said (``cell_type_source`` names its bundle) is no label."""
+    given = _column(frame, CLASS_COLUMNS)
+    if given is None:
+        return np.full(len(frame), "", dtype=np.str_)
+    given = np.where(np.char.startswith(_texts(frame, "cell_type_source"), "bundle"), "", given)
+    meant = {name: "" if name.casefold() in NO_CLASS else taxonomy.resolve(name) for name in set(given)}
+    return np.asarray([meant[name] for name in given], dtype=np.str_)
+
+
+def _correction(path: Path, number: int, row: dict[str, str | None], taxonomy: Taxonomy) -> Correction:
+    written = row["cell_type"] or ""
+    try:
+        return Correction(
+            image=(row["image"] or "").strip(),
+            cell_id=int(row["cell_id"] or ""),
+            cell_type=taxonomy.resolve(written),
+            person=(row.get("person") or "").strip(),
+        )
+    except ValueError:
+        raise DataError(f"{path}, line {number}: cell_id {row['cell_id']!r} is no whole number.") from None
+    except TaxonomyError as error:
+        raise DataError(f"{path}, line {number}: {error}") from error
