@@ -56,7 +56,7 @@ exactly what is on the screen, with the cells it was counted from.
 
 
 class DifferentialPanel(CellsPanel):
-    """Cells with classes in, a signed count out. ``export``, ``compare`` and the ``ask_`` are what it calls."""
+    """Cells with classes in, a signed count out. ``export`` and ``compare`` are what it calls."""
 
     def __init__(self, napari_viewer: "Viewer") -> None:
         super().__init__(napari_viewer, "Export …", several=True)

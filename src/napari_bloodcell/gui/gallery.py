@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtGui import QPixmap
-from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QPushButton
 
 from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.errors import BloodcellError
@@ -81,15 +81,14 @@ class Gallery(CellsPanel):
         self.redo_button = QPushButton("Redo")
         self.redo_button.setToolTip("Give again what was taken back.")
         self.redo_button.clicked.connect(lambda: self._step(classes.redo, "Given again"))
-        buttons = QGridLayout()
-        buttons.addWidget(self.undo_button, 0, 0)
-        buttons.addWidget(self.redo_button, 0, 1)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.undo_button)
+        buttons.addWidget(self.redo_button)
+        buttons.addWidget(HelpLink("Gallery", HELP))
         self.typical = GalleryView(self._cut, self._about)
-        self.typical.setFixedHeight(2 * (SIDE_PX + 4) + 30)
+        self.typical.setFixedHeight(SIDE_PX + 36)
+        self.typical.hide()
         self.typical.looked_at.connect(self._centre)
-        below = QHBoxLayout()
-        below.addStretch(1)
-        below.addWidget(HelpLink("Gallery", HELP))
         self.body.addLayout(row)
         self.body.addWidget(self.lab)
         self.body.addWidget(self.view, 1)
@@ -97,12 +96,13 @@ class Gallery(CellsPanel):
         self.body.addLayout(buttons)
         self.body.addWidget(self.typical)
         self.body.addWidget(self.task)
-        self.body.addLayout(below)
         self.task.pressed.connect(self._read)
         self.reset_choices()
 
     def _box(self, options: Sequence[str], tip: str) -> QComboBox:
         box = QComboBox()
+        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        box.setMinimumContentsLength(6)
         box.addItems(list(options))
         box.setToolTip(tip)
         box.currentIndexChanged.connect(self._show)
@@ -261,6 +261,7 @@ class Gallery(CellsPanel):
         colour = known.colours.get(name, known.colours[UNIDENTIFIED])
         tiles = [tile for _, tile in best[:REFERENCES]]
         title = f"Typical: {shown(name)}" if tiles else f"No other {shown(name)} yet"
+        self.typical.show()
         self.typical.show_groups([Group(name=name, title=title, colour=colour, tiles=tiles)])
 
     def _press(self, digit: str) -> None:

@@ -263,20 +263,34 @@ def codes_of(labels: Any, features: "pd.DataFrame", classes: ClassList) -> Any:
 def _add_cells(
     viewer: "Viewer", picture: Picture, masks: Masks, features: "pd.DataFrame", metadata: dict[str, Any]
 ) -> None:
+    add_outlines(viewer, picture, masks.labels, features, metadata)
+
+
+def add_outlines(
+    viewer: "Viewer", picture: Picture, labels: Any, features: "pd.DataFrame", metadata: dict[str, Any]
+) -> "Labels":
+    """The layer "cells": a thin dark outline a cell, and the table."""
     from napari.utils.colormaps import DirectLabelColormap
 
-    is_outlined = masks.labels.size <= LARGEST_OUTLINED_PX
-    _add_labels(
+    is_outlined = labels.size <= LARGEST_OUTLINED_PX
+    return _add_labels(
         viewer,
         picture,
         CELLS,
-        masks.labels,
+        labels,
         metadata,
         features=features,
         colormap=DirectLabelColormap(color_dict={None: OUTLINE, 0: "transparent"}),
         contour=OUTLINE_PX if is_outlined else 0,
         opacity=0.7 if is_outlined else 0.2,
     )
+
+
+def add_plain(
+    viewer: "Viewer", picture: Picture, role: str, labels: Any, metadata: dict[str, Any]
+) -> "Labels":
+    """A layer of ours without a table, like the nuclei."""
+    return _add_labels(viewer, picture, role, labels, metadata)
 
 
 def _add_labels(
@@ -288,7 +302,7 @@ def _add_labels(
     *,
     contour: int = 0,
     **options: Any,
-) -> None:
+) -> "Labels":
     from napari.layers import Labels
 
     data = labels.copy()  # the core's arrays are read-only; a person may want to paint
@@ -301,6 +315,7 @@ def _add_labels(
     )
     layer.contour = contour  # before it is drawn for the first time
     viewer.add_layer(layer)
+    return layer
 
 
 def _nuclei(masks: Masks) -> Any:

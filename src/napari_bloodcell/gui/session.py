@@ -1,0 +1,211 @@
+"""The panel "Session": one folder that keeps images, cells and every correction, and gives them back."""
+
+import weakref
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QLineEdit, QPushButton
+
+from napari_bloodcell.core.errors import BloodcellError
+from napari_bloodcell.core.session import person
+from napari_bloodcell.gui import autosave, session_calls
+from napari_bloodcell.gui.autosave import OpenSession
+from napari_bloodcell.gui.help import HelpLink
+from napari_bloodcell.gui.outlines import nuclei_of, outlined, outlines
+from napari_bloodcell.gui.panel import Panel
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+    from napari.viewer import Viewer
+
+HELP = """
+### Session
+
+A session is a folder. **Open session** makes one of an empty folder, or opens one with everything that was in
+it: images, outlines, nuclei, classes, tables.
+
+While a session is open, all cells in the viewer are kept in it. Every correction is on disk within a second:
+who, when, which cell, from what to what. If the program or the machine fails, open the folder again.
+
+Images are remembered by their path and hash; those without a file are copied into the folder. Only one
+program at a time may have a session open.
+
+**Audit** writes the list of all changes as a table (CSV). On the command line: `napari-bloodcell session`.
+"""
+
+
+class SessionPanel(Panel):
+    """``open_folder``, ``ask_folder`` and ``ask_file`` are what it calls."""
+
+    def __init__(self, napari_viewer: "Viewer") -> None:
+        super().__init__(napari_viewer, "Open session …")
+        self.open_folder = session_calls.open_folder
+        self.ask_folder: Callable[[], Path | None] = self._ask_folder
+        self.ask_file: Callable[[], Path | None] = self._ask_file
+        self.session: OpenSession | None = None
+        self._tried: weakref.WeakSet[Labels] = weakref.WeakSet()
+        self.reader = QLineEdit(person())
+        self.reader.setToolTip("Your name or sign: it stands beside every change.")
+        self.reader.editingFinished.connect(self._rename_person)
+        row = QHBoxLayout()
+        row.addWidget(QLabel("Reader"))
+        row.addWidget(self.reader, 1)
+        self.state = QLabel()
+        self.state.setWordWrap(True)
+        self.audit_button = QPushButton("Audit …")
+        self.audit_button.setToolTip("Write the list of all changes as a table (CSV).")
+        self.audit_button.clicked.connect(self._write_audit)
+        self.close_button = QPushButton("Close session")
+        self.close_button.setToolTip(
+            "Everything is on disk already; the layers stay open, and are not kept on."
+        )
+        self.close_button.clicked.connect(self._close)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.audit_button)
+        buttons.addWidget(self.close_button)
+        below = QHBoxLayout()
+        below.addStretch(1)
+        below.addWidget(HelpLink("Session", HELP))
+        self.task.run_button.setToolTip("Choose a session's folder, or an empty one for a new session.")
+        self.body.addLayout(row)
+        self.body.addWidget(self.task)
+        self.body.addWidget(self.state)
+        self.body.addLayout(buttons)
+        self.body.addLayout(below)
+        self.body.addStretch(1)
+        self.task.pressed.connect(self._open)
+        self.task.busy_changed.connect(self._was_busy)
+        for one in autosave.opened()[:1]:  # a panel that was closed and opened again
+            self._take(one)
+        self._show_state()
+        self.layers_changed()
+
+    def layers_changed(self) -> None:
+        """Cells that have come are kept too."""
+        if self.session is not None and not self.task.busy:
+            self._keep_new()
+
+    def _was_busy(self, busy: bool) -> None:
+        if not busy:
+            self._show_state()
+            self.reset_choices()
+
+    # opening
+
+    def _open(self) -> None:
+        folder = self.ask_folder()
+        if folder is None:
+            return
+        if self.session is not None:
+            self.task.say("Close the open session first.", error=True)
+            return
+        who = self.reader.text().strip() or person()
+        self.task.start(partial(self.open_folder, folder, who), self._opened)
+
+    def _opened(self, opened: session_calls.Opened) -> Iterator[None]:
+        self._take(OpenSession(opened.session))
+        assert self.session is not None
+        for kept in opened.kept:
+            for step in session_calls.lay_out(self.viewer, kept):
+                yield
+                if step is not None:
+                    cells, nuclei = step
+                    self.session.watch(cells, nuclei, kept.key)
+        n = len(opened.kept)
+        said = [f"Opened with {n} image{'' if n == 1 else 's'}."]
+        if opened.session.torn:
+            said.append("The last line of its audit was cut short by a crash and has been set aside.")
+        self.task.say(" ".join([*said, *opened.missing]), error=bool(opened.missing))
+        self._show_state()
+
+    def _take(self, session: OpenSession) -> None:
+        self.session = session
+        session.saved.connect(self._show_state)
+        session.failed.connect(self._say_failed)
+
+    # keeping what comes
+
+    def _keep_new(self) -> None:
+        fresh = [
+            layer
+            for layer in outlines(self.viewer)
+            if autosave.session_of(layer)[0] is None and layer not in self._tried
+        ]
+        pictures, kept = [], []
+        for layer in fresh:
+            try:
+                pictures.append(outlined(layer, self.viewer).picture)
+            except BloodcellError:
+                continue  # a drawing without its image
+            kept.append(layer)
+        self._tried.update(kept)  # what is refused is said once
+        if kept and self.session is not None:
+            call = partial(session_calls.add_images, self.session.session, pictures)
+            self.task.start(call, partial(self._kept, kept))
+
+    def _kept(self, cells: "list[Labels]", keys: list[str]) -> None:
+        if self.session is None:
+            return
+        n = 0
+        for layer, key in zip(cells, keys, strict=True):
+            if layer in self.viewer.layers:
+                self.session.watch(layer, nuclei_of(layer, self.viewer), key)
+                n += 1
+        self.task.say(
+            f"{n} layer{'' if n == 1 else 's'} of cells {'is' if n == 1 else 'are'} kept in the session."
+        )
+
+    # the rest
+
+    def _rename_person(self) -> None:
+        if self.session is not None:
+            self.session.session.who = self.reader.text().strip()
+
+    def _show_state(self, _lines: int = 0) -> None:
+        is_open = self.session is not None
+        for widget in (self.audit_button, self.close_button):
+            widget.setEnabled(is_open)
+        self.task.run_button.setEnabled(not is_open and not self.task.busy)
+        if self.session is None:
+            self.state.setText("No session is open: corrections are lost when napari closes.")
+            return
+        events = self.session.session.events
+        last = f"; the last at {events[-1].when[11:19]} UTC" if events else ""
+        self.state.setText(f"{self.session.session.folder}\n{len(events)} lines of audit{last}.")
+
+    def _say_failed(self, text: str) -> None:
+        self.task.say(text, error=True)
+
+    def _write_audit(self) -> None:
+        path = self.ask_file()
+        if path is None or self.session is None:
+            return
+        folder = self.session.session.folder
+        self.task.start(
+            lambda _progress: write_audit(folder, path), lambda _none: self.task.say(f"Written to {path}")
+        )
+
+    def _close(self) -> None:
+        if self.session is not None:
+            self.session.close()
+            self.session = None
+            self._tried.clear()
+            self.task.say("Closed. Everything is on disk.")
+            self._show_state()
+
+    def _ask_folder(self) -> Path | None:
+        chosen = QFileDialog.getExistingDirectory(self, "A session's folder, or an empty one")
+        return Path(chosen) if chosen else None
+
+    def _ask_file(self) -> Path | None:
+        chosen, _ = QFileDialog.getSaveFileName(self, "Audit", "audit.csv", "Tables (*.csv)")
+        return Path(chosen) if chosen else None
+
+
+def write_audit(folder: Path, path: Path) -> Any:
+    from napari_bloodcell.core.artifact import write_bytes
+    from napari_bloodcell.core.session import audit_csv
+
+    write_bytes(path, audit_csv(folder).encode())

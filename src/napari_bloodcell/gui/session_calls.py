@@ -1,0 +1,104 @@
+"""Opening a session and laying its images and cells out in the viewer again."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_bloodcell.core.class_list import ClassList
+from napari_bloodcell.core.config import ReadConfig
+from napari_bloodcell.core.errors import BloodcellError
+from napari_bloodcell.core.progress import Progress
+from napari_bloodcell.core.records import SmearImage
+from napari_bloodcell.core.session import Session, SessionCells, read_session
+from napari_bloodcell.gui import layers
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+    from napari.viewer import Viewer
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Kept:
+    """One image of a session with its cells."""
+
+    key: str
+    image: SmearImage
+    cells: SessionCells | None
+    rims: Any
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Opened:
+    session: Session
+    kept: Sequence[Kept]
+    missing: Sequence[str]  # what is wrong with images that cannot be shown
+
+
+def open_folder(folder: Path, who: str, progress: Progress) -> Opened:
+    """Lock the session and read everything in it; for a task."""
+    session = Session(folder, who)
+    try:
+        content = read_session(session.folder)
+        classes = list(content.classes)
+        kept, missing = [], []
+        for done, key in enumerate(content.images):
+            progress("Reading the session", done, len(content.images))
+            try:
+                image = content.image(key)
+                cells = content.cells(key)
+            except BloodcellError as error:
+                missing.append(str(error))
+                continue
+            if cells is not None and classes:
+                cells = replace(cells, made_from=dict(cells.made_from) | {"classes": classes})
+            rims = None if cells is None else layers.rims_of(cells.labels)
+            kept.append(Kept(key=key, image=image, cells=cells, rims=rims))
+        layers.warm_up() if kept else None
+    except BaseException:
+        session.close()
+        raise
+    return Opened(session=session, kept=kept, missing=missing)
+
+
+def add_images(session: Session, pictures: Sequence[layers.Picture], progress: Progress) -> list[str]:
+    """Keys of the images of these layers in the session; for a task."""
+    keys = []
+    for done, picture in enumerate(pictures):
+        progress("Keeping images", done, len(pictures))
+        keys.append(session.add_image(picture.read(ReadConfig())))
+    return keys
+
+
+def lay_out(viewer: "Viewer", kept: Kept) -> "Iterator[tuple[Labels, Labels] | None]":
+    """Image, nuclei, classes and cells as they were, a layer a step; the last step gives cells and nuclei."""
+    from napari.layers import Image
+
+    um = kept.image.um_per_px
+    placed = {"scale": (um, um), "units": ("um", "um")} if um else {}
+    image = Image(kept.image.pixels.copy(), rgb=True, name=kept.image.name, **placed)
+    viewer.add_layer(image)
+    yield None
+    if kept.cells is None:
+        return
+    picture = layers.picture_of(image, viewer)
+    metadata = dict(kept.cells.made_from)
+    metadata["image"] = dict(metadata.get("image", {})) | {"layer_id": picture.layer_id, "layer": image.name}
+    features = layers.features_of(kept.cells.table)
+    nuclei_labels = (kept.cells.labels * kept.cells.nucleus).astype(np.int32)
+    nuclei = layers.add_plain(viewer, picture, layers.NUCLEI, nuclei_labels, metadata)
+    nuclei.visible = False
+    yield None
+    if "cell_type" in features:
+        known = metadata.get("classes")
+        classes = ClassList.from_json(known) if known else ClassList.of(features["cell_type"])
+        for name in features["cell_type"].cat.categories:
+            classes = classes.with_class(str(name)) if name else classes
+        data = layers.painted(kept.cells.labels, kept.rims, features, classes)
+        layers.add_classes(viewer, picture, data, classes, metadata)
+        metadata["classes"] = classes.to_json()
+        yield None
+    cells = layers.add_outlines(viewer, picture, kept.cells.labels, features, metadata)
+    yield cells, nuclei
