@@ -35,7 +35,7 @@ from napari_bloodcell.core.config import (  # noqa: E402
 )
 from napari_bloodcell.core.datasets import CellImage, load_dataset, split_of  # noqa: E402
 from napari_bloodcell.core.errors import BloodcellError, ConfigError, DataError  # noqa: E402
-from napari_bloodcell.core.finetune import read_cells  # noqa: E402
+from napari_bloodcell.core.finetune.pictures import read_cells  # noqa: E402
 from napari_bloodcell.core.sam.files import hash_file  # noqa: E402
 from napari_bloodcell.core.sam.ground import on_white  # noqa: E402
 from napari_bloodcell.core.sam.model import CellSam, at_size, load_model, new_model, save_model  # noqa: E402

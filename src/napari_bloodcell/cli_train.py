@@ -7,9 +7,11 @@ from cyclopts import App, Parameter
 
 from napari_bloodcell.cli_progress import progress_bar
 from napari_bloodcell.core.config import (
+    ADAPTER_TRAINING,
     BCSAM_TRAINING,
     DORL_TRAINING,
     SADA_TRAINING,
+    AdapterConfig,
     BackboneConfig,
     BcsamConfig,
     DorlConfig,
@@ -21,6 +23,45 @@ train_app = App(
     name="train",
     help="Train a method on folders of cells. Run the same command again to go on where it stopped.",
 )
+
+
+@train_app.command
+def adapter(
+    data: list[Path],
+    /,
+    *,
+    out: Path,
+    sam: str = "nano",
+    config: Annotated[AdapterConfig, Parameter(name="*")] = AdapterConfig(),
+    loop: Annotated[TrainConfig, Parameter(name="loop")] = ADAPTER_TRAINING,
+) -> int:
+    """Teach a Segment Anything model your cells: LoRA and mask decoder, from pictures with masks.
+
+    A folder is a data set with masks, or holds images/ and masks/ (and nuclei/) of the same names. Writes
+    the adapter, report.json and report.png (held-out cells before and after).
+
+    Parameters
+    ----------
+    data: list[Path]
+        Folders of pictures with masks.
+    out: Path
+        Folder for the adapter, the run and the report.
+    sam: str
+        nano, a name that `models list` shows, or a checkpoint file.
+    """
+    from napari_bloodcell.core.finetune import train_adapter
+
+    with progress_bar() as progress:
+        done = train_adapter(data, sam, out, config, loop, progress=progress)
+    for note in done.notes:
+        print(note)
+    run = done.training
+    print(f"{done.cells[0]} cells trained on, {done.cells[1]} held out")
+    print(f"{run.ended} after {len(run.history)} epochs, best {run.best_epoch}")
+    for name, after in done.after.items():
+        print(f"{name} {done.before[name].mean():.4f} before, {after.mean():.4f} after")
+    print(out)
+    return 0
 
 
 @train_app.command

@@ -28,7 +28,13 @@ from napari_bloodcell.core.config.embed import (
 )
 from napari_bloodcell.core.config.engine import EngineConfig
 from napari_bloodcell.core.config.evaluate import EvaluateConfig
-from napari_bloodcell.core.config.masks import MaskTrainConfig, ViewConfig
+from napari_bloodcell.core.config.masks import (
+    ADAPTER_TRAINING,
+    PUBLISHED_ADAPTER_TRAINING,
+    AdapterConfig,
+    MaskTrainConfig,
+    ViewConfig,
+)
 from napari_bloodcell.core.config.sada import SADA_TRAINING, BackboneConfig, SadaConfig
 from napari_bloodcell.core.config.sam import LoraConfig, SamConfig
 from napari_bloodcell.core.config.smear import SmearConfig, SmearLook
@@ -36,10 +42,13 @@ from napari_bloodcell.core.config.stain import ClusterConfig, StainAugmentConfig
 from napari_bloodcell.core.config.train import TrainConfig
 
 __all__ = [
+    "ADAPTER_TRAINING",
     "BCSAM_TRAINING",
     "DORL_TRAINING",
+    "PUBLISHED_ADAPTER_TRAINING",
     "SADA_TRAINING",
     "AdaptConfig",
+    "AdapterConfig",
     "AlignConfig",
     "AnalyseConfig",
     "BackboneConfig",

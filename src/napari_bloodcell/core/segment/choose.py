@@ -55,8 +55,9 @@ def shipped_segmenter() -> Segmenter:
     return find_segmenter(SHIPPED)
 
 
-def read_network(model: str | Path) -> "tuple[CellSam, bool]":
-    """A checkpoint by name or path, and whether it comes with a trained cell head."""
+def read_network(model: str | Path, channels: int = 3) -> "tuple[CellSam, bool]":
+    """A checkpoint by name or path, and whether it comes with a trained cell head. ``channels``: of the fresh
+    head of one that does not."""
     from napari_bloodcell.core.sam.checkpoint import read_checkpoint
     from napari_bloodcell.core.sam.model import CELLS, from_checkpoint, load_weights
 
@@ -68,14 +69,16 @@ def read_network(model: str | Path) -> "tuple[CellSam, bool]":
                 f"This release ships no {SHIPPED} weights: {path} is not there. Take 'stain', or a file."
             )
     elif str(model) in REGISTRY and not path.exists():
-        return load_weights(str(model)), False
+        return load_weights(str(model), channels=channels), False
     elif not path.is_file():
         raise WeightsError(
             f"There is no model {str(model)!r}. Known: {STAIN}, {SHIPPED}, {', '.join(REGISTRY)}; or give "
             "the path of a checkpoint file (.pth, .safetensors)."
         )
     checkpoint = read_checkpoint(path)
-    return from_checkpoint(checkpoint), any(key.startswith(CELLS) for key in checkpoint.state)
+    return from_checkpoint(checkpoint, channels=channels), any(
+        key.startswith(CELLS) for key in checkpoint.state
+    )
 
 
 def put_adapter(network: "CellSam", adapter: Path) -> None:

@@ -5,8 +5,10 @@ The views of a training are cut from canvases, so they reach far enough for any 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.image.square import cut_square
@@ -62,7 +64,7 @@ def join(groups: Iterable[MaskedCells]) -> MaskedCells:
 
 
 def cells_of(
-    pixels: ByteArray, labels: ByteArray, nucleus: ByteArray, *, name: str, source: str
+    pixels: ByteArray, labels: NDArray[Any], nucleus: NDArray[Any], *, name: str, source: str
 ) -> MaskedCells:
     """Every cell of a picture: ``labels`` H x W counts the cells from 1, ``nucleus`` H x W is true in nuclei.
 
@@ -97,7 +99,7 @@ def cells_of(
     )
 
 
-def check_mask(pixels: ByteArray, labels: ByteArray, nucleus: ByteArray, name: str) -> None:
+def check_mask(pixels: ByteArray, labels: NDArray[Any], nucleus: NDArray[Any], name: str) -> None:
     for what, array in (("mask", labels), ("nucleus mask", nucleus)):
         if array.shape != pixels.shape[:2]:
             found, wanted = (" x ".join(map(str, reversed(a.shape[:2]))) for a in (array, pixels))

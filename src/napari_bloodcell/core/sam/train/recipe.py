@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 from napari_bloodcell.core.artifact import hash_of
 from napari_bloodcell.core.config import MaskTrainConfig, ViewConfig
 from napari_bloodcell.core.errors import DataError, TrainingError
+from napari_bloodcell.core.records import ByteArray
 from napari_bloodcell.core.sam.inference import largest_channel
 from napari_bloodcell.core.sam.lora import pairs_of
 from napari_bloodcell.core.sam.model import CellSam
@@ -134,20 +135,36 @@ def _dice(iou: NDArray[np.float64]) -> float:
 
 def score_cells(model: CellSam, cells: MaskedCells, size_px: int) -> dict[str, NDArray[np.float64]]:
     """IoU of each cell, and of each nucleus where the model tells it, in the window used at inference."""
-    found, wanted = [], []
+    return scores_of(outline_cells(model, cells, size_px), cells, size_px, nuclei=model.channels == 3)
+
+
+def outline_cells(model: CellSam, cells: MaskedCells, size_px: int) -> ByteArray:
+    """Parts of each cell in its window, N x S x S."""
+    found = []
     for start in range(0, len(cells), SCORED_AT_ONCE):
         rows = np.arange(start, min(start + SCORED_AT_ONCE, len(cells)))
-        pixels, labels = plain_views(*tensors_of(cells, rows), size_px)
+        pixels, _ = plain_views(*tensors_of(cells, rows), size_px)
         with torch.no_grad():
             maps = model(pixels.to(model.device))[0].float()
         wide = F.interpolate(maps, size=(size_px, size_px), mode="bilinear", align_corners=False)
         found.append(largest_channel(wide).cpu().numpy())
-        wanted.append(labels.numpy())
-    a, b = np.concatenate(found), np.concatenate(wanted)
-    scores = {"cell_iou": iou_of(a > 0, b > 0)}
-    if model.channels == 3:
-        scores["nucleus_iou"] = iou_of(a == NUCLEUS, b == NUCLEUS)
+    return np.concatenate(found)
+
+
+def scores_of(
+    found: ByteArray, cells: MaskedCells, size_px: int, *, nuclei: bool = True
+) -> dict[str, NDArray[np.float64]]:
+    _, wanted = windows_of(cells, np.arange(len(cells)), size_px)
+    scores = {"cell_iou": iou_of(found > 0, wanted > 0)}
+    if nuclei:
+        scores["nucleus_iou"] = iou_of(found == NUCLEUS, wanted == NUCLEUS)
     return scores
+
+
+def windows_of(cells: MaskedCells, rows: NDArray[np.intp], size_px: int) -> tuple[ByteArray, ByteArray]:
+    """What the model sees of some cells, N x S x S x 3, and their parts."""
+    pixels, labels = plain_views(*tensors_of(cells, rows), size_px)
+    return pixels.round().to(torch.uint8).permute(0, 2, 3, 1).numpy(), labels.numpy()
 
 
 def tensors_of(cells: MaskedCells, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
