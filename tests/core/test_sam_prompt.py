@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sam_parts import original, picture
+from sam_parts import error, original, picture
 from segment_anything import SamPredictor
 
 from napari_bloodcell.core.config import LoraConfig, SamConfig
@@ -51,6 +51,27 @@ def test_masks_and_scores_are_those_of_sam_predictor(tiny: Variant, tmp_path: Pa
     for mask, score, (masks, scores, _) in zip(found.masks, found.scores, wanted, strict=True):
         assert score == pytest.approx(scores.max(), rel=1e-4)
         assert (mask == masks[scores.argmax()]).mean() > 0.999
+
+
+def test_the_quick_decoder_gives_the_numbers_of_the_plain_one(nano: CellSam) -> None:
+    exact = SamConfig(device="cpu", size_px=96, precision="fp32", attention="exact")
+    mask = np.zeros((60, 90), bool)
+    mask[20:40, 30:60] = True
+    points, box = np.array([[45.0, 30], [10, 5], [80, 50]]), np.array([20.0, 10, 70, 50])
+    prompts = [
+        Prompt(points_xy=points[:1]),
+        Prompt(points_xy=points, inside=np.array([True, False, True])),
+        Prompt(box_xyxy=box),
+        Prompt(points_xy=points[:1], box_xyxy=box, mask=mask),
+    ]
+    quick, plain = (PromptSession(nano, IMAGE, config) for config in (CPU, exact))
+    for prompt in prompts:
+        quick.ask([prompt]), plain.ask([prompt])
+        with torch.inference_mode():
+            found, score = quick._best(prompt, torch.device("cpu"))
+            wanted, wanted_score = plain._best(prompt, torch.device("cpu"))
+        assert score == pytest.approx(wanted_score, rel=1e-4)
+        assert error(found, wanted) < 1e-4
 
 
 def test_an_existing_mask_changes_the_answer(nano: CellSam) -> None:

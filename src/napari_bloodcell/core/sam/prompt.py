@@ -4,56 +4,27 @@ Frames: everything the caller gives or gets is in pixels of the image, x before 
 """
 
 import hashlib
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from napari_bloodcell.core.config import SamConfig
 from napari_bloodcell.core.errors import SegmentError
-from napari_bloodcell.core.records import BoolArray, ByteArray, FloatArray
+from napari_bloodcell.core.records import BoolArray, ByteArray
 from napari_bloodcell.core.sam.embeddings import EmbeddingCache
 from napari_bloodcell.core.sam.inference import ready
 from napari_bloodcell.core.sam.lora import without_adapter
 from napari_bloodcell.core.sam.model import CellSam
+from napari_bloodcell.core.sam.question import Answer, Prompt, scribble
+from napari_bloodcell.core.sam.quick_head import QuickHead
 from napari_bloodcell.core.sam.variants import check_size
 
+__all__ = ["Answer", "Prompt", "PromptSession", "scribble"]
+
 MASK_LOGIT = 8.0  # what a pixel of a given mask is worth; the decoder's own logits are of this size
-SCRIBBLE_POINTS = 8
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Prompt:
-    """What was drawn for one cell. At least one of points, box and mask."""
-
-    points_xy: NDArray[np.float64] | None = None  # N x 2
-    inside: BoolArray | None = None  # N: the point is on the cell, or on ground that is not; None: all on it
-    box_xyxy: NDArray[np.float64] | None = None  # 4
-    mask: BoolArray | None = None  # H x W: improve this one
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Answer:
-    """Masks for several prompts: N x H x W, and the model's own guess of each mask's IoU."""
-
-    masks: BoolArray
-    scores: FloatArray
-
-
-def scribble(line_xy: NDArray[np.float64], points: int = SCRIBBLE_POINTS) -> NDArray[np.float64]:
-    """Points spread evenly along a drawn line, its ends included."""
-    line = np.asarray(line_xy, float).reshape(-1, 2)
-    if len(line) == 0:
-        raise SegmentError("The scribble is empty. Draw a line on the cell.")
-    along = np.r_[0, np.cumsum(np.hypot(*np.diff(line, axis=0).T))]
-    if along[-1] == 0:
-        return line[:1]
-    at = np.linspace(0, along[-1], points)
-    return np.column_stack([np.interp(at, along, line[:, axis]) for axis in (0, 1)])
 
 
 class PromptSession:
@@ -78,6 +49,7 @@ class PromptSession:
         self._resize = ResizeLongestSide(self.frame_px)
         self.frame_hw = self._resize.get_preprocess_shape(*self.image_hw, self.frame_px)
         self._embedding = self._embed(pixels, cache)
+        self._quick: QuickHead | None = None
 
     def ask(self, prompts: list[Prompt]) -> Answer:
         """A mask for each prompt. One lonely point is ambiguous: the best of three guesses is taken."""
@@ -87,20 +59,14 @@ class PromptSession:
             check_prompt(prompt, self.image_hw)
         masks, scores = [], []
         device = self.model.device
-        self._embedding = self._embedding.to(device)
         with torch.inference_mode():
+            if self._quick is None or self._embedding.device != device:
+                self._embedding = self._embedding.to(device)
+                self._quick = QuickHead(self.model.plain, self._embedding, self.frame_px)
             for prompt in prompts:
-                maps, quality = self.model.plain(
-                    self._embedding,
-                    (self.frame_px, self.frame_px),
-                    points=self._points(prompt, device),
-                    boxes=self._box(prompt, device),
-                    masks=self._mask(prompt, device),
-                    several=_is_ambiguous(prompt),
-                )
-                best = int(quality[0].argmax())
-                masks.append(self._enlarge(maps[:, best : best + 1]))
-                scores.append(float(quality[0, best]))
+                logits, score = self._best(prompt, device)
+                masks.append(self._enlarge(logits[None, None]))
+                scores.append(score)
         return Answer(masks=np.stack(masks), scores=np.asarray(scores, np.float32))
 
     def _embed(self, pixels: ByteArray, cache: EmbeddingCache | None) -> Tensor:
@@ -121,6 +87,23 @@ class PromptSession:
         if cache is not None:
             cache.put(key, embedding.numpy())
         return embedding
+
+    def _best(self, prompt: Prompt, device: torch.device) -> tuple[Tensor, float]:
+        asked = {
+            "points": self._points(prompt, device),
+            "boxes": self._box(prompt, device),
+            "masks": self._mask(prompt, device),
+        }
+        if self.config.attention == "fused" and self._quick is not None:
+            return self._quick(**asked, several=_is_ambiguous(prompt))  # type: ignore[arg-type]
+        maps, quality = self.model.plain(
+            self._embedding,
+            (self.frame_px, self.frame_px),
+            **asked,
+            several=_is_ambiguous(prompt),
+        )
+        best = int(quality[0].argmax())
+        return maps[0, best], float(quality[0, best])
 
     def _points(self, prompt: Prompt, device: torch.device) -> tuple[Tensor, Tensor] | None:
         if prompt.points_xy is None:
