@@ -159,3 +159,16 @@ def add_smear(viewer: "Viewer", smear: Any) -> Callable[[], Any]:
         return viewer.add_image(smear.image.pixels.copy(), name="smear", scale=(0.1, 0.1), units=("um", "um"))
 
     return add
+
+
+@pytest.fixture
+def counted(viewer: "Viewer", add_smear: Any, made_up: Any) -> Any:
+    """An image with its cells outlined and classified, as counting leaves them; gives the cells layer."""
+    from napari_bloodcell.core.config import AnalyseConfig
+    from napari_bloodcell.core.progress import silent
+    from napari_bloodcell.gui import layers
+
+    taken = layers.picture_of(add_smear(), viewer)
+    analysis, table = made_up(taken, "nano", AnalyseConfig(), silent)
+    list(layers.add_analysis(viewer, taken, analysis, table, layers.rims_of(analysis.masks.labels)))
+    return viewer.layers["cells"]

@@ -1,5 +1,6 @@
 """The panel "Classify": a model's classes, a person's corrections, and what the model learns from them."""
 
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -38,7 +39,9 @@ HELP = """
    class in the list, press **Click gives class**, and click cell after cell. Saying what the model said
    confirms it. Undo and Redo take back and give again.
 3. **Next cell** goes to the cell that is most worth a look. A key gives it its class and goes on to the next.
-4. **Classes**: add as many as you need; click twice on a name to rename the class, on its key to recolour it.
+4. **Adapt model** tries several updates from your corrections and keeps the best, if cells that were held out
+   say it is better. Five corrected cells are the least, a few of each class are better.
+5. **Classes**: add as many as you need; click twice on a name to rename the class, on its key to recolour it.
 
 A cell that a person has decided keeps its class when a model predicts again. The column *Seen* counts them.
 
@@ -47,15 +50,17 @@ Corrections are kept with the layer, and on disk where the layer belongs to a se
 
 
 class ClassifyCells(CellsPanel):
-    """Cells in, classes out. ``predict`` and the ``ask_`` functions are what it calls."""
+    """Cells in, classes out. ``predict``, ``adapt`` and ``ask_...`` are what it calls."""
 
     def __init__(self, napari_viewer: "Viewer") -> None:
         super().__init__(napari_viewer, "Predict classes")
         self.predict = classify_calls.predict
+        self.adapt = classify_calls.adapt
         self.ask_open: Callable[[], Path | None] = self._ask_open
         self.ask_save: Callable[[], Path | None] = self._ask_save
         self.current = 0  # the cell that is looked at
         self._reviewing = False
+        self._suggested: weakref.WeakKeyDictionary[Labels, Sequence[int]] = weakref.WeakKeyDictionary()
         self._bound: list[Labels] = []
         self._picker = CellPicker(napari_viewer, lambda: self.chosen, self._picked)
         self._marks = Marks(napari_viewer)
@@ -91,6 +96,10 @@ class ClassifyCells(CellsPanel):
         self.next_button = self._button("Next cell", "Go to the cell that is most worth a look.")
         self.undo_button = self._button("Undo", "Take back the last change of class.")
         self.redo_button = self._button("Redo", "Give again what was taken back.")
+        self.adapt_button = self._button(
+            "Adapt model", "Update the model from your corrections. It is kept only if cells held out say so."
+        )
+        self.adapt_button.clicked.connect(self._adapt)
         self.load_button = self._button("Load …", "Give the cells the classes of a table (CSV).")
         self.save_button = self._button("Save …", "Write the classes of the cells as a table (CSV).")
         buttons = QGridLayout()
@@ -102,6 +111,7 @@ class ClassifyCells(CellsPanel):
                 self.redo_button,
                 self.load_button,
                 self.save_button,
+                self.adapt_button,
             )
         ):
             buttons.addWidget(button, *divmod(place, 2))
@@ -139,7 +149,7 @@ class ClassifyCells(CellsPanel):
         layer = self.layer
         for widget in (self.table, self.name, self.add_button, self.remove_button, self.next_button):
             widget.setEnabled(layer is not None)
-        for widget in (self.brush_button, self.load_button, self.save_button):
+        for widget in (self.brush_button, self.load_button, self.save_button, self.adapt_button):
             widget.setEnabled(layer is not None)
         can_undo, can_redo = classes.can_undo(self.chosen)
         self.undo_button.setEnabled(can_undo)
@@ -178,11 +188,39 @@ class ClassifyCells(CellsPanel):
             self.task.say("The outlines are gone from the viewer, so no classes were given.")
             return
         kept = classes.set_predictions(cells, result.table, result.made_from())
+        self._suggested[cells] = result.order
         yield
         classes.show_rims(self.viewer, cells, result.outlined.picture, result.rims)
         n = len(result.table)
         said = f"Classified {n} cells of {cells.name}."
         self.task.say(said + (f" {kept} that a person decided kept their class." if kept else ""))
+
+    def _adapt(self) -> None:
+        layer = self.layer
+        if layer is None:
+            return
+        try:
+            taken = outlined(layer, self.viewer)
+            config: Any = self.form.get()
+        except BloodcellError as error:
+            self.task.say(str(error), error=True)
+            return
+        mine = {
+            cell: kind
+            for (cell, kind, _), by in zip(classes.rows(layer), classes.is_by_person(layer), strict=True)
+            if by and kind != UNIDENTIFIED
+        }
+        self.task.start(partial(self.adapt, taken, self.model.value, config, mine), self._adapted)
+
+    def _adapted(self, result: classify_calls.Adapted) -> Iterator[None]:
+        if result.folder is not None and result.predicted is not None:
+            self.model.choose(result.folder)
+            yield from self._predicted(result.predicted)
+            self.task.say(
+                f"{result.text}\nThe adapted model is in {result.folder}; the one before is unchanged."
+            )
+        else:
+            self.task.say(result.text)
 
     # a person's classes
 
@@ -222,7 +260,9 @@ class ClassifyCells(CellsPanel):
         layer = self.layer
         if layer is None:
             return
-        order = classify_calls.review_order(layer.features, classes.ids(layer), classes.is_by_person(layer))
+        order = classify_calls.review_order(
+            layer.features, classes.ids(layer), classes.is_by_person(layer), self._suggested.get(layer, ())
+        )
         order = [cell for cell in order if cell != self.current] or order
         if not order:
             self._reviewing = False

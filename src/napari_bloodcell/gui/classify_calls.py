@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_bloodcell.core.pipeline import Analysis
 
-COLUMNS = ("image", "cell_id", "cell_type", "source")
+MOST_SUGGESTED = 200
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,6 +33,7 @@ class Predicted:
     analysis: "Analysis"
     table: "pd.DataFrame"
     rims: Any
+    order: Sequence[int] = ()  # which cells to look at first
 
     def made_from(self) -> dict[str, Any]:
         """For the layer's metadata."""
@@ -60,18 +62,71 @@ def predict(outlined: Outlined, bundle: str, config: AnalyseConfig, progress: Pr
     progress("Drawing rims", 0, 0)
     rims = layers.rims_of(masks.labels)
     layers.warm_up()
-    return Predicted(outlined=outlined, analysis=analysis, table=analysis.table(), rims=rims)
+    return Predicted(
+        outlined=outlined,
+        analysis=analysis,
+        table=analysis.table(),
+        rims=rims,
+        order=_suggested(analysis),
+    )
 
 
-def review_order(features: "pd.DataFrame", ids: Any, by_person: Any) -> list[int]:
-    """Cells that nobody has looked at, those first of which the model is least sure."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Adapted:
+    """What a model learnt from corrections; ``folder`` is None where it is no better and stays as it is."""
+
+    text: str
+    folder: Path | None
+    predicted: Predicted | None
+
+
+def adapt(
+    outlined: Outlined, bundle: str, config: AnalyseConfig, corrected: Mapping[int, str], progress: Progress
+) -> Adapted:
+    """Update the model from a person's classes, judged on those held out; kept only if it is better."""
+    from napari_bloodcell.core.adapt import adapt as adapt_classifier
+    from napari_bloodcell.core.adapt.bundles import save_adapted
+    from napari_bloodcell.core.folders import cache_folder
+
+    before = predict(outlined, bundle, config, progress)
+    model, cells = before.analysis.bundle, before.analysis.embeddings
+    labels = [corrected.get(int(cell), "") for cell in cells.cell_id]
+    lab = outlined.picture.name
+    adaptation = adapt_classifier(model.classifier, cells, labels, lab=lab, progress=progress)
+    if adaptation.classifier is adaptation.before:
+        return Adapted(text=adaptation.text(), folder=None, predicted=None)
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    folder = cache_folder() / "bundles" / f"{model.name.partition('-adapted')[0]}-adapted-{stamp}"
+    save_adapted(folder, model, adaptation)
+    after = predict(outlined, str(folder), config, progress)
+    return Adapted(text=adaptation.text(), folder=folder, predicted=after)
+
+
+def _suggested(analysis: "Analysis") -> list[int]:
+    """Cells whose answer would teach the model most, the most telling first."""
+    from napari_bloodcell.core.adapt import suggest
+    from napari_bloodcell.core.config import SuggestConfig
+
+    n = len(analysis.embeddings)
+    if n == 0:
+        return []
+    config = SuggestConfig(cells=min(n, MOST_SUGGESTED))
+    return [int(cell) for cell in suggest(analysis.bundle.classifier, analysis.embeddings, config=config)]
+
+
+def review_order(
+    features: "pd.DataFrame", ids: Any, by_person: Any, suggested: Sequence[int] = ()
+) -> list[int]:
+    """Cells that nobody has looked at: first what was suggested, then those the model is least sure of."""
     n = len(ids)
     sure = features["cell_type_prob"].to_numpy(float) if "cell_type_prob" in features else np.zeros(n)
     doubted = np.zeros(n, bool)
     if "doubt" in features:
         doubted = features["doubt"].astype(str).replace("nan", "").str.len().to_numpy() > 0
     order = np.lexsort((ids, np.nan_to_num(sure), ~doubted))
-    return [int(ids[row]) for row in order if not by_person[row]]
+    left = [int(ids[row]) for row in order if not by_person[row]]
+    first = [cell for cell in suggested if cell in set(left)]
+    return first + [cell for cell in left if cell not in set(first)]
 
 
 def said_of(row: Mapping[str, Any]) -> str:
@@ -99,13 +154,16 @@ def _plain(name: object) -> str:
 
 def write_classes(path: Path, image: str, rows: Sequence[tuple[int, str, str]]) -> None:
     """A table that a spreadsheet, the command line and ``read_classes`` understand."""
-    from napari_bloodcell.core.artifact import write_bytes
+    from napari_bloodcell.core.cell_tables import Correction, write_corrections
 
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(COLUMNS)
-    table.writerows((image, cell, kind, source) for cell, kind, source in rows)
-    write_bytes(path, out.getvalue().encode())
+    people = (source.removeprefix(PERSON) if source.startswith(PERSON) else "" for _, _, source in rows)
+    write_corrections(
+        path,
+        [
+            Correction(image=image, cell_id=cell, cell_type=kind, person=who)
+            for (cell, kind, _), who in zip(rows, people, strict=True)
+        ],
+    )
 
 
 def read_classes(path: Path, image: str | None = None) -> dict[int, str]:

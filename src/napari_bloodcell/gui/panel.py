@@ -46,7 +46,16 @@ class Panel(QScrollArea):
         self.body = QVBoxLayout(self._body)
         self.body.setContentsMargins(8, 8, 8, 8)
         self.setWidget(self._body)
+        self._body.installEventFilter(self)
         self.task = Task(run_text)
+
+    def eventFilter(self, watched: Any, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
+        """Wide enough for what is in it, the scroll bar beside it included: nothing is cut at the side."""
+        if watched is self._body and event.type() == QEvent.Type.LayoutRequest:
+            beside = self.verticalScrollBar().sizeHint().width()
+            self.setMinimumWidth(max(NARROWEST_PX, self._body.minimumSizeHint().width() + beside))
+        handled: bool = super().eventFilter(watched, event)
+        return handled
 
     def reset_choices(self, event: object = None) -> None:  # noqa: ARG002 (napari calls it with an event)
         """The layers have changed. napari calls this for every docked widget."""
