@@ -1,0 +1,312 @@
+"""The panel "Classify" in the real napari: a model's classes, a person's, the keys, the way back."""
+
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from napari_bloodcell.core.errors import DataError
+from napari_bloodcell.gui import classes
+from napari_bloodcell.gui.classify_calls import read_classes, review_order, said_of
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def panel(open_panel, counted):
+    panel = open_panel("Classify")
+    panel.reader.setText("ada")
+    return panel
+
+
+def kinds(layer):
+    return dict(zip(classes.ids(layer).tolist(), classes.kinds(layer), strict=True))
+
+
+def first(layer):
+    return int(classes.ids(layer)[0])
+
+
+def choose(panel, viewer, layer, cell):
+    """As a click in the image does."""
+    panel._picked(layer, cell, False)
+
+
+def test_an_empty_viewer_stays_empty_and_says_what_to_do(viewer, open_panel):
+    panel = open_panel("Classify")
+    assert len(viewer.layers) == 0
+    assert panel.empty.isVisible()
+    assert not panel.task.run_button.isEnabled()
+    assert not panel.table.isEnabled()
+
+
+def test_an_image_alone_is_nothing_to_classify(viewer, open_panel, add_smear):
+    panel = open_panel("Classify")
+    add_smear()
+    viewer.add_points([[1, 1]])
+    assert panel.empty.isVisible()
+    assert panel.chosen == []
+
+
+def test_the_real_model_classifies_outlines_and_keeps_what_a_person_said(
+    viewer, panel, counted, press_run, qtbot
+):
+    choose(panel, viewer, counted, first(counted))
+    panel._pressed("3")
+    said = kinds(counted)[first(counted)]
+    outlines = counted.data.copy()
+    press_run(panel)
+    assert "Classified" in panel.task.message.text()
+    assert "1 that a person decided kept their class" in panel.task.message.text()
+    assert kinds(counted)[first(counted)] == said
+    assert counted.features["cell_type_source"].iloc[0] == "person ada"
+    assert counted.metadata["napari_bloodcell"]["bundle"]["name"] == "nano"
+    np.testing.assert_array_equal(counted.data, outlines)
+    assert [layer.name for layer in viewer.layers][:4] == ["smear", "nuclei", "classes", "cells"]
+
+
+def test_a_drawing_of_ones_own_gets_a_table_and_a_layer_of_classes(
+    viewer, open_panel, add_smear, smear, press_run
+):
+    add_smear()
+    drawn = viewer.add_labels(smear.masks.labels.copy(), name="drawn", scale=(0.1, 0.1), units=("um", "um"))
+    panel = open_panel("Classify")
+    press_run(panel)
+    assert len(drawn.features) == len(smear.masks)
+    assert classes.classes_layer(viewer, drawn).name == "classes"
+
+
+def test_keys_give_classes_to_the_chosen_cell_on_our_layers_only(viewer, panel, counted, qtbot):
+    cell = first(counted)
+    choose(panel, viewer, counted, cell)
+    press = next(call for key, call in counted.keymap.items() if str(key) == "2")
+    press(counted)
+    wanted = panel.table._names[1]
+    assert kinds(counted)[cell] == wanted
+    assert not viewer.layers["smear"].keymap
+    code = list(viewer.layers["classes"].features["cell_type"]).index(wanted) + 1
+    rim = viewer.layers["classes"].data[(counted.data == cell) & (viewer.layers["classes"].data > 0)]
+    assert set(rim) == {code}
+    panel.parentWidget().destroyOnClose()
+    qtbot.wait(50)
+    assert not counted.keymap
+
+
+def test_a_real_click_in_the_canvas_gives_the_chosen_class(viewer, panel, counted, click, qtbot):
+    cell = first(counted)
+    y, x = np.argwhere(counted.data == cell).mean(axis=0)
+    click(panel.brush_button)
+    panel.table.choose("basophil")
+    canvas = viewer.window._qt_viewer.canvas
+    qtbot.wait(100)
+    at = canvas._map_canvas2world((0, 0)), canvas._map_canvas2world((100, 100))
+    per_px = [(b - a) / 100 for a, b in zip(*at, strict=True)]
+    world = counted.data_to_world((y, x))
+    place = [(w - a) / p for w, a, p in zip(world, at[0][-2:], per_px[-2:], strict=True)]
+    canvas._scene_canvas.events.mouse_press(pos=(place[1], place[0]), button=1, modifiers=())
+    canvas._scene_canvas.events.mouse_release(pos=(place[1], place[0]), button=1, modifiers=())
+    assert panel.current == cell
+    assert kinds(counted)[cell] == "basophil"
+
+
+def test_undo_and_redo_go_back_and_forth(viewer, panel, counted, click, qtbot):
+    cell, before = first(counted), kinds(counted)
+    assert not panel.undo_button.isEnabled()
+    choose(panel, viewer, counted, cell)
+    panel._pressed("0")
+    qtbot.waitUntil(panel.undo_button.isEnabled)
+    click(panel.undo_button)
+    assert kinds(counted) == before
+    assert counted.features["cell_type_source"].iloc[0] == "bundle nano 000000000000"
+    qtbot.waitUntil(panel.redo_button.isEnabled)
+    click(panel.redo_button)
+    assert kinds(counted)[cell] == "unidentified"
+
+
+def test_the_counts_follow_at_once(viewer, panel, counted, qtbot):
+    choose(panel, viewer, counted, first(counted))
+    panel._pressed("0")
+    qtbot.wait(50)
+    rows = panel.table.rowCount()
+    last = [panel.table.item(rows - 1, column).text() for column in range(4)]
+    assert last == ["0", "unidentified", "1", "1"]
+
+
+def test_classes_are_added_renamed_recoloured_and_removed(viewer, panel, counted, click, qtbot):
+    panel.name.setText("Hairy cell")
+    click(panel.add_button)
+    qtbot.wait(50)
+    assert "hairy_cell" in panel.table._names
+    panel.table.choose("hairy_cell")
+    click(panel.remove_button)
+    qtbot.wait(50)
+    assert "hairy_cell" not in panel.table._names
+    used = kinds(counted)[first(counted)]
+    panel.table.item(panel.table._names.index(used), 1).setText("Odd one")
+    qtbot.wait(50)
+    assert kinds(counted)[first(counted)] == "odd_one"
+    panel.table.pick_colour = lambda _colour: "#123456"
+    panel.table.cellDoubleClicked.emit(panel.table._names.index("odd_one"), 0)
+    qtbot.wait(50)
+    rims = viewer.layers["classes"]
+    code = list(rims.features["cell_type"]).index("odd_one") + 1
+    np.testing.assert_allclose(rims.colormap.map(code)[:3], np.array([0x12, 0x34, 0x56]) / 255, atol=1e-3)
+
+
+def test_a_class_with_cells_is_not_removed_and_a_taken_name_is_refused(viewer, panel, counted, click, qtbot):
+    used = kinds(counted)[first(counted)]
+    panel.table.choose(used)
+    click(panel.remove_button)
+    assert "has cells" in panel.task.message.text()
+    other = next(name for name in panel.table._names if name not in (used, "unidentified"))
+    panel._rename(used, other)
+    assert "already" in panel.task.message.text()
+    assert kinds(counted)[first(counted)] == used
+
+
+def test_the_next_cell_is_the_least_sure_and_a_key_goes_on(viewer, panel, counted, click, qtbot):
+    features = counted.features.copy()
+    features["cell_type_prob"] = np.linspace(0.9, 0.3, len(features))
+    counted.features = features
+    click(panel.next_button)
+    last = int(classes.ids(counted)[-1])
+    assert panel.current == last
+    assert panel.about.text().startswith(f"Cell {last}: ")
+    centre = viewer.camera.center[-2:]
+    panel._pressed("1")
+    assert panel.current == int(classes.ids(counted)[-2])
+    assert not np.allclose(viewer.camera.center[-2:], centre)
+
+
+def test_when_all_are_seen_it_is_said(viewer, panel, counted, click):
+    classes.give(viewer, {counted: classes.ids(counted)}, "monocyte", "ada")
+    click(panel.next_button)
+    assert panel.task.message.text() == "A person has seen every cell."
+
+
+def test_classes_are_saved_and_loaded(viewer, panel, counted, click, wait, tmp_path):
+    classes.give(viewer, {counted: [first(counted)]}, "basophil", "ada")
+    before = kinds(counted)
+    panel.ask_save = panel.ask_open = lambda: tmp_path / "classes.csv"
+    click(panel.save_button)
+    wait(panel)
+    assert "Written to" in panel.task.message.text()
+    classes.give(viewer, {counted: classes.ids(counted)}, "monocyte", "ada")
+    click(panel.load_button)
+    assert kinds(counted) == before
+
+
+def test_a_table_without_the_columns_is_refused(viewer, panel, counted, click, tmp_path):
+    (tmp_path / "wrong.csv").write_text("a,b\n1,2\n")
+    panel.ask_open = lambda: tmp_path / "wrong.csv"
+    click(panel.load_button)
+    assert "it needs cell_id and cell_type" in panel.task.message.text()
+    (tmp_path / "wrong.csv").write_text("cell_id,cell_type\nx,monocyte\n")
+    with pytest.raises(DataError, match="no whole number"):
+        read_classes(tmp_path / "wrong.csv")
+
+
+@pytest.fixture
+def endless(panel):
+    started = threading.Event()
+
+    def predict(outlined, bundle, config, progress):
+        started.set()
+        for done in range(100_000):
+            progress("pretending", done, 100_000)
+            time.sleep(0.005)
+
+    panel.predict, panel.started = predict, started
+    return panel
+
+
+def test_cancel_leaves_the_classes_as_they_were(viewer, endless, counted, click, wait, qtbot):
+    before = kinds(counted)
+    click(endless.task.run_button)
+    qtbot.waitUntil(endless.started.is_set)
+    click(endless.task.cancel_button)
+    wait(endless)
+    assert kinds(counted) == before
+    assert endless.task.message.text().startswith("Cancelled")
+
+
+def test_closing_while_running_ends_quietly(viewer, endless, click, qtbot):
+    click(endless.task.run_button)
+    qtbot.waitUntil(endless.started.is_set)
+    endless.parentWidget().destroyOnClose()
+    qtbot.wait(50)
+    viewer.layers.clear()
+
+
+def test_outlines_renamed_and_moved_in_the_middle_are_found_again(viewer, panel, counted, click, wait):
+    click(panel.task.run_button)
+    counted.name = "mine"
+    viewer.layers.move(viewer.layers.index(counted), 0)
+    wait(panel)
+    assert "Classified" in panel.task.message.text()
+    assert counted.features["cell_type_source"].iloc[0].startswith("bundle nano")
+
+
+def test_outlines_removed_in_the_middle_are_missed_without_harm(viewer, panel, counted, click, wait):
+    click(panel.task.run_button)
+    viewer.layers.remove(counted)
+    wait(panel)
+    assert "gone from the viewer" in panel.task.message.text()
+
+
+def test_an_image_of_another_size_is_refused(viewer, open_panel, press_run):
+    viewer.add_image(np.zeros((40, 50, 3), np.uint8), name="small")
+    viewer.add_labels(np.eye(64, dtype=int), name="large")
+    panel = open_panel("Classify")
+    panel._predict()
+    assert "No open image is as large as the outlines large" in panel.task.message.text()
+
+
+def test_adapting_with_too_few_corrections_says_so(
+    viewer, panel, counted, click, wait, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("BLOODCELL_CACHE", str(tmp_path))
+    before = kinds(counted)
+    click(panel.adapt_button)
+    wait(panel)
+    assert "correct" in panel.task.message.text().lower()
+    assert kinds(counted) == before
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_the_panel_fits_and_can_be_read_in_both_themes(viewer, panel, theme, qtbot):
+    viewer.theme = theme
+    qtbot.wait(100)
+    assert panel.widget().width() <= panel.viewport().width()
+    shown = panel.about.grab().toImage() if panel.about.isVisible() else panel.table.grab().toImage()
+    lights = [
+        shown.pixelColor(x, y).lightnessF() for x in range(shown.width()) for y in range(0, shown.height(), 3)
+    ]
+    assert max(lights) - min(lights) > 0.5
+
+
+def test_the_order_of_review_skips_what_was_seen_and_begins_with_suggestions():
+    features = pd.DataFrame({"cell_type_prob": [0.9, 0.2, 0.5, 0.4], "doubt": ["", "low", "", "low"]})
+    ids, seen = np.array([1, 2, 3, 4]), np.array([False, False, False, True])
+    assert review_order(features, ids, seen) == [2, 3, 1]
+    assert review_order(features, ids, seen, suggested=[1, 4]) == [1, 2, 3]
+
+
+def test_what_is_said_of_a_cell():
+    row = {
+        "index": 8,
+        "cell_type": "unidentified",
+        "best": "monocyte",
+        "cell_type_prob": 0.41,
+        "second": "basophil",
+        "second_prob": 0.2,
+        "doubt": "best guess monocyte at 41%; unlike the training cells (3.2 times)",
+    }
+    assert said_of(row) == (
+        "Cell 8: unidentified, monocyte 41%, then basophil 20%; unlike the training cells (3.2 times)."
+    )
+    assert said_of({"index": 8, "cell_type": "monocyte", "cell_type_source": "person ada"}) == (
+        "Cell 8: monocyte, said by ada."
+    )
