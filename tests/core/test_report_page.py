@@ -1,0 +1,294 @@
+"""From result folders to what is printed and kept."""
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.metrics import cohen_kappa_score
+
+from napari_bloodcell.core.config import AnalyseConfig, CountConfig, ReadConfig, SmearConfig
+from napari_bloodcell.core.config.report import ReportConfig
+from napari_bloodcell.core.errors import ArtifactError, DataError
+from napari_bloodcell.core.pipeline import analyse
+from napari_bloodcell.core.records import UNIDENTIFIED
+from napari_bloodcell.core.report import count, exact_limits
+from napari_bloodcell.core.report.enough import enough
+from napari_bloodcell.core.report.make import make_report
+from napari_bloodcell.core.report.readers import Reader, agreement, merge, read_reader
+from napari_bloodcell.core.store import write_analysis
+from napari_bloodcell.core.synthetic import make_smear
+
+# Enough cells
+
+
+def test_enough_needs_the_target_and_close_limits() -> None:
+    few, many = count(["monocyte", "basophil"] * 30), count(["monocyte", "basophil"] * 60)
+    assert not enough(few, 10).now
+    assert enough(few, 10).more >= 40
+    assert enough(many, 10).now
+    assert enough(many, 10).text().startswith("Enough cells now: 120 counted")
+    assert not enough(many, 3).now
+
+
+def test_the_cells_still_needed_are_those_that_make_the_limits_close() -> None:
+    d = count(["monocyte"] * 60 + ["neutrophil"] * 60)
+    found = enough(d, 5)
+    total = d.counted + found.more
+    low, high = exact_limits(total / 2, total)
+    assert 50 * (high - low) <= 5
+    low, high = exact_limits((total - 1) / 2, total - 1)
+    assert 50 * (high - low) > 5
+
+
+def test_no_cells_are_not_enough() -> None:
+    nothing = enough(count([]), 10)
+    assert (nothing.now, nothing.more) == (False, 100)
+    assert nothing.text() == "No cells yet: count 100 at least."
+
+
+# Readers
+
+
+def reader(name: str, answers: dict[int, str]) -> Reader:
+    return Reader(name=name, answers={("a.png", cell): said for cell, said in answers.items()})
+
+
+def test_kappa_is_that_of_scikit_learn_and_its_limits_hold_the_truth() -> None:
+    rng = np.random.default_rng(0)
+    inside = []
+    for _ in range(200):
+        a = rng.choice(["x", "y", "z"], 150, p=[0.6, 0.3, 0.1])
+        b = np.where(rng.random(150) < 0.8, a, rng.choice(["x", "y", "z"], 150, p=[0.6, 0.3, 0.1]))
+        found = agreement(reader("a", dict(enumerate(a))), reader("b", dict(enumerate(b))))
+        assert found.kappa == pytest.approx(cohen_kappa_score(a, b))
+        assert found.low is not None
+        assert found.high is not None
+        inside.append(found.low <= 0.8 <= found.high)
+    assert 0.9 <= np.mean(inside) <= 0.99
+
+
+def test_readers_of_one_class_have_no_kappa_and_those_without_a_common_cell_none_either() -> None:
+    same = agreement(reader("a", {1: "x", 2: "x"}), reader("b", {1: "x", 2: "x"}))
+    assert same.kappa is None
+    assert "kappa is not defined" in same.text()
+    apart = agreement(reader("a", {1: "x"}), reader("b", {2: "x"}))
+    assert apart.text() == "a and b looked at no cell in common."
+
+
+def test_a_third_reader_decides_and_without_one_the_cell_is_unidentified() -> None:
+    first, second = reader("a", {1: "x", 2: "x", 3: "x"}), reader("b", {1: "x", 2: "y"})
+    third = reader("c", {2: "y"})
+    assert merge([first, second]) == {("a.png", 1): "x", ("a.png", 2): UNIDENTIFIED, ("a.png", 3): "x"}
+    assert merge([first, second, third])[("a.png", 2)] == "y"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,cell\na,1\n", "needs the columns image, cell_id, cell_type; it has image, cell"),
+        ("", "it has no rows"),
+        (
+            "image,cell_id,cell_type\na.png,1,monocit\n",
+            "line 2: Unknown class 'monocit'. Did you mean 'monocyte'",
+        ),
+        ("image,cell_id,cell_type\na.png,one,monocyte\n", "line 2: cell_id 'one' is no whole number"),
+        ("image,cell_id,cell_type\na.png,1,mono\na.png,1,eos\n", "line 3: cell 1 of a.png is there twice"),
+    ],
+)
+def test_a_bad_readers_table_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "anna.csv").write_text(text)
+    with pytest.raises(DataError, match=re.escape(message)):
+        read_reader(tmp_path / "anna.csv")
+
+
+def test_a_readers_words_are_understood_and_empty_cells_are_not_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "anna.csv").write_text("image,cell_id,cell_type\na,1,Band\na,2,\na,3,unidentified\n")
+    assert read_reader(tmp_path / "anna.csv").answers == {
+        ("a", 1): "neutrophil_banded",
+        ("a", 3): UNIDENTIFIED,
+    }
+
+
+# The report
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two fields of two cells each, of two slides; one has markup in its name."""
+    root = tmp_path_factory.mktemp("results")
+    for seed, name in ((2, "one"), (5, "<b>two")):
+        config = SmearConfig(width_px=360, height_px=260, white_cells=2, seed=seed)
+        picture = root / "pictures" / name / "field.png"
+        picture.parent.mkdir(parents=True)
+        Image.fromarray(np.array(make_smear(config).image.pixels)).save(picture)
+        reading = AnalyseConfig(read=ReadConfig(um_per_px=config.um_per_px))
+        write_analysis(root / "out" / f"field-{seed}", analyse(picture, "nano", reading))
+    return root / "out"
+
+
+class Page(HTMLParser):
+    """Checks that tags close in order, and collects what the page refers to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.outside: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        assert not self.open, f"left open: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in {"meta", "img", "br"}:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in {"src", "href"} and value and not value.startswith(("data:", "#")):
+                self.outside.append(value)
+            assert tag != "script"
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_the_page_stands_alone_and_shows_what_was_counted(results: Path, tmp_path: Path) -> None:
+    made = make_report([results], tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    page = Page(text)
+    assert not page.outside
+    words = " ".join(page.words)
+    assert "Research use only. Not for diagnosis." in words
+    assert "No cell was reviewed by a person" in words
+    assert "alibrated on" in words
+    assert made.pooled.enough.text() in words
+    assert "<b>two" in words  # the slide's name, not markup
+    assert text.count("data:image/jpeg;base64,") == len(made.table)
+    for run in made.runs:
+        assert str(run.image["sha256"])[:12] in words
+
+
+def test_every_form_says_the_same(results: Path, tmp_path: Path) -> None:
+    made = make_report([results], tmp_path)
+    stored = json.loads((tmp_path / "report.json").read_text())
+    rows = list(csv.DictReader((tmp_path / "report.csv").read_text().splitlines()))
+    cells = pd.read_parquet(tmp_path / "cells.parquet")
+    assert len(pd.read_csv(tmp_path / "cells.csv")) == len(cells) == len(made.table) == 4
+    assert {slide["slide"] for slide in stored["slides"]} == {"one", "<b>two"}
+    pooled = {row["class"]: row for row in rows if row["slide"] == "All slides"}
+    for row in stored["pooled"]["differential"]["rows"]:
+        assert int(pooled[row["class_name"]]["n"]) == row["n"]
+        assert row["n"] == sum(
+            other["n"]
+            for slide in stored["slides"]
+            for other in slide["differential"]["rows"]
+            if other["class_name"] == row["class_name"]
+        )
+    assert stored["runs"][0]["bundle"]["sha256"]
+    assert (tmp_path / "report.pdf").read_bytes()[:5] == b"%PDF-"
+    assert (tmp_path / "report.pdf").stat().st_size > 10_000
+
+
+def answers(path: Path, table: pd.DataFrame, said: list[str]) -> Path:
+    rows = zip(table["source"], table["cell_id"], said, strict=True)
+    lines = ["image,cell_id,cell_type", *(f"{image},{cell},{name}" for image, cell, name in rows)]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_readers_replace_the_model_and_are_compared(results: Path, tmp_path: Path) -> None:
+    table = make_report([results], tmp_path / "first").table
+    anna = answers(tmp_path / "anna.csv", table, ["basophil"] * 4)
+    ben = answers(tmp_path / "ben.csv", table, ["basophil", "basophil", "basophil", "monocyte"])
+    made = make_report([results], tmp_path / "second", readers=[anna, ben])
+    assert made.pooled.differential.reviewed == 4
+    assert list(made.table["cell_type"]) == ["basophil"] * 3 + [UNIDENTIFIED]
+    assert set(made.table["cell_type_source"]) == {"person anna and ben"}
+    assert made.agreement is not None
+    assert (made.agreement.agreed, made.agreement.cells) == (3, 4)
+    assert not made.doubtful  # all were looked at
+    text = (tmp_path / "second" / "report.html").read_text()
+    assert "Cells the readers disagree on" in text
+    assert "4 of 4 cells were reviewed by a person" in text
+
+
+def test_an_answer_that_fits_no_cell_or_two_is_refused(results: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("image,cell_id,cell_type\nfield.png,99,monocyte\n")
+    with pytest.raises(
+        DataError, match="1 answers of wrong fit no cell of these results; the first is cell 99"
+    ):
+        make_report([results], tmp_path / "out", readers=[wrong])
+    wrong.write_text("image,cell_id,cell_type\nfield.png,1,monocyte\n")
+    with pytest.raises(DataError, match="Two images are called 'field.png'"):
+        make_report([results], tmp_path / "out", readers=[wrong])
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_an_edited_result_is_refused_and_the_same_image_counts_once(results: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(results, copy)
+    made = make_report([results, copy], tmp_path / "out")
+    assert len(made.table) == 4
+    assert sum("it is counted once" in note for note in made.notes) == 2
+    path = next(copy.rglob("cells.parquet"))
+    pd.read_parquet(path).iloc[:1].to_parquet(path)
+    with pytest.raises(ArtifactError, match="was changed after the analysis"):
+        make_report([copy], tmp_path / "out")
+
+
+def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no finished analysis: there is no run\.json"):
+        make_report([tmp_path], tmp_path / "out")
+    with pytest.raises(DataError, match="is no folder"):
+        make_report([tmp_path / "nowhere"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_field_without_cells_makes_a_report(tmp_path: Path) -> None:
+    blank = tmp_path / "blank.png"
+    Image.fromarray(np.full((80, 80, 3), (230, 220, 240), np.uint8)).save(blank)
+    write_analysis(tmp_path / "res" / "blank", analyse(blank, "nano"))
+    made = make_report([tmp_path / "res"], tmp_path / "out")
+    assert made.pooled.differential.counted == 0
+    Page((tmp_path / "out" / "report.html").read_text())
+    assert "No cells yet" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_picture_that_is_gone_or_changed_is_not_shown(results: Path, tmp_path: Path) -> None:
+    import shutil
+
+    moved = tmp_path / "moved"
+    shutil.copytree(results.parent, moved)
+    made = make_report([results], tmp_path / "out", ReportConfig(gallery=2))
+    assert [cell.pixels is not None for cell in made.doubtful] == [True, True]
+    source = Path(str(made.table["source"].iloc[0]))
+    kept = source.read_bytes()
+    try:
+        Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(source)
+        again = make_report([results], tmp_path / "out")
+    finally:
+        source.write_bytes(kept)
+    shown = {(cell.image, cell.cell_id, cell.pixels is not None) for cell in again.doubtful}
+    assert sum(there for _, _, there in shown) < len(again.doubtful)
+    assert "image not there, or changed" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_settings_reach_the_count(results: Path, tmp_path: Path) -> None:
+    config = ReportConfig(count=CountConfig(level="fine", target=400), slide_by="image", title="Ward 7")
+    made = make_report([results], tmp_path, config)
+    assert made.pooled.differential.level == "fine"
+    assert made.pooled.enough.more >= 396
+    assert all("/field.png" in slide.name for slide in made.slides)
+    assert "<h1>Ward 7</h1>" in (tmp_path / "report.html").read_text()
