@@ -162,13 +162,23 @@ def add_smear(viewer: "Viewer", smear: Any) -> Callable[[], Any]:
 
 
 @pytest.fixture
-def counted(viewer: "Viewer", add_smear: Any, made_up: Any) -> Any:
-    """An image with its cells outlined and classified, as counting leaves them; gives the cells layer."""
+def add_counted(viewer: "Viewer", add_smear: Any, made_up: Any) -> Callable[[str], Any]:
+    """Adds an image with its cells outlined and classified, as counting leaves them; gives the cells layer."""
     from napari_bloodcell.core.config import AnalyseConfig
     from napari_bloodcell.core.progress import silent
     from napari_bloodcell.gui import layers
 
-    taken = layers.picture_of(add_smear(), viewer)
-    analysis, table = made_up(taken, "nano", AnalyseConfig(), silent)
-    list(layers.add_analysis(viewer, taken, analysis, table, layers.rims_of(analysis.masks.labels)))
-    return viewer.layers["cells"]
+    def add(name: str) -> Any:
+        image = add_smear()
+        image.name = name
+        taken = layers.picture_of(image, viewer)
+        analysis, table = made_up(taken, "nano", AnalyseConfig(), silent)
+        list(layers.add_analysis(viewer, taken, analysis, table, layers.rims_of(analysis.masks.labels)))
+        return viewer.layers[-1]
+
+    return add
+
+
+@pytest.fixture
+def counted(add_counted: Any) -> Any:
+    return add_counted("smear")

@@ -264,9 +264,7 @@ def test_an_image_of_another_size_is_refused(viewer, open_panel, press_run):
     assert "No open image is as large as the outlines large" in panel.task.message.text()
 
 
-def test_adapting_with_too_few_corrections_says_so(
-    viewer, panel, counted, click, wait, monkeypatch, tmp_path
-):
+def test_adapting_with_too_few_corrections_says_so(panel, counted, click, wait, monkeypatch, tmp_path):
     monkeypatch.setenv("BLOODCELL_CACHE", str(tmp_path))
     before = kinds(counted)
     click(panel.adapt_button)

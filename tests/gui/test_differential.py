@@ -1,0 +1,208 @@
+"""The panel "Differential" in the real napari: what is shown is what is written, and it is always right."""
+
+import csv
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from napari_bloodcell.core.config import CountConfig
+from napari_bloodcell.core.report import count
+from napari_bloodcell.gui import classes
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def panel(open_panel, counted, qtbot):
+    panel = open_panel("Differential")
+    panel.reader.setText("ada")
+    qtbot.waitUntil(lambda: panel.shown is not None, timeout=60_000)
+    return panel
+
+
+def shown(panel):
+    table = panel.table
+    return [[table.item(row, column).text() for column in range(4)] for row in range(table.rowCount())]
+
+
+def written(folder):
+    with (folder / "differential.csv").open() as file:
+        return [row for row in csv.DictReader(file) if row["class"] != "white cells"]
+
+
+def test_an_empty_viewer_stays_empty_and_says_what_to_do(viewer, open_panel):
+    panel = open_panel("Differential")
+    assert len(viewer.layers) == 0
+    assert panel.empty.isVisible()
+    assert not panel.table.isVisible()
+    assert not panel.task.run_button.isEnabled()
+
+
+def test_the_count_is_that_of_the_core(panel, counted):
+    wanted = count(classes.kinds(counted), CountConfig())
+    assert panel.shown.pooled == wanted
+    assert [row[1] for row in shown(panel)][: len(wanted.rows)] == [str(row.n) for row in wanted.rows]
+    assert panel.progress.format() == f"{wanted.counted} of 100 white cells"
+
+
+def test_a_change_of_class_shows_at_once(viewer, panel, counted, qtbot):
+    classes.give(viewer, {counted: classes.ids(counted)}, "basophil", "ada")
+    n = len(counted.features)
+    qtbot.waitUntil(lambda: panel.shown.pooled.reviewed == n)
+    assert next(row for row in shown(panel) if row[0] == "basophil")[1] == str(n)
+    assert f"{n} reviewed by a person" in panel.state.text()
+
+
+def test_the_export_is_what_is_on_the_screen_corrections_by_hand_included(
+    viewer, panel, counted, click, wait, tmp_path
+):
+    classes.give(viewer, {counted: classes.ids(counted)[:2]}, "smudge_cell", "ada")
+    panel.comment.setText("few cells")
+    panel.comment.editingFinished.emit()
+    panel.cells_changed()
+    click(panel.sign_button)
+    panel.ask_folder = lambda: tmp_path
+    for name in ("differential", "differential-2"):
+        click(panel.task.run_button)
+        wait(panel)
+        assert panel.task.message.text() == f"Written to {tmp_path / name}"
+    rows = written(tmp_path / "differential")
+    for on_screen, on_disk in zip(shown(panel), rows, strict=True):
+        assert on_screen[0].replace(" ", "_") == on_disk["class"]
+        assert on_screen[1] == on_disk["n"]
+        if on_screen[2]:
+            assert float(on_screen[2]) == pytest.approx(float(on_disk["percent"]), abs=0.051)
+    with (tmp_path / "differential" / "cells.csv").open() as file:
+        cells = list(csv.DictReader(file))
+    assert [row["cell_type"] for row in cells] == classes.kinds(counted)
+    assert cells[0]["cell_type_source"] == "person ada"
+    said = json.loads((tmp_path / "differential" / "signed.json").read_text())
+    assert said["comment"] == "few cells"
+    assert said["signed"]["who"] == "ada"
+    assert said["digest"] == said["signed"]["digest"]
+
+
+def test_a_signature_is_void_after_a_change_and_good_again_after_undo(viewer, panel, counted, click, qtbot):
+    assert panel.signed.text() == "Not signed yet."
+    click(panel.sign_button)
+    assert panel.signed.text().startswith("Signed by ada, 20")
+    classes.give(viewer, {counted: classes.ids(counted)[:1]}, "unidentified", "bo")
+    qtbot.waitUntil(lambda: panel.signed.text().startswith("Changed since ada signed it"))
+    assert panel.shown.signed == {}
+    classes.undo(viewer, [counted])
+    qtbot.waitUntil(lambda: panel.signed.text().startswith("Signed by ada"))
+
+
+def test_bands_are_merged_on_request(viewer, panel, counted, click, qtbot):
+    ids = classes.ids(counted)
+    classes.give(viewer, {counted: ids[:1]}, "neutrophil_banded", "ada")
+    classes.give(viewer, {counted: ids[1:]}, "neutrophil_segmented", "ada")
+    panel.form.widget("level").value = "fine"
+    qtbot.waitUntil(lambda: any(row[0] == "neutrophil banded" for row in shown(panel)))
+    panel.merge.setChecked(True)
+    names = [row[0] for row in shown(panel)]
+    assert "neutrophil banded" not in names
+    assert next(row for row in shown(panel) if row[0] == "neutrophil")[1] == str(len(ids))
+
+
+def test_several_slides_are_shown_apart_and_together(panel, counted, add_counted, qtbot):
+    add_counted("second smear")
+    panel.cells.value = "all"
+    qtbot.waitUntil(panel.by_slide.isVisible)
+    rows = [panel.by_slide.item(row, 0).text() for row in range(panel.by_slide.rowCount())]
+    assert rows == ["smear", "second smear", "All together"]
+    assert panel.shown.pooled.counted == sum(one.counted for _, one in panel.shown.slides)
+
+
+def test_a_second_reader_is_compared_and_the_disputed_cells_are_a_click_away(
+    viewer, panel, counted, wait, tmp_path, qtbot
+):
+    rows = classes.rows(counted)
+    other = [("basophil" if at == 0 else kind) for at, (_, kind, _) in enumerate(rows)]
+    table = "image,cell_id,cell_type\n" + "".join(
+        f"smear,{cell},{kind}\n" for (cell, _, _), kind in zip(rows, other, strict=True)
+    )
+    (tmp_path / "bo.csv").write_text(table)
+    panel._compare(lambda: tmp_path / "bo.csv")
+    wait(panel)
+    n = len(rows)
+    assert f"ada and bo agree on {n - 1} of {n} cells" in panel.agreement.text()
+    assert panel.disputed.count() == 1
+    before = np.array(viewer.camera.center)
+    panel.disputed.itemClicked.emit(panel.disputed.item(0))
+    assert not np.allclose(viewer.camera.center, before)
+    classes.give(viewer, {counted: [rows[0][0]]}, "basophil", "ada")
+    qtbot.waitUntil(lambda: panel.disputed.count() == 0)
+    assert f"agree on {n} of {n} cells" in panel.agreement.text()
+
+
+def test_a_second_reader_that_cannot_be_read_is_said(panel, wait, tmp_path):
+    (tmp_path / "bo.csv").write_text("nothing\n1\n")
+    panel._compare(lambda: tmp_path / "bo.csv")
+    wait(panel)
+    assert "needs the columns image, cell_id, cell_type" in panel.task.message.text()
+    panel._compare(lambda: tmp_path)
+    wait(panel)
+    assert "is no session" in panel.task.message.text()
+    assert not panel.agreement.isVisible()
+
+
+def test_cells_at_the_border_are_left_out_where_asked(panel, counted, qtbot):
+    inside = int((~counted.features["touches_border"].astype(bool)).sum())
+    panel.form.widget("count_border").value = False
+    qtbot.waitUntil(lambda: panel.shown.pooled.counted + sum(panel.shown.pooled.outside.values()) == inside)
+
+
+def test_a_layer_removed_leaves_an_empty_panel(viewer, panel, counted, qtbot):
+    viewer.layers.remove(counted)
+    qtbot.waitUntil(lambda: not panel.table.isVisible())
+    assert panel.empty.isVisible()
+    assert not panel.task.run_button.isEnabled()
+
+
+def test_cancel_and_close_while_writing_are_quiet(viewer, panel, click, wait, qtbot, tmp_path):
+    started = threading.Event()
+
+    def export(folder, shown, slides, progress):
+        started.set()
+        for done in range(100_000):
+            progress("pretending", done, 100_000)
+            time.sleep(0.005)
+
+    panel.export = export
+    panel.ask_folder = lambda: tmp_path
+    click(panel.task.run_button)
+    qtbot.waitUntil(started.is_set)
+    click(panel.task.cancel_button)
+    wait(panel)
+    assert panel.task.message.text().startswith("Cancelled")
+    click(panel.task.run_button)
+    panel.parentWidget().destroyOnClose()
+    qtbot.wait(50)
+    viewer.layers.clear()
+
+
+def test_a_folder_that_cannot_be_written_is_said(panel, click, wait, tmp_path):
+    (tmp_path / "file").write_text("")
+    panel.ask_folder = lambda: tmp_path / "file"
+    click(panel.task.run_button)
+    wait(panel)
+    assert "could not be written" in panel.task.message.text()
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_bars_and_table_can_be_read_in_both_themes(viewer, panel, theme, qtbot):
+    viewer.theme = theme
+    qtbot.wait(100)
+    assert panel.widget().width() <= panel.viewport().width()
+    for widget in (panel.bars, panel.table):
+        image = widget.grab().toImage()
+        lights = [
+            image.pixelColor(x, y).lightnessF()
+            for x in range(0, image.width(), 2)
+            for y in range(image.height())
+        ]
+        assert max(lights) - min(lights) > 0.5

@@ -1,0 +1,229 @@
+"""The panel "Gallery" in the real napari: shown, chosen, dragged, sorted, taken back."""
+
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+
+from napari_bloodcell.gui import classes
+from napari_bloodcell.gui.gallery import order_of
+from napari_bloodcell.gui.shelf import Shelf, shelf_of, square
+
+pytestmark = pytest.mark.gui
+LEFT, PLAIN = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+CTRL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
+
+
+@pytest.fixture
+def panel(open_panel, counted, wait, qtbot):
+    panel = open_panel("Gallery")
+    panel.reader.setText("ada")
+    panel.view.setMinimumHeight(420)
+    qtbot.waitUntil(lambda: bool(panel.view._tiles), timeout=60_000)
+    wait(panel)
+    return panel
+
+
+def kinds(layer):
+    return dict(zip(classes.ids(layer).tolist(), classes.kinds(layer), strict=True))
+
+
+def click_on(panel, key, modifier=PLAIN):
+    QTest.mouseClick(panel.view.viewport(), LEFT, modifier, panel.view.box_of(key).center())
+
+
+def keys(panel):
+    return [tile.key for tile in panel.view._tiles]
+
+
+def test_an_empty_viewer_stays_empty_and_says_what_to_do(viewer, open_panel):
+    panel = open_panel("Gallery")
+    assert len(viewer.layers) == 0
+    assert panel.empty.isVisible()
+    assert not panel.task.run_button.isEnabled()
+
+
+def test_every_cell_is_shown_once_under_its_class_and_unidentified_first(panel, counted):
+    assert sorted(cell for _, cell in keys(panel)) == sorted(classes.ids(counted).tolist())
+    assert panel.view._groups[0].name == "unidentified"
+    assert panel.view._groups[0].title.endswith("none left")
+    for group in panel.view._groups:
+        assert {kinds(counted)[tile.key[1]] for tile in group.tiles} <= {group.name}
+    assert all(panel._cut(key) is not None for key in keys(panel))
+
+
+def test_a_click_centres_the_viewer_on_the_cell_and_tells_about_it(viewer, panel, counted):
+    key = keys(panel)[0]
+    click_on(panel, key)
+    y, x = np.argwhere(counted.data == key[1]).min(axis=0)
+    bottom, right = np.argwhere(counted.data == key[1]).max(axis=0) + 1
+    wanted = counted.data_to_world(((y + bottom) / 2, (x + right) / 2))
+    np.testing.assert_allclose(viewer.camera.center[-2:], wanted)
+    assert panel.said.text().startswith(f"Cell {key[1]}: ")
+    assert panel.typical.isVisible()
+    assert panel.view.chosen == [key]
+    assert "chosen cells" in [layer.name for layer in viewer.layers]
+
+
+def test_a_key_reclassifies_all_that_are_chosen_in_one_step_back(panel, counted, click, qtbot):
+    before = kinds(counted)
+    one, two, three = keys(panel)[:3]
+    click_on(panel, one)
+    click_on(panel, three, CTRL)
+    QTest.keyClick(panel.view, Qt.Key.Key_0)
+    assert kinds(counted)[one[1]] == kinds(counted)[three[1]] == "unidentified"
+    assert kinds(counted)[two[1]] == before[two[1]]
+    qtbot.waitUntil(lambda: len(panel.view._groups[0].tiles) == 2)
+    assert all(tile.seen for tile in panel.view._groups[0].tiles)
+    click(panel.undo_button)
+    assert kinds(counted) == before
+
+
+def test_shift_ctrl_a_and_escape_choose_as_everywhere(panel):
+    all_keys = keys(panel)
+    click_on(panel, all_keys[0])
+    click_on(panel, all_keys[2], SHIFT)
+    assert panel.view.chosen == all_keys[:3]
+    QTest.keyClick(panel.view, Qt.Key.Key_A, CTRL)
+    assert panel.view.chosen == all_keys
+    QTest.keyClick(panel.view, Qt.Key.Key_Escape)
+    assert panel.view.chosen == []
+    QTest.keyClick(panel.view, Qt.Key.Key_Right)
+    assert len(panel.view.chosen) == 1
+
+
+def test_dragging_onto_a_header_moves_cells_into_that_class(panel, counted, qtbot):
+    key = keys(panel)[0]
+    begin = panel.view.box_of(key).center()
+    end = panel.view.header_of("unidentified").center()
+    port = panel.view.viewport()
+    QTest.mousePress(port, LEFT, PLAIN, begin)
+    QTest.mouseMove(port, begin + QPoint(0, 15))
+    QTest.mouseMove(port, end)
+    QTest.mouseRelease(port, LEFT, PLAIN, end)
+    assert kinds(counted)[key[1]] == "unidentified"
+    assert counted.features.set_index("label").loc[key[1], "cell_type_source"] == "person ada"
+
+
+def test_a_frame_drawn_with_the_mouse_chooses_what_it_touches(panel):
+    port, first = panel.view.viewport(), panel.view.box_of(keys(panel)[0])
+    QTest.mousePress(port, LEFT, PLAIN, QPoint(port.width() - 3, first.bottom()))
+    QTest.mouseMove(port, QPoint(40, first.center().y()))
+    QTest.mouseRelease(port, LEFT, PLAIN, QPoint(2, first.top() + 1))
+    assert keys(panel)[0] in panel.view.chosen
+
+
+def test_filters_leave_out_the_others(viewer, panel, counted):
+    cell = keys(panel)[0][1]
+    classes.give(viewer, {counted: [cell]}, "basophil", "ada")
+    panel.show_only.setCurrentText("seen")
+    assert [key[1] for key in keys(panel)] == [cell]
+    panel.show_only.setCurrentText("not seen yet")
+    assert cell not in [key[1] for key in keys(panel)]
+    features = counted.features.copy()
+    features["doubt"] = ["why"] + [""] * (len(features) - 1)
+    counted.features = features
+    panel.show_only.setCurrentText("in doubt")
+    assert len(keys(panel)) <= 1
+
+
+def test_labs_are_offered_where_layers_name_them(panel, counted, qtbot):
+    assert not panel.lab.isVisible()
+    features = counted.features.copy()
+    features["lab"] = ["north"] + ["south"] * (len(features) - 1)
+    counted.features = features
+    qtbot.waitUntil(panel.lab.isVisible)
+    panel.lab.setCurrentText("north")
+    assert [key[1] for key in keys(panel)] == [int(classes.ids(counted)[0])]
+
+
+def test_two_layers_are_one_gallery_and_one_step_back(panel, counted, add_counted, click, qtbot):
+    add_counted("second")
+    panel.cells.value = "all"
+    qtbot.waitUntil(lambda: len(keys(panel)) == 2 * len(counted.features))
+    QTest.keyClick(panel.view, Qt.Key.Key_A, CTRL)
+    QTest.keyClick(panel.view, Qt.Key.Key_0)
+    assert {kind for layer in panel.chosen for kind in classes.kinds(layer)} == {"unidentified"}
+    qtbot.wait(50)
+    click(panel.undo_button)
+    assert "unidentified" not in {kind for layer in panel.chosen for kind in classes.kinds(layer)}
+
+
+def test_a_layer_that_goes_away_takes_its_pictures_along(viewer, panel, counted, qtbot):
+    viewer.layers.remove(counted)
+    qtbot.waitUntil(lambda: keys(panel) == [])
+    assert panel.empty.isVisible()
+
+
+def test_the_name_of_a_layer_may_change_while_it_is_read(viewer, panel, counted, click, wait):
+    click(panel.task.run_button)
+    counted.name = "mine"
+    wait(panel)
+    assert len(keys(panel)) == len(counted.features)
+
+
+def test_cancel_and_close_while_reading_are_quiet(viewer, panel, click, wait, qtbot):
+    started = threading.Event()
+
+    def read(taken, progress):
+        started.set()
+        for done in range(100_000):
+            progress("pretending", done, 100_000)
+            time.sleep(0.005)
+
+    panel.read = read
+    click(panel.task.run_button)
+    qtbot.waitUntil(started.is_set)
+    click(panel.task.cancel_button)
+    wait(panel)
+    assert panel.task.message.text().startswith("Cancelled")
+    click(panel.task.run_button)
+    panel.parentWidget().destroyOnClose()
+    qtbot.wait(50)
+    viewer.layers.clear()
+
+
+def test_a_drawing_without_its_image_is_refused_in_the_panel(viewer, open_panel, qtbot):
+    panel = open_panel("Gallery")
+    viewer.add_labels(np.eye(40, dtype=int), name="lonely")
+    qtbot.waitUntil(lambda: "No open image is as large" in panel.task.message.text())
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_nothing_is_cut_at_the_side_in_either_theme(viewer, panel, theme, qtbot):
+    viewer.theme = theme
+    qtbot.wait(100)
+    assert panel.widget().width() <= panel.viewport().width()
+    shown = panel.view.viewport().grab().toImage()
+    lights = [shown.pixelColor(x, 10).lightnessF() for x in range(24, shown.width())]
+    assert max(lights) - min(lights) > 0.4
+
+
+def test_pictures_are_squares_inside_the_image():
+    assert square((10, 20, 30, 30), (100, 100)) == (7, 12, 33, 38)
+    assert square((0, 0, 10, 10), (100, 100)) == (0, 0, 13, 13)
+    assert square((92, 0, 100, 20), (100, 100)) == (74, 0, 100, 26)
+    left, top, right, bottom = square((0, 0, 50, 50), (40, 50))
+    assert (left, top, right, bottom) == (0, 0, 50, 40)
+
+
+def test_orders():
+    features = pd.DataFrame({"cell_type_prob": [0.9, 0.2], "distance": [0.1, 4.0]})
+    shelf = Shelf(pixels=None, boxes={}, areas={1: 50, 2: 900})
+    ids = np.array([1, 2])
+    assert np.argsort(order_of("doubt", ids, features, shelf)).tolist() == [1, 0]
+    assert np.argsort(order_of("distance", ids, features, shelf)).tolist() == [1, 0]
+    assert np.argsort(order_of("size", ids, features, shelf)).tolist() == [1, 0]
+    assert np.argsort(order_of("number", ids, features, shelf)).tolist() == [0, 1]
+
+
+def test_boxes_and_areas_of_cells():
+    labels = np.zeros((9, 9), np.int32)
+    labels[1:4, 2:7] = 3
+    shelf = shelf_of(np.zeros((9, 9, 3), np.uint8), labels)
+    assert shelf.boxes == {3: (2, 1, 7, 4)}
+    assert shelf.areas == {3: 15}

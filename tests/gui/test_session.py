@@ -1,0 +1,211 @@
+"""The panel "Session" in the real napari: kept while one works, given back after a kill."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+from napari_bloodcell.core.session import Change, Session, read_session
+from napari_bloodcell.gui import autosave, classes
+from napari_bloodcell.gui.autosave import changed_outlines
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_open():
+    yield
+    for one in autosave.opened():
+        one.close()
+
+
+@pytest.fixture
+def panel(open_panel, tmp_path):
+    panel = open_panel("Session")
+    panel.reader.setText("ada")
+    panel.ask_folder = lambda: tmp_path / "session"
+    return panel
+
+
+@pytest.fixture
+def kept(panel, counted, click, wait, qtbot):
+    """An open session that holds the counted cells."""
+    click(panel.task.run_button)
+    qtbot.waitUntil(lambda: autosave.session_of(counted)[0] is not None, timeout=60_000)
+    wait(panel)
+    return panel
+
+
+def actions(folder):
+    return [event.action for event in read_session(folder).trail.events]
+
+
+def settled(panel, qtbot, n):
+    qtbot.waitUntil(lambda: len(panel.session.session.events) >= n, timeout=30_000)
+
+
+def test_an_empty_viewer_stays_empty_and_says_what_is_lost(viewer, panel):
+    assert len(viewer.layers) == 0
+    assert "corrections are lost" in panel.state.text()
+    assert panel.task.run_button.isEnabled()
+    assert not panel.audit_button.isEnabled()
+
+
+def test_cells_in_the_viewer_are_kept_with_their_image(kept, counted, tmp_path, qtbot):
+    folder = tmp_path / "session"
+    qtbot.waitUntil(lambda: "cells" in actions(folder), timeout=30_000)
+    content = read_session(folder)
+    (key,) = content.images
+    np.testing.assert_array_equal(content.cells(key).labels, counted.data)
+    assert content.cells(key).table["cell_type"].tolist() == classes.kinds(counted)
+    assert content.cells(key).nucleus.any()
+    assert content.image(key).pixels.shape == (320, 420, 3)
+
+
+def test_a_correction_is_on_disk_within_a_second(viewer, kept, counted, tmp_path, qtbot):
+    qtbot.waitUntil(lambda: "cells" in actions(tmp_path / "session"), timeout=30_000)
+    cell, begin = int(classes.ids(counted)[0]), time.perf_counter()
+    classes.give(viewer, {counted: [cell]}, "basophil", "ada")
+    qtbot.waitUntil(lambda: actions(tmp_path / "session")[-1] == "classify", timeout=5_000)
+    assert time.perf_counter() - begin < 1
+    event = read_session(tmp_path / "session").trail.events[-1]
+    assert (event.who, event.cell_id, event.new) == ("ada", cell, "basophil")
+
+
+def test_strokes_of_the_brush_are_kept_cell_by_cell(viewer, kept, counted, tmp_path, qtbot):
+    folder = tmp_path / "session"
+    qtbot.waitUntil(lambda: "cells" in actions(folder), timeout=30_000)
+    cell = int(classes.ids(counted)[0])
+    y, x = np.argwhere(counted.data == cell)[0]
+    counted.brush_size = 9
+    counted.paint((y, x), cell)
+    qtbot.waitUntil(lambda: actions(folder)[-2:] == ["outline", "cells"], timeout=10_000)
+    content = read_session(folder)
+    event = [e for e in content.trail.events if e.action == "outline"][-1]
+    assert event.cell_id == cell
+    assert event.new > event.old
+    np.testing.assert_array_equal(content.cells(event.image).labels, counted.data)
+
+
+def test_a_session_opens_with_everything_that_was_in_it(viewer, kept, counted, tmp_path, click, wait, qtbot):
+    cell = int(classes.ids(counted)[1])
+    classes.give(viewer, {counted: [cell]}, "basophil", "ada")
+    outlines, kinds = counted.data.copy(), classes.kinds(counted)
+    click(kept.close_button)
+    assert kept.session is None
+    viewer.layers.clear()
+    click(kept.task.run_button)
+    qtbot.waitUntil(lambda: "cells" in [layer.name for layer in viewer.layers], timeout=60_000)
+    wait(kept)
+    assert [layer.name for layer in viewer.layers] == ["smear", "nuclei", "classes", "cells"]
+    again = viewer.layers["cells"]
+    np.testing.assert_array_equal(again.data, outlines)
+    assert classes.kinds(again) == kinds
+    assert classes.is_by_person(again).sum() == 1
+    np.testing.assert_allclose(again.scale, (0.1, 0.1))
+    assert classes.classes_layer(viewer, again) is viewer.layers["classes"]
+    classes.give(viewer, {again: [cell]}, "monocyte", "bo")  # and it goes on
+    qtbot.waitUntil(lambda: actions(tmp_path / "session")[-1] == "classify", timeout=10_000)
+
+
+def test_what_a_killed_program_kept_is_there(viewer, panel, tmp_path, click, wait, qtbot):
+    program = textwrap.dedent("""
+        import sys, time
+        import numpy as np, pandas as pd
+        from napari_bloodcell.core.image import read_image
+        from napari_bloodcell.core.session import Change, Session, SessionCells
+        session = Session(sys.argv[1], who="eve")
+        labels = np.zeros((40, 50), np.int32); labels[5:15, 5:15] = 4
+        key = session.add_image(read_image(np.full((40, 50, 3), 200, np.uint8), name="field"))
+        table = pd.DataFrame({"label": [4], "cell_type": ["monocyte"], "cell_type_source": ["bundle nano"]})
+        session.save_cells(key, SessionCells(labels=labels, nucleus=labels > 0, table=table, made_from={}))
+        session.record([Change(action="classify", image=key, cell_id=4, old="monocyte", new="basophil",
+                               note="person eve")])
+        print("ready", flush=True); time.sleep(60)
+    """)
+    run = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "session")], stdout=subprocess.PIPE, cwd=tmp_path
+    )
+    assert run.stdout.readline() == b"ready\n"
+    click(panel.task.run_button)
+    wait(panel)
+    assert "open already: eve on" in panel.task.message.text()
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    run.stdout.close()
+    with (tmp_path / "session" / "audit.jsonl").open("ab") as audit:
+        audit.write(b'{"torn')
+    click(panel.task.run_button)
+    qtbot.waitUntil(lambda: "cells" in [layer.name for layer in viewer.layers], timeout=60_000)
+    wait(panel)
+    assert classes.kinds(viewer.layers["cells"]) == ["basophil"]
+    assert "cut short by a crash" in panel.task.message.text()
+
+
+def test_an_image_that_is_gone_is_named_and_the_rest_opens(viewer, panel, tmp_path, click, wait, smear):
+    from PIL import Image
+
+    from napari_bloodcell.core.image import read_image
+
+    file = tmp_path / "field.png"
+    Image.fromarray(smear.image.pixels).save(file)
+    with Session(tmp_path / "session") as session:
+        session.add_image(read_image(file))
+        session.add_image(read_image(np.full((40, 50, 3), 200, np.uint8), name="other"))
+    file.unlink()
+    click(panel.task.run_button)
+    wait(panel)
+    assert [layer.name for layer in viewer.layers] == ["other"]
+    assert "field.png of this session is gone" in panel.task.message.text()
+
+
+def test_a_folder_of_other_things_is_refused(viewer, panel, tmp_path, click, wait):
+    (tmp_path / "thesis.doc").write_text("mine")
+    panel.ask_folder = lambda: tmp_path
+    click(panel.task.run_button)
+    wait(panel)
+    assert "holds other files" in panel.task.message.text()
+    assert panel.session is None
+
+
+def test_a_write_that_fails_is_said_in_the_panel(viewer, kept, counted, monkeypatch, qtbot):
+    qtbot.waitUntil(lambda: len(kept.session.session.events) >= 3, timeout=30_000)
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    classes.give(viewer, {counted: classes.ids(counted)[:1]}, "basophil", "ada")
+    qtbot.waitUntil(lambda: "No space left on device" in kept.task.message.text(), timeout=10_000)
+    monkeypatch.undo()
+
+
+def test_the_audit_is_written_as_a_table(kept, click, wait, tmp_path):
+    kept.ask_file = lambda: tmp_path / "audit.csv"
+    click(kept.audit_button)
+    wait(kept)
+    assert (tmp_path / "audit.csv").read_text().startswith("n,when,who,image,cell_id,action,from,to,note\n")
+
+
+def test_a_closed_panel_leaves_the_session_open_and_a_new_one_finds_it(viewer, kept, open_panel, qtbot):
+    session = kept.session
+    kept.parentWidget().destroyOnClose()
+    qtbot.wait(50)
+    assert autosave.opened() == [session]
+    assert open_panel("Session").session is session
+
+
+def test_which_outlines_changed():
+    before = np.zeros((6, 6), int)
+    before[:2, :2], before[4:, 4:] = 1, 2
+    after = before.copy()
+    after[:2, :2], after[0, 5] = 0, 3
+    lines = changed_outlines(before, after, "k")
+    assert [(line.cell_id, line.old, line.new) for line in lines] == [(1, 4, 0), (3, 0, 1)]
+    assert changed_outlines(None, after, "k") == []
+    assert all(isinstance(line, Change) for line in lines)
