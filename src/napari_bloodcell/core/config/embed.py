@@ -94,6 +94,9 @@ class DorlConfig(Config):
     """Count the error of hidden tokens only. As published, all tokens count."""
     align_cls: Annotated[bool, Knob("Align what is used")] = False
     """Align the vector that classifiers get, not only the decoder's summary. Off, as published."""
+    scale_tokens: Annotated[bool, Knob("Scale tokens")] = False
+    """Bring the tokens to a spread of 1 first: those of a small model may be so large that their error drowns
+    the other terms. Off, as published."""
     depth: Annotated[int, Knob("Blocks", low=1, high=48)] = 12
     """Blocks of the encoder."""
     decoder_depth: Annotated[int, Knob("Decoder blocks", low=1, high=48)] = 4

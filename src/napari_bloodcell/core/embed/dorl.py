@@ -23,6 +23,7 @@ class DorlShape:
     depth: int = 12
     decoder_depth: int = 4
     z_dim: int = Z_DIM
+    token_scale: float = 1.0  # tokens are divided by it
 
 
 class Block(nn.Module):
@@ -67,7 +68,7 @@ class DorlAutoencoder(nn.Module):
 
     def encode(self, tokens: Tensor) -> Tensor:
         """B x D x h x w -> the CLS token of the unmasked pass, B x D: what classifiers get."""
-        cls: Tensor = self._encode(tokens.flatten(2).transpose(1, 2) + self.position)[:, 0]
+        cls: Tensor = self._encode(self.in_line(tokens) + self.position)[:, 0]
         return cls
 
     def forward(self, tokens: Tensor, noise: Tensor, mask: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -75,7 +76,7 @@ class DorlAutoencoder(nn.Module):
 
         ``noise`` (B x L) decides: the tokens with the smallest numbers are kept.
         """
-        x = tokens.flatten(2).transpose(1, 2) + self.position
+        x = self.in_line(tokens) + self.position
         b, length, d = x.shape
         order = noise.argsort(dim=1)
         keep = order[:, : max(1, round(length * (1 - mask)))]
@@ -85,6 +86,10 @@ class DorlAutoencoder(nn.Module):
         made = self.decoder(torch.cat([seen[:, :1], whole], dim=1) + self.decoder_position)[:, 1:]
         kept = torch.zeros(b, length, dtype=torch.bool, device=x.device).scatter(1, keep, True)
         return made, kept, seen[:, 0]
+
+    def in_line(self, tokens: Tensor) -> Tensor:
+        """B x D x h x w -> B x L x D, scaled: what goes in, and what is rebuilt."""
+        return tokens.flatten(2).transpose(1, 2) / self.shape.token_scale
 
     def picture(self, made: Tensor) -> Tensor:
         """B x L x D -> B x 3 x 128 x 128; nothing holds it in 0..1."""

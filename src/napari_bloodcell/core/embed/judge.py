@@ -23,7 +23,7 @@ from napari_bloodcell.core.progress import Progress, silent
 Array = NDArray[np.float64]
 Places = NDArray[np.int64]
 
-LEAST = 4  # cells of a lab, to hold some out
+LEAST = 4  # cells of a lab, to hold some out; cells of a class in a lab, to be found there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,13 +196,13 @@ def _agreement(
     distance: Array, lab: Places, kind: Places, neighbours: int
 ) -> tuple[Array, NDArray[np.bool_]]:
     """N x K: is the class right that the nearest cells of each lab give? And where the question can be asked:
-    in another lab that has the class."""
+    in another lab that has the class in some number."""
     labs, classes = int(lab.max()) + 1, int(kind.max()) + 1
     right, asked = np.zeros((len(lab), labs)), np.zeros((len(lab), labs), np.bool_)
     for other in range(labs):
         own = np.flatnonzero(lab == other)
-        here = np.isin(kind, np.unique(kind[own])) & (lab != other)
         counts = np.bincount(kind[own], minlength=classes)
+        here = (counts[kind] >= LEAST) & (lab != other)
         weight = 1 / np.sqrt(np.maximum(counts, 1))  # a class with many cells does not outvote the rest
         rows = np.flatnonzero(here)
         closest = np.argsort(distance[np.ix_(rows, own)], axis=1)[:, :neighbours]

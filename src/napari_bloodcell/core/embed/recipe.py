@@ -26,6 +26,7 @@ from napari_bloodcell.core.sam.model import fresh_numbers
 from napari_bloodcell.core.training import Batch, Recipe
 
 JUDGED = 2_048  # cells that are looked at after an epoch, at most
+SAMPLED = 256
 ORDER, MASKS = 0, 1  # streams of random numbers
 
 
@@ -152,8 +153,7 @@ class DorlLoss(nn.Module):
             terms["picture"] = config.image_weight * (1 - shown)
         terms |= self.align(cls if config.align_cls else network.discrepancy_vector(made), domain, share)
         if config.token_weight:
-            wanted = tokens.flatten(2).transpose(1, 2)
-            error = token_error(made, wanted, kept if config.only_hidden else None)
+            error = token_error(made, network.in_line(tokens), kept if config.only_hidden else None)
             terms["tokens"] = config.token_weight * error
         return terms
 
@@ -178,9 +178,18 @@ class DorlRecipe(AlignedRecipe):
     def make(self) -> nn.Module:
         dim, grid, _ = self.cells.store.shape
         shape = DorlShape(
-            dim=dim, grid=grid, depth=self.config.depth, decoder_depth=self.config.decoder_depth
+            dim=dim,
+            grid=grid,
+            depth=self.config.depth,
+            decoder_depth=self.config.decoder_depth,
+            token_scale=self._spread() if self.config.scale_tokens else 1.0,
         )
         return DorlLoss(DorlAutoencoder(shape), self.config, self.cells.labs)
+
+    def _spread(self) -> float:
+        """Of the tokens of the first cells that are trained on."""
+        tokens, _ = self.reader.read(self.cells.train[:SAMPLED])
+        return max(float(tokens.float().std()), 1e-6)
 
     def noise(self, places: Rows, rng: np.random.Generator) -> dict[str, Tensor]:
         _, h, w = self.cells.store.shape
