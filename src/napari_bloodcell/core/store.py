@@ -99,6 +99,7 @@ def _run_record(folder: Path, analysis: Analysis) -> dict[str, Any]:
             "segmenter": masks.segmenter,
             "embedder": analysis.embeddings.embedder,
             "classifier": analysis.predictions.classifier,
+            "calibration": analysis.bundle.classifier.calibration.basis,
         },
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
