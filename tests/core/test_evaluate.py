@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from napari_bloodcell.core.artifact import hash_of
 from napari_bloodcell.core.config import EvaluateConfig
+from napari_bloodcell.core.datasets import Dataset
 from napari_bloodcell.core.embed.measurements import MeasurementEmbedder
 from napari_bloodcell.core.errors import Cancelled, ClassifyError, ConfigError, DataError
 from napari_bloodcell.core.evaluate import evaluate, tables_of
+from napari_bloodcell.core.evaluate.learned import LEARNED, Learner
 from napari_bloodcell.core.evaluate.methods import method_of, methods_of, standardised_per_lab
 from napari_bloodcell.core.evaluate.published import BC_SAM, DORL, SADA_MEANS, SADA_MICRO
 from napari_bloodcell.core.evaluate.table import published_tables
@@ -269,7 +272,8 @@ def test_a_lab_whose_cells_are_not_found_is_named_with_its_pixel_size(tmp_path: 
         ("logistic", r"'logistic' is no method. Write EMBEDDING/CLASSIFIER"),
         ("measurements/tree", "There is no classifier 'tree'. Known: logistic, svm_linear"),
         ("resnet/logistic", "There is no embedding 'resnet'. Known: measurements"),
-        ("measurements@all/logistic", "after @ only per-lab is known"),
+        ("measurements@all/logistic", "after measurements@ only per-lab is known"),
+        ("sam+dorl@per-lab/ann", "after sam\\+dorl@ only inductive is known"),
     ],
 )
 def test_a_mistyped_method_is_named_with_what_there_is(text: str, message: str) -> None:
@@ -282,9 +286,70 @@ def test_all_stands_for_every_classifier_and_doubles_run_once() -> None:
     assert len(names) == len(set(names)) == 7
 
 
+class TaughtEmbedder(MeasurementEmbedder):
+    """The measurements, and what it was taught on."""
+
+    kind = "taught"
+
+    def __init__(self, labs: tuple[str, ...]) -> None:
+        self.training = {"labs": dict.fromkeys(labs, 1)}
+
+    @property
+    def hash(self) -> str:
+        return hash_of({"taught": sorted(self.training["labs"])})
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(
+    ("method", "needs_classes", "lessons", "kind"),
+    [
+        ("taught/ann", False, [("acevedo", "matek")], "transductive"),
+        ("taught@inductive/ann", False, [("acevedo",), ("matek",)], "inductive"),
+        ("taught/ann", True, [("acevedo",), ("matek",)], "inductive"),
+    ],
+)
+def test_a_learned_embedding_is_taught_once_for_what_it_may_see(
+    labs: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    needs_classes: bool,
+    lessons: list[tuple[str, ...]],
+    kind: str,
+) -> None:
+    seen: list[tuple[str, ...]] = []
+
+    def teach(dataset: Dataset, folder: Path, config: EvaluateConfig, progress: object) -> TaughtEmbedder:
+        seen.append(tuple(sorted(dataset.domains)))
+        assert set(dataset.classes) <= set(KINDS)
+        return TaughtEmbedder(dataset.domains)
+
+    monkeypatch.setitem(LEARNED, "taught", Learner(needs_classes=needs_classes, train=teach))
+    config = EvaluateConfig(protocol="leave-one-lab-out", settings="published", bootstrap=100)
+    found = evaluate(labs, [method], tmp_path / "out", config)
+    assert sorted(seen) == lessons
+    assert tables_of(found)[0].rows[0].kind == kind
+    if not needs_classes:
+        return
+    with pytest.raises(ConfigError, match="would have to be trained anew for each fold of cross-domain"):
+        evaluate(labs, [method], tmp_path / "cross", QUICK)
+    assert not (tmp_path / "cross").exists()
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_an_embedder_that_knows_a_lab_is_told(
+    labs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_bloodcell.core.evaluate.embedder_of", lambda name: TaughtEmbedder(("matek",)))
+    config = EvaluateConfig(protocol="leave-one-lab-out", settings="published", bootstrap=100)
+    found = evaluate(labs, METHOD, tmp_path / "out", config)
+    assert "measurements was trained on cells of matek: no figure there is of a new lab." in found.notes
+    assert {score.target: score.sees_target for score in found.scores} == {"matek": True, "acevedo": False}
+
+
 def test_per_lab_needs_the_target_and_takes_each_labs_mean() -> None:
     method = method_of("measurements@per-lab/ann")
-    assert (method.protocol_word, method.name) == ("transductive", "measurements@per-lab/ann")
+    assert (method.sees_target, method.name) == (True, "measurements@per-lab/ann")
     values = np.array([[1, 5], [3, 5], [10, 7], [30, 9]], np.float32)
     ready = standardised_per_lab(values, np.array(["a", "a", "b", "b"]))
     np.testing.assert_allclose(ready, [[-1, 0], [1, 0], [-1, -1], [1, 1]])

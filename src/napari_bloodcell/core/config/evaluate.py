@@ -34,5 +34,7 @@ class EvaluateConfig(Config):
     """Confidence of the intervals."""
     seed: Annotated[int, Knob("Seed", low=0, high=2_147_483_647)] = 1234
     """Of folds, draws and classifiers. 1234 as published."""
+    epochs: Annotated[int | None, Knob("Epochs", low=1, high=100_000)] = None
+    """Of the embeddings that are trained here (sam+bcsam, sam+dorl, sada). Empty: as published."""
     workers: Annotated[int, Knob("Processes", low=1, high=1_024)] = 1
     """Processes that fit classifiers side by side."""

@@ -6,7 +6,7 @@ broke off goes on where it stopped.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,15 @@ from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.evaluate.cells import CellTable, check_labs, gather
 from napari_bloodcell.core.evaluate.features import Features, features_of
 from napari_bloodcell.core.evaluate.files import counts_of, tables_of, write_evaluation
-from napari_bloodcell.core.evaluate.methods import Method, embedder_of, methods_of, standardised_per_lab
-from napari_bloodcell.core.evaluate.protocols import trials_of
+from napari_bloodcell.core.evaluate.learned import LEARNED, scope_of, train_embedder
+from napari_bloodcell.core.evaluate.methods import (
+    PER_LAB,
+    Method,
+    embedder_of,
+    methods_of,
+    standardised_per_lab,
+)
+from napari_bloodcell.core.evaluate.protocols import Trial, trials_of
 from napari_bloodcell.core.evaluate.scores import Score, scores_of
 from napari_bloodcell.core.evaluate.trials import run_trials
 from napari_bloodcell.core.folders import cache_folder
@@ -48,10 +55,13 @@ def evaluate(
 ) -> Evaluation:
     """Compare methods on labelled cells, and write tables, scores and figures into ``out``."""
     chosen = methods_of(methods)
-    check_writable(Path(out))
     table = gather(data, config, progress=progress)
     check_labs(table, config.protocol)
-    features = _features(table, chosen, progress)
+    trials, notes = trials_of(table, config)
+    work = [(method, trial) for method in chosen for trial in trials]
+    wanted = {method.features(trial, config.protocol): (method, trial) for method, trial in work}
+    check_writable(Path(out))
+    features = _features(table, wanted, Path(out), config, progress)
     found = np.logical_and.reduce([one.found for one in features.values()])
     _check_found(table, found)
     trials, notes = trials_of(table, config, found)
@@ -66,31 +76,49 @@ def evaluate(
     )
     evaluation = Evaluation(
         config=config,
-        scores=tuple(scores_of(table, work, answers, config)),
+        scores=tuple(scores_of(table, work, answers, features, config)),
         counts=counts_of(table.labels.tolist(), table.lab.tolist()),
         level=table.level,
         embedders={name: one.embedder for name, one in features.items()},
-        notes=(*notes, *_not_found(table, found), *table.notes),
+        notes=(*notes, *_not_found(table, found), *_seen(chosen, features, table), *table.notes),
     )
     write_evaluation(Path(out), evaluation)
     return evaluation
 
 
-def _features(table: CellTable, methods: Sequence[Method], progress: Progress) -> dict[str, Features]:
-    """By ``Method.described``; each embedding is computed once."""
+def _features(
+    table: CellTable,
+    wanted: Mapping[str, tuple[Method, Trial]],
+    out: Path,
+    config: EvaluateConfig,
+    progress: Progress,
+) -> dict[str, Features]:
+    """By ``Method.features``; each embedding is computed, and where it has to be, trained, once."""
     plain: dict[str, Features] = {}
     result: dict[str, Features] = {}
-    for method in methods:
-        if method.embedding not in plain:
-            embedder = embedder_of(method.embedding)
-            folder = cache_folder() / "features" / embedder.hash[:16]
-            plain[method.embedding] = features_of(table, embedder, folder, progress=progress)
-        one = plain[method.embedding]
-        if method.per_lab and method.described not in result:
-            values = standardised_per_lab(one.values, np.where(one.found, table.lab, "not found"))
-            one = Features(values=values, found=one.found, names=one.names, embedder=one.embedder)
-        result.setdefault(method.described, one)
+    for name, (method, trial) in wanted.items():
+        source = name if method.learned else method.embedding
+        if source not in plain:
+            plain[source] = _described(table, method, trial, out, config, progress)
+        one = plain[source]
+        if method.how == PER_LAB:
+            labs = np.where(one.found, table.lab, "not found")
+            one = replace(one, values=standardised_per_lab(one.values, labs))
+        result[name] = one
     return result
+
+
+def _described(
+    table: CellTable, method: Method, trial: Trial, out: Path, config: EvaluateConfig, progress: Progress
+) -> Features:
+    if method.learned:
+        scope = scope_of(LEARNED[method.embedding], method.how, trial, config.protocol)
+        place = out / "embedders"
+        embedder = train_embedder(method.embedding, scope, table, place, config, progress=progress)
+    else:
+        embedder = embedder_of(method.embedding)
+    folder = cache_folder() / "features" / embedder.hash[:16]
+    return features_of(table, embedder, folder, progress=progress)
 
 
 def _check_found(table: CellTable, found: NDArray[np.bool_]) -> None:
@@ -108,3 +136,15 @@ def _check_found(table: CellTable, found: NDArray[np.bool_]) -> None:
 def _not_found(table: CellTable, found: NDArray[np.bool_]) -> list[str]:
     counts = Counter(table.lab[~found].tolist())
     return [f"{count} cells of {lab} were not found in their pictures." for lab, count in counts.items()]
+
+
+def _seen(methods: Sequence[Method], features: Mapping[str, Features], table: CellTable) -> list[str]:
+    """Embedders brought from elsewhere that know labs of the comparison."""
+    notes = []
+    for name in dict.fromkeys(method.described for method in methods if not method.learned):
+        labs = sorted(features[name].labs_seen & set(table.labs))
+        if labs:
+            notes.append(
+                f"{name} was trained on cells of {', '.join(labs)}: no figure there is of a new lab."
+            )
+    return notes

@@ -17,6 +17,7 @@ from napari_bloodcell.core.config import CropConfig
 from napari_bloodcell.core.embed import Embedder
 from napari_bloodcell.core.errors import ArtifactError, ClassifyError
 from napari_bloodcell.core.evaluate.cells import CellTable
+from napari_bloodcell.core.evaluate.methods import labs_seen
 from napari_bloodcell.core.progress import Progress, silent, within
 from napari_bloodcell.core.segment import SEGMENTERS
 
@@ -33,6 +34,7 @@ class Features:
     found: NDArray[np.bool_]
     names: tuple[str, ...]
     embedder: str
+    labs_seen: frozenset[str] = frozenset()  # that the embedder was trained on, where it tells
 
 
 def features_of(
@@ -49,7 +51,13 @@ def features_of(
         values[rows], found[rows] = chunk_values, chunk_found
     progress(f"Describing cells: {embedder.kind}", len(chunks), len(chunks))
     _check_finite(table, values, embedder)
-    return Features(values=values, found=found, names=embedder.names, embedder=embedder.hash)
+    return Features(
+        values=values,
+        found=found,
+        names=embedder.names,
+        embedder=embedder.hash,
+        labs_seen=labs_seen(embedder),
+    )
 
 
 def _chunks(table: CellTable) -> Iterator[NDArray[np.int64]]:

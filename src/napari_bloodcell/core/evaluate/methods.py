@@ -1,14 +1,14 @@
-"""What is compared: a way to describe a cell and a classifier, named ``EMBEDDING/CLASSIFIER``.
+"""What is compared: a way to describe a cell and a classifier, named ``EMBEDDING[@HOW]/CLASSIFIER``.
 
-``measurements/svm_linear`` is one; ``measurements@per-lab/svm_linear`` standardises each lab by its own
-cells first, which needs the unlabelled cells of the target. An embedding is a kind of ``core.embed``, or the
-folder of a bundle, whose embedder is taken.
+An embedding is a kind of ``core.embed``, the folder of a trained one or of a bundle, or one that is trained
+for the comparison (``learned``). ``@per-lab`` standardises each lab by its own cells, which needs the
+unlabelled cells of the target; ``@inductive`` trains a learned one without the target.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from napari_bloodcell.core.config.classify import ClassifierConfig, ClassifierKind
 from napari_bloodcell.core.config.evaluate import EvaluateConfig
 from napari_bloodcell.core.embed import EMBEDDERS, Embedder
+from napari_bloodcell.core.embed.choose import FILE, find_embedder
 from napari_bloodcell.core.errors import ConfigError
+from napari_bloodcell.core.evaluate.learned import INDUCTIVE, LEARNED, scope_of
+from napari_bloodcell.core.evaluate.protocols import Trial
 from napari_bloodcell.core.records import Embeddings
 
 if TYPE_CHECKING:
@@ -28,11 +31,9 @@ CLASSIFIERS: tuple[str, ...] = get_args(ClassifierKind)
 
 @dataclass(frozen=True)
 class Method:
-    """``sees_target``: it needs unlabelled cells of the lab it is tried on (transductive)."""
-
     embedding: str
     classifier: str
-    per_lab: bool = False
+    how: str = ""  # "", "per-lab" or "inductive"
 
     @property
     def name(self) -> str:
@@ -40,38 +41,51 @@ class Method:
 
     @property
     def described(self) -> str:
-        return f"{self.embedding}@{PER_LAB}" if self.per_lab else self.embedding
+        return f"{self.embedding}@{self.how}" if self.how else self.embedding
+
+    @property
+    def learned(self) -> bool:
+        return self.embedding in LEARNED
 
     @property
     def sees_target(self) -> bool:
-        return self.per_lab
+        """Transductive: it needs unlabelled cells of the lab it is tried on."""
+        if self.learned:
+            return not LEARNED[self.embedding].needs_classes and self.how != INDUCTIVE
+        return self.how == PER_LAB
 
-    @property
-    def protocol_word(self) -> str:
-        return "transductive" if self.sees_target else "inductive"
+    def features(self, trial: Trial, protocol: str) -> str:
+        """The name of the vectors it uses in a trial."""
+        if not self.learned:
+            return self.described
+        scope = scope_of(LEARNED[self.embedding], self.how, trial, protocol)
+        return f"{self.described} {scope}".rstrip()
+
+
+def known_embeddings() -> str:
+    names = dict.fromkeys([*EMBEDDERS, *LEARNED])
+    return f"{', '.join(names)}; or the folder of a trained embedder or of a bundle"
 
 
 def method_of(text: str) -> Method:
-    """``embedding[@per-lab]/classifier``; the classifier ``all`` is read by ``methods_of``."""
-    embedding, slash, classifier = text.rpartition("/")
-    described, at, how = embedding.partition("@")
-    if not slash or not described:
+    """``all`` as classifier is read by ``methods_of``."""
+    described, slash, classifier = text.rpartition("/")
+    embedding, at, how = described.partition("@")
+    if not slash or not embedding:
         raise ConfigError(
             f"{text!r} is no method. Write EMBEDDING/CLASSIFIER, for example measurements/svm_linear. "
-            f"Embeddings: {', '.join(EMBEDDERS)}, or the folder of a bundle. "
-            f"Classifiers: {', '.join(CLASSIFIERS)}, all."
+            f"Embeddings: {known_embeddings()}. Classifiers: {', '.join(CLASSIFIERS)}, all."
         )
-    if at and how != PER_LAB:
-        raise ConfigError(f"{text!r} asks for {how!r}; after @ only {PER_LAB} is known.")
     if classifier not in CLASSIFIERS:
         raise ConfigError(
             f"There is no classifier {classifier!r}. Known: {', '.join(CLASSIFIERS)}; all takes every one."
         )
-    if described not in EMBEDDERS and not Path(described).is_dir():
-        raise ConfigError(
-            f"There is no embedding {described!r}. Known: {', '.join(EMBEDDERS)}; or the folder of a bundle."
-        )
-    return Method(described, classifier, per_lab=bool(at))
+    if embedding not in EMBEDDERS and embedding not in LEARNED and not Path(embedding).is_dir():
+        raise ConfigError(f"There is no embedding {embedding!r}. Known: {known_embeddings()}.")
+    wanted = INDUCTIVE if embedding in LEARNED else PER_LAB
+    if at and how != wanted:
+        raise ConfigError(f"{text!r} asks for {how!r}; after {embedding}@ only {wanted} is known.")
+    return Method(embedding, classifier, how)
 
 
 def methods_of(texts: Sequence[str]) -> list[Method]:
@@ -83,12 +97,20 @@ def methods_of(texts: Sequence[str]) -> list[Method]:
 
 
 def embedder_of(name: str) -> Embedder:
-    if name in EMBEDDERS:
-        maker: Callable[[], Embedder] = EMBEDDERS[name]
-        return maker()
+    """A kind that is ready, or what a folder holds."""
+    if name in EMBEDDERS or (Path(name) / FILE).is_file():
+        return find_embedder(name)
     from napari_bloodcell.core.bundle import load_bundle
 
     return load_bundle(name).embedder
+
+
+def labs_seen(embedder: Any) -> frozenset[str]:
+    """The labs an embedder was trained on, where it tells: their figures are no figures of a new lab."""
+    training = getattr(embedder, "training", None) or {}
+    labs = [lab for lab in training.get("labs", ()) if lab != "not aligned"]
+    model = getattr(embedder, "model", None)
+    return frozenset([*labs, *getattr(model, "lab_names", ())])
 
 
 def standardised_per_lab(values: NDArray[np.float32], lab: NDArray[np.str_]) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from napari_bloodcell.core.config import EvaluateConfig
 from napari_bloodcell.core.evaluate import metrics
 from napari_bloodcell.core.evaluate.cells import CellTable
+from napari_bloodcell.core.evaluate.features import Features
 from napari_bloodcell.core.evaluate.intervals import bootstrap
 from napari_bloodcell.core.evaluate.methods import Method
 from napari_bloodcell.core.evaluate.protocols import Trial
@@ -77,24 +78,30 @@ def scores_of(
     table: CellTable,
     work: Sequence[tuple[Method, Trial]],
     answers: Sequence[TrialAnswers],
+    features: Mapping[str, Features],
     config: EvaluateConfig,
 ) -> list[Score]:
     """One score for each method and column, in the order of the work."""
     columns: dict[tuple[Method, Key], list[tuple[NDArray[np.int64], TrialAnswers, set[str]]]] = {}
+    seen: set[tuple[Method, Key]] = set()
     for (method, trial), answer in zip(work, answers, strict=True):
         for target, rows in trial.tests:
             place = (method, (trial.source, target, trial.shots))
             columns.setdefault(place, []).append((rows, answer, set(answer.class_names)))
-    return [_score(table, method, key, parts, config) for (method, key), parts in columns.items()]
+            labs = features[method.features(trial, config.protocol)].labs_seen
+            if method.sees_target or target in labs:
+                seen.add(place)
+    return [_score(table, place, parts, place in seen, config) for place, parts in columns.items()]
 
 
 def _score(
     table: CellTable,
-    method: Method,
-    key: Key,
+    column: tuple[Method, Key],
     parts: Sequence[tuple[NDArray[np.int64], TrialAnswers, set[str]]],
+    sees_target: bool,
     config: EvaluateConfig,
 ) -> Score:
+    method, key = column
     answers = _answers(table, parts)
     values = bootstrap(answers, samples=config.bootstrap, confidence=config.confidence, seed=config.seed)
     tables = answers.tables()
@@ -107,7 +114,7 @@ def _score(
     thin = np.unique(np.linspace(0, len(coverage) - 1, min(200, len(coverage))).astype(int))
     return Score(
         method=method.name,
-        sees_target=method.sees_target,
+        sees_target=sees_target,
         source=key[0],
         target=key[1],
         shots=key[2],

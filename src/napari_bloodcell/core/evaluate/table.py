@@ -87,8 +87,13 @@ def _own_row(name: str, scores: Sequence[Score], keys: Sequence[Key], metric: st
         limits = f" [{100 * value.low:.1f}, {100 * value.high:.1f}]"
         cells.append(f"{100 * value.value:.1f}{spread}{limits}")
     means = _means([(score.in_domain, 100 * score.metrics[metric].value) for score in scores], with_means)
-    kind = "transductive" if scores[0].sees_target else "inductive"
-    return Row(name=name, kind=kind, cells=(*cells, *means))
+    return Row(name=name, kind=_kind(scores), cells=(*cells, *means))
+
+
+def _kind(scores: Sequence[Score]) -> str:
+    """Transductive where pictures of any lab it is tried on, other than its source, were seen."""
+    seen = any(score.sees_target and not score.in_domain for score in scores)
+    return "transductive" if seen else "inductive"
 
 
 def _lines(scores: Sequence[Score], keys: Sequence[Key], with_means: bool) -> list[Row]:
@@ -148,8 +153,7 @@ def few_shot_tables(scores: Sequence[Score], metric: str) -> list[Table]:
                     if value is None
                     else f"{100 * value.value:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}]"
                 )
-            kind = "transductive" if next(iter(by_shots.values())).sees_target else "inductive"
-            rows.append(Row(name=method, kind=kind, cells=tuple(cells)))
+            rows.append(Row(name=method, kind=_kind(list(by_shots.values())), cells=tuple(cells)))
         tables.append(
             Table(
                 title=f"{TITLES[metric]}: {target}, by corrected cells",

@@ -39,7 +39,7 @@ class Shared:
     labels: NDArray[np.str_]
     group: NDArray[np.str_]
     key: NDArray[np.str_]
-    features: Mapping[str, Features]  # by Method.described
+    features: Mapping[str, Features]  # by Method.features
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,7 +121,8 @@ def _run_remembered(task: Task) -> TrialAnswers:
 
 
 def _run(shared: Shared, task: Task) -> TrialAnswers:
-    features, trial = shared.features[task.method.described], task.trial
+    trial = task.trial
+    features = shared.features[task.method.features(trial, task.config.protocol)]
     learned = np.concatenate([trial.train, np.repeat(trial.corrected, _copies(trial))])
     classifier = fit(
         task.method,
@@ -177,7 +178,7 @@ def _name_of(shared: Shared, method: Method, trial: Trial, config: EvaluateConfi
 
     made_from = {
         "method": method.name,
-        "embedder": shared.features[method.described].embedder,
+        "embedder": shared.features[method.features(trial, config.protocol)].embedder,
         "train": hash_of(cells(trial.train)),
         "corrected": hash_of(cells(trial.corrected)),
         "tests": [[lab, hash_of(cells(rows))] for lab, rows in trial.tests],
