@@ -1,7 +1,7 @@
 """``napari-bloodcell embed``: cells as vectors, and what the vectors know."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -42,6 +42,39 @@ def cells(
     print(f"{len(found)} cells in {out}: {', '.join(found.vectors)}")
     if found.provenance.get("cells_not_found"):
         print(f"{found.provenance['cells_not_found']} cells were not found in their pictures.")
+    return 0
+
+
+@embed_app.command
+def align(
+    paths: list[Path],
+    /,
+    *,
+    out: Path,
+    pool: Literal["whole", "parts"] = "whole",
+    sam: str = "nano",
+    add_to: Path | None = None,
+) -> int:
+    """Lay labs over each other without training: each is centred, scaled and whitened by its own cells.
+
+    Parameters
+    ----------
+    paths: list[Path]
+        Folders of cells; classes are not used.
+    out: Path
+        Folder for the embedder.
+    pool: Literal["whole", "parts"]
+        The mean over the whole cell, or over nucleus and cytoplasm apart.
+    sam: str
+        nano, a name that `models list` shows, or a checkpoint file.
+    add_to: Path
+        Folder of an embedder made so before: the labs join it, and its classifiers still fit.
+    """
+    from napari_bloodcell.core.embed.sources import align_paths
+
+    with progress_bar() as progress:
+        made = align_paths(paths, out, pool, sam, add_to, progress=progress)
+    print(f"{made.kind}: {', '.join(made.space.labs)}. {out}")
     return 0
 
 

@@ -7,7 +7,7 @@ from napari_bloodcell.core.embed import EMBEDDERS, Embedder
 from napari_bloodcell.core.errors import ArtifactError
 
 FILE = "embedder.safetensors"
-TRAINED = ("sam+bcsam", "sam+dorl")
+MADE_BY = {"sam+bcsam": "train bcsam", "sam+dorl": "train dorl", "sam+aligned": "embed align"}
 
 
 def find_embedder(name_or_folder: str | Path) -> Embedder:
@@ -17,13 +17,13 @@ def find_embedder(name_or_folder: str | Path) -> Embedder:
         header, _ = read_arrays(folder / FILE, "embedder")
         loaded: Embedder = EMBEDDERS[str(header.config.get("kind"))].load(folder)
         return loaded
-    if name in TRAINED:
+    if name in MADE_BY:
         raise ArtifactError(
-            f"{name!r} is trained first: napari-bloodcell train {name.removeprefix('sam+')} DATA --out FOLDER"
-            ". Then give that folder."
+            f"{name!r} is made from cells first: napari-bloodcell {MADE_BY[name]} DATA --out FOLDER. Then "
+            "give that folder."
         )
     if name in EMBEDDERS:
         made: Embedder = EMBEDDERS[name]()
         return made
-    ready = ", ".join(kind for kind in EMBEDDERS if kind not in TRAINED)
+    ready = ", ".join(kind for kind in EMBEDDERS if kind not in MADE_BY)
     raise ArtifactError(f"There is no embedder {name!r}. Give {ready}, or a folder that holds {FILE}.")

@@ -8,21 +8,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_bloodcell.core.artifact import atomic_path, write_json
-from napari_bloodcell.core.config import JudgeConfig
+from napari_bloodcell.core.cells import crops_of
+from napari_bloodcell.core.config import FeatureConfig, JudgeConfig
 from napari_bloodcell.core.datasets import CellImage, load_dataset
 from napari_bloodcell.core.embed import Embedder
+from napari_bloodcell.core.embed.aligned import AlignedEmbedder, Pool, align_labs
 from napari_bloodcell.core.embed.choose import find_embedder
 from napari_bloodcell.core.embed.collection import (
+    SEGMENTER,
     EmbeddedCells,
     embed_dataset,
     embed_images,
 )
 from napari_bloodcell.core.embed.judge import Judgement, judge, to_json
 from napari_bloodcell.core.embed.plane import to_plane
+from napari_bloodcell.core.embed.sam_model import open_sam
 from napari_bloodcell.core.errors import DataError, ImageError
 from napari_bloodcell.core.palette import colour_of
-from napari_bloodcell.core.progress import Progress, silent
+from napari_bloodcell.core.progress import Progress, silent, within
 from napari_bloodcell.core.records import Masks
+from napari_bloodcell.core.segment import SEGMENTERS
 from napari_bloodcell.core.segment.edit import masks_of
 
 
@@ -54,6 +59,38 @@ def embed_paths(
         dataset = load_dataset(path)
         cells += dataset.cells if labelled else (*dataset.cells, *dataset.unlabelled)
     return embed_dataset(cells, chosen, progress=progress)
+
+
+def align_paths(
+    paths: Sequence[Path],
+    out: Path,
+    pool: Pool = "whole",
+    sam: str = "nano",
+    add_to: Path | None = None,
+    *,
+    progress: Progress = silent,
+) -> AlignedEmbedder:
+    """An embedder in which the labs of these folders lie over each other; with ``add_to`` they join one."""
+    config = FeatureConfig()
+    sets = [load_dataset(path) for path in paths]
+    cells = [cell for one in sets for cell in (*one.cells, *one.unlabelled)]
+    if add_to is not None:
+        made = AlignedEmbedder.load(add_to)
+        config = made.config
+    labs: dict[str, list[CellImage]] = {}
+    for cell in cells:
+        labs.setdefault(cell.domain, []).append(cell)
+    crops = [
+        (lab, crops_of(own, SEGMENTERS[SEGMENTER], config.crop, progress=within(progress, lab)).crops)
+        for lab, own in sorted(labs.items())
+    ]
+    if add_to is None:
+        return align_labs(open_sam(sam), crops, pool, config, out, progress=progress)
+    for lab, part in crops:
+        made = made.with_lab(lab, part, progress=progress)
+    out.mkdir(parents=True, exist_ok=True)
+    made.save(out)
+    return made
 
 
 def read_masks(path: Path) -> Masks:
