@@ -40,13 +40,26 @@ def test_the_installed_package_announces_the_manifest():
 
 def test_names_and_ids_stay_as_they_were_published(manifest):
     contributions = manifest.contributions
-    assert [widget.display_name for widget in contributions.widgets] == ["Count cells", "Segment cells", "Stain preview", "Embed"]
+    assert [widget.display_name for widget in contributions.widgets] == [
+        "Count cells",
+        "Segment cells",
+        "Stain preview",
+        "Embed",
+        "Classify",
+        "Gallery",
+        "Differential",
+        "Session",
+    ]
     assert [sample.key for sample in contributions.sample_data] == ["giemsa", "wright", "rapid"]
     assert {command.id for command in contributions.commands} == {
         "napari-bloodcell.count",
         "napari-bloodcell.segment",
         "napari-bloodcell.stain",
         "napari-bloodcell.embed",
+        "napari-bloodcell.classify",
+        "napari-bloodcell.gallery",
+        "napari-bloodcell.differential",
+        "napari-bloodcell.session",
         "napari-bloodcell.sample_giemsa",
         "napari-bloodcell.sample_wright",
         "napari-bloodcell.sample_rapid",
@@ -69,7 +82,7 @@ def test_sample_commands_lead_to_functions(manifest, command):
 
 
 @pytest.mark.gui
-@pytest.mark.parametrize("command", ["count", "segment"])
+@pytest.mark.parametrize("command", ["classify", "gallery", "differential", "session", "count", "segment"])
 def test_widget_commands_lead_to_widgets(manifest, command):
     qt = pytest.importorskip("qtpy.QtWidgets", exc_type=ImportError)
     assert issubclass(_python_of(manifest, command), qt.QWidget)

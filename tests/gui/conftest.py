@@ -115,7 +115,9 @@ def open_panel(viewer: "Viewer", qtbot: Any) -> Callable[[str], Any]:
     """Opens a panel by the name in the manifest, as the menu does."""
 
     def open_it(name: str) -> Any:
-        return viewer.window.add_plugin_dock_widget("napari-bloodcell", name)[1]
+        panel = viewer.window.add_plugin_dock_widget("napari-bloodcell", name)[1]
+        qtbot.waitUntil(panel.isVisible)
+        return panel
 
     return open_it
 

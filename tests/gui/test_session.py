@@ -92,7 +92,7 @@ def test_strokes_of_the_brush_are_kept_cell_by_cell(viewer, kept, counted, tmp_p
     np.testing.assert_array_equal(content.cells(event.image).labels, counted.data)
 
 
-def test_a_session_opens_with_everything_that_was_in_it(viewer, kept, counted, tmp_path, click, wait, qtbot):
+def test_a_session_opens_with_everything_that_was_in_it(viewer, kept, counted, tmp_path, click, qtbot):
     cell = int(classes.ids(counted)[1])
     classes.give(viewer, {counted: [cell]}, "basophil", "ada")
     outlines, kinds = counted.data.copy(), classes.kinds(counted)
@@ -101,7 +101,7 @@ def test_a_session_opens_with_everything_that_was_in_it(viewer, kept, counted, t
     viewer.layers.clear()
     click(kept.task.run_button)
     qtbot.waitUntil(lambda: "cells" in [layer.name for layer in viewer.layers], timeout=60_000)
-    wait(kept)
+    qtbot.waitUntil(lambda: not kept.task.busy)
     assert [layer.name for layer in viewer.layers] == ["smear", "nuclei", "classes", "cells"]
     again = viewer.layers["cells"]
     np.testing.assert_array_equal(again.data, outlines)

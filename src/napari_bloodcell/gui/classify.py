@@ -13,8 +13,7 @@ from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.records import UNIDENTIFIED
-from napari_bloodcell.core.session import person
-from napari_bloodcell.gui import classes, classify_calls
+from napari_bloodcell.gui import classes, classify_calls, preferences
 from napari_bloodcell.gui.choices import BundleChoice
 from napari_bloodcell.gui.class_table import ClassTable
 from napari_bloodcell.gui.form import Form, section
@@ -66,7 +65,7 @@ class ClassifyCells(CellsPanel):
         self._marks = Marks(napari_viewer)
         self.model = BundleChoice()
         self.choices.addRow("Model", self.model)
-        self.reader = QLineEdit(person())
+        self.reader = QLineEdit(preferences.reader())
         self.reader.setToolTip("Your name or sign: it stands beside every class you give.")
         self.choices.addRow("Reader", self.reader)
         self.form = Form(AnalyseConfig(), without=EARLIER_STEPS)
@@ -250,7 +249,9 @@ class ClassifyCells(CellsPanel):
         if not name:
             self.task.say("Choose a class in the list first.")
             return
-        classes.give(self.viewer, {self.layer: cells}, name, self.reader.text().strip() or person())
+        classes.give(
+            self.viewer, {self.layer: cells}, name, self.reader.text().strip() or preferences.reader()
+        )
 
     def _step(self, step: Callable[..., int], said: str) -> None:
         if n := step(self.viewer, self.chosen):
@@ -339,7 +340,7 @@ class ClassifyCells(CellsPanel):
             self.task.say(str(error), error=True)
             return
         classes.set_classes(self.viewer, layer, known)
-        n = classes.give_each(self.viewer, layer, named, self.reader.text().strip() or person())
+        n = classes.give_each(self.viewer, layer, named, self.reader.text().strip() or preferences.reader())
         missing = len(set(named) - set(classes.ids(layer).tolist()))
         self.task.say(
             f"{n} classes changed."

@@ -23,8 +23,8 @@ from qtpy.QtWidgets import (
 
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.errors import BloodcellError
-from napari_bloodcell.core.session import Change, person
-from napari_bloodcell.gui import autosave, classes, differential_calls, layers
+from napari_bloodcell.core.session import Change
+from napari_bloodcell.gui import autosave, classes, differential_calls, layers, preferences
 from napari_bloodcell.gui.class_table import shown as plain
 from napari_bloodcell.gui.differential_calls import POOLED, Shown, Slide
 from napari_bloodcell.gui.form import Form, section
@@ -69,7 +69,7 @@ class DifferentialPanel(CellsPanel):
         self._second: Any = None
         self._loading: Run | None = None
         self._loaded = False
-        self.reader = QLineEdit(person())
+        self.reader = QLineEdit(preferences.reader())
         self.reader.setToolTip("Your name or sign, for the sign-off and for the comparison of two readers.")
         self.choices.addRow("Reader", self.reader)
         self.form = Form(CountConfig())
@@ -219,7 +219,7 @@ class DifferentialPanel(CellsPanel):
             return
         from napari_bloodcell.core.report.readers import agreement
 
-        name = self.reader.text().strip() or person()
+        name = self.reader.text().strip() or preferences.reader()
         found = agreement(differential_calls.reader_of(self._slides, name), self._second)
         self.agreement.setText(found.text())
         self.shown = replace(self.shown, agreement=found.text())
@@ -253,7 +253,7 @@ class DifferentialPanel(CellsPanel):
     def _sign(self) -> None:
         if self.shown is None:
             return
-        who = self.reader.text().strip() or person()
+        who = self.reader.text().strip() or preferences.reader()
         when = datetime.now(UTC).isoformat(timespec="seconds")
         signed = {"who": who, "when": when, "digest": self.shown.digest}
         for layer in self.chosen:

@@ -11,8 +11,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QPushButto
 from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.records import UNIDENTIFIED
-from napari_bloodcell.core.session import person
-from napari_bloodcell.gui import classes, layers
+from napari_bloodcell.gui import classes, layers, preferences
 from napari_bloodcell.gui.class_table import shown
 from napari_bloodcell.gui.classify_calls import said_of
 from napari_bloodcell.gui.gallery_view import SIDE_PX, GalleryView, Group, Key, Tile
@@ -55,7 +54,7 @@ class Gallery(CellsPanel):
         self._shelves: list[Shelf] = []
         self._layers: list[Labels] = []  # of the shelves, in their order
         self._marks = Marks(napari_viewer)
-        self.reader = QLineEdit(person())
+        self.reader = QLineEdit(preferences.reader())
         self.reader.setToolTip("Your name or sign: it stands beside every class you give.")
         self.choices.addRow("Reader", self.reader)
         self.sort = self._box(
@@ -282,7 +281,7 @@ class Gallery(CellsPanel):
             for number, layer in enumerate(self._layers)
             if layer in self.viewer.layers
         }
-        n = classes.give(self.viewer, chosen, name, self.reader.text().strip() or person())
+        n = classes.give(self.viewer, chosen, name, self.reader.text().strip() or preferences.reader())
         self.task.say(f"{n} cell{'' if n == 1 else 's'}: {shown(name)}.")
 
     def _step(self, step: "Callable[[Viewer, Sequence[Labels]], int]", said: str) -> None:

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QPushButton, QScrollArea
 from napari_bloodcell.core.config import Config
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.progress import Progress
-from napari_bloodcell.gui import layers, samples
+from napari_bloodcell.gui import layers, preferences, samples
 from napari_bloodcell.gui.choices import Chooser
 from napari_bloodcell.gui.form import Form
 from napari_bloodcell.gui.outlines import outlines
@@ -36,6 +36,7 @@ class Panel(QScrollArea):
 
     def __init__(self, viewer: "Viewer", run_text: str) -> None:
         super().__init__()
+        preferences.apply()
         self.viewer = viewer
         self._closed = False
         self.setWidgetResizable(True)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QLineEdit, QPushButton
 
 from napari_bloodcell.core.errors import BloodcellError
-from napari_bloodcell.core.session import person
-from napari_bloodcell.gui import autosave, session_calls
+from napari_bloodcell.gui import autosave, preferences, session_calls
 from napari_bloodcell.gui.autosave import OpenSession
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.outlines import nuclei_of, outlined, outlines
@@ -46,7 +45,7 @@ class SessionPanel(Panel):
         self.ask_file: Callable[[], Path | None] = self._ask_file
         self.session: OpenSession | None = None
         self._tried: weakref.WeakSet[Labels] = weakref.WeakSet()
-        self.reader = QLineEdit(person())
+        self.reader = QLineEdit(preferences.reader())
         self.reader.setToolTip("Your name or sign: it stands beside every change.")
         self.reader.editingFinished.connect(self._rename_person)
         row = QHBoxLayout()
@@ -101,7 +100,7 @@ class SessionPanel(Panel):
         if self.session is not None:
             self.task.say("Close the open session first.", error=True)
             return
-        who = self.reader.text().strip() or person()
+        who = self.reader.text().strip() or preferences.reader()
         self.task.start(partial(self.open_folder, folder, who), self._opened)
 
     def _opened(self, opened: session_calls.Opened) -> Iterator[None]:
