@@ -40,6 +40,7 @@ def segment(
     """
     from napari_bloodcell.core.errors import SegmentError
     from napari_bloodcell.core.outline_files import outline_files, outline_prompts
+    from napari_bloodcell.core.segment.others import KINDS
 
     with progress_bar() as progress:
         if prompts is not None:
@@ -54,7 +55,8 @@ def segment(
 
             done = outline_files(paths, out, find_segmenter(model, adapter), config, progress=progress)
     for one in done:
-        print(f"{one.path}: {len(one.masks)} cells. {one.folder}")
+        others = [] if one.others is None else [f"{one.others.count(kind)} {kind}s" for kind in KINDS]
+        print(f"{one.path}: {', '.join([f'{len(one.masks)} white cells', *others])}. {one.folder}")
         for note in one.masks.notes:
             print(f"  {note}")
     return 0

@@ -20,6 +20,7 @@ from napari_bloodcell.core.progress import Progress, silent, within
 from napari_bloodcell.core.records import Masks, SmearImage
 from napari_bloodcell.core.segment import Segmenter
 from napari_bloodcell.core.segment.edit import masks_of, nuclei_by_stain
+from napari_bloodcell.core.segment.others import KINDS, Objects, find_others
 from napari_bloodcell.core.segment.tiles import Stopped
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Outlined:
     folder: Path
     masks: Masks
     scores: tuple[float, ...] = ()  # of prompts, the model's own guess
+    others: Objects | None = None  # red cells and platelets, where they were asked for
 
 
 def outline_files(
@@ -61,7 +63,10 @@ def outline_files(
         except Stopped as stopped:
             _write(Outlined(path=path, folder=folder, masks=stopped.masks), segmenter.hash, config, False)
             raise
-        done.append(Outlined(path=path, folder=folder, masks=masks))
+        others = None
+        if config.others:
+            others = find_others(image, masks, config.segment, progress=within(progress, path.name))
+        done.append(Outlined(path=path, folder=folder, masks=masks, others=others))
         _write(done[-1], segmenter.hash, config, True)
     return done
 
@@ -112,6 +117,14 @@ def cells_table(masks: Masks, scores: Sequence[float] = ()) -> "pd.DataFrame":
     return pd.DataFrame(columns | ({"score": list(scores)} if scores else {}))
 
 
+def others_table(others: Objects) -> "pd.DataFrame":
+    """One row an object: what it is, and where."""
+    import pandas as pd
+
+    columns = dict(zip(("x0", "y0", "x1", "y1"), others.boxes_xyxy.T, strict=True))
+    return pd.DataFrame({"kind": others.kind} | columns)
+
+
 def _open(path: Path, config: OutlineConfig) -> SmearImage | LazyImage:
     return open_lazily(path, config.read) or read_image(path, config.read)
 
@@ -146,9 +159,15 @@ def _write(outlined: Outlined, made_with: str, config: OutlineConfig, complete: 
         write_labels_ome_tiff(folder / "nuclei.ome.tif", nuclei, masks.um_per_px)
     with atomic_path(folder / "cells.csv") as temporary:
         cells_table(masks, outlined.scores).to_csv(temporary, index=False, float_format="%.6g")
+    counts = {}
+    if outlined.others is not None:
+        counts = {kind: outlined.others.count(kind) for kind in KINDS}
+        with atomic_path(folder / "others.csv") as temporary:
+            others_table(outlined.others).to_csv(temporary, index=False)
     record = {
         "image": str(outlined.path.absolute()),
         "cells": len(masks),
+        "others": counts,
         "complete": complete,
         "segmenter": masks.segmenter,
         "notes": list(masks.notes),

@@ -94,5 +94,7 @@ class AnalyseConfig(Config):
 class OutlineConfig(Config):
     """Outlines alone: of whole fields, or of what is pointed at."""
 
+    others: Annotated[bool, Knob("Count red cells and platelets")] = False
+    """Count red cells and platelets too, each as a box in others.csv."""
     read: ReadConfig = ReadConfig()
     segment: SegmentConfig = SegmentConfig()

@@ -108,6 +108,11 @@ def nuclear_stain(small: ByteArray, seen: Survey) -> FloatArray:
     return _smooth_mix(small, seen.light, nuclear_weights(seen.heme))
 
 
+def thickness(small: ByteArray, light: FloatArray) -> FloatArray:
+    """Density in green and blue, where red cells and white ones are both dense."""
+    return _smooth_mix(small, light, (0, 1, 1))
+
+
 def _nuclear_level(windows: list[ByteArray], seen: Survey) -> float:
     """One level for the whole image, so that no tile of it decides by itself."""
     stain = np.concatenate([nuclear_stain(reduce(w, seen.stride), seen).ravel() for w in windows])
@@ -150,7 +155,7 @@ def _heme_ratios(pixels: ByteArray, light: FloatArray) -> FloatArray:
     purple = _smooth_mix(pixels, light, nuclear_weights(1.0))
     nuclear = (purple > otsu(purple[purple > 0.1], 0.15)) & not_red(pixels, light)
     nuclear = ndi.binary_opening(nuclear, iterations=2)
-    thick = _smooth_mix(pixels, light, (0, 1, 1))
+    thick = thickness(pixels, light)
     solid = thick > 0.6 * otsu(thick[(thick > 0.06) & ~nuclear], 0.1)
     objects, count = ndi.label(solid | nuclear)
     held = np.bincount(objects[nuclear], minlength=count + 1)
@@ -172,7 +177,7 @@ def _heme_ratios(pixels: ByteArray, light: FloatArray) -> FloatArray:
 
 def _red_cells_px(pixels: ByteArray, light: FloatArray) -> FloatArray:
     """Diameters of red cells with a free outline for at least half of it, so that clumps do not count."""
-    thick = _smooth_mix(pixels, light, (0, 1, 1))
+    thick = thickness(pixels, light)
     solid = ndi.binary_fill_holes(thick > 0.6 * otsu(thick[thick > 0.06], 0.1))
     solid = ndi.binary_opening(solid, iterations=2)
     stained = ndi.binary_opening(_smooth_mix(pixels, light, (1, 0, -1)) > 0.06, iterations=2)
