@@ -324,9 +324,8 @@ def test_a_learned_embedding_is_taught_once_for_what_it_may_see(
         assert set(dataset.classes) <= set(KINDS)
         return TaughtEmbedder(dataset.domains)
 
-    monkeypatch.setitem(
-        LEARNED, method.split("/")[0].split("@")[0], Learner(needs_classes=needs_classes, train=teach)
-    )
+    name = "taught-classes" if needs_classes else "taught"
+    monkeypatch.setitem(LEARNED, name, Learner(needs_classes=needs_classes, train=teach))
     config = EvaluateConfig(protocol="leave-one-lab-out", settings="published", bootstrap=100)
     found = evaluate(labs, [method], tmp_path / "out", config)
     assert sorted(seen) == lessons

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from skimage import measure as measure_oracle
 
 from napari_bloodcell.core.embed.measurements import SCALE_FREE, MeasurementEmbedder, measure
 from napari_bloodcell.core.records import Crops
@@ -70,6 +71,57 @@ def test_sizes_are_in_um_where_known_and_nan_where_not() -> None:
     unknown = table(crops_of([disc(21)]))
     assert np.isnan(unknown["diameter_um"][0])
     assert unknown["area_px"][0] == pytest.approx(np.pi * 42**2, rel=0.01)
+
+
+def test_lengths_are_those_of_the_ellipse_that_was_drawn() -> None:
+    """A cell of 30 x 18 crop pixels (half axes), 0.2 µm each in the crop."""
+    crops = crops_of([disc(10)], um=0.1, scale=2.0)
+    parts = (((X / 30) ** 2 + (Y / 18) ** 2 <= 1).astype(np.uint8))[None]
+    area = np.count_nonzero(parts, axis=(1, 2)) * 4
+    row = table(Crops(**{**vars(crops), "parts": parts, "area_px": area}))
+    assert row["cell_length_um"][0] == pytest.approx(60 * 0.2, rel=0.02)
+    assert row["cell_width_um"][0] == pytest.approx(36 * 0.2, rel=0.02)
+    around = np.pi * (3 * 48 - np.sqrt((3 * 30 + 18) * (30 + 3 * 18)))  # Ramanujan
+    assert row["cell_perimeter_um"][0] == pytest.approx(around * 0.2, rel=0.03)
+
+
+def test_a_cell_that_its_crop_shows_only_in_part_has_no_length() -> None:
+    crops = crops_of([disc(10)], um=0.1)
+    row = table(Crops(**{**vars(crops), "area_px": np.asarray(crops.area_px) * 2}))
+    assert np.isnan(row["cell_length_um"][0])
+    assert np.isfinite(row["diameter_um"][0])
+
+
+def test_parts_add_up() -> None:
+    row = table(crops_of([disc(21)], um=0.1, scale=2.0))
+    assert row["nucleus_diameter_um"][0] == pytest.approx(42 * 0.2, rel=0.02)
+    whole = row["nucleus_area_um2"][0] + row["cytoplasm_area_um2"][0]
+    assert whole == pytest.approx(row["area_um2"][0], rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_shapes_agree_with_scikit_image(seed: int) -> None:
+    """Uneven nuclei: the same solidity, elongation, pieces and circularity as its region properties."""
+    rng = np.random.default_rng(seed)
+    nucleus = disc(15) & ~disc(9, 10, 10)
+    for _ in range(4):
+        nucleus |= disc(rng.uniform(5, 10), rng.uniform(-18, 18), rng.uniform(-18, 18))
+    row = table(crops_of([nucleus]))
+    oracle = measure_oracle.regionprops(nucleus.astype(np.uint8))[0]
+    assert row["nucleus_solidity"][0] == pytest.approx(oracle.solidity, abs=0.03)
+    elongation = 1 - oracle.axis_minor_length / oracle.axis_major_length
+    assert row["nucleus_elongation"][0] == pytest.approx(elongation, abs=0.01)
+    perimeter = measure_oracle.perimeter_crofton(nucleus, 4)
+    assert row["nucleus_circularity"][0] == pytest.approx(4 * np.pi * oracle.area / perimeter**2, rel=0.12)
+    parts = measure_oracle.regionprops(measure_oracle.label(nucleus, connectivity=1))
+    assert row["nucleus_pieces"][0] == sum(p.area > 0.05 * nucleus.sum() for p in parts)
+
+
+def test_stain_densities_are_the_mean_optical_density_of_each_part() -> None:
+    row = table(crops_of([disc(20)]))
+    for channel, nucleus, plasm in zip(("red", "green", "blue"), (90, 50, 150), (210, 170, 210), strict=True):
+        assert row[f"nucleus_density_{channel}"][0] == pytest.approx(np.log10(240 / nucleus), abs=1e-4)
+        assert row[f"cytoplasm_density_{channel}"][0] == pytest.approx(np.log10(240 / plasm), abs=1e-4)
 
 
 def test_vectors_know_neither_magnification_nor_pixel_size() -> None:

@@ -18,8 +18,19 @@ from napari_bloodcell.core.stain import to_density
 VERSION = 1  # raise it whenever a number changes: classifiers trained on the old ones then refuse the new
 FIELD_PX = 96  # shapes are smoothed at a fixed fraction of the crop, so sizes below are in 1/96 of it
 REPORT_EVERY = 32
+SHOWN = 0.9  # of a cell's area must lie in its crop for its length to be told
 
-SIZES = ("area_px", "area_um2", "diameter_um", "nucleus_area_um2")
+SIZES = (
+    "area_px",
+    "area_um2",
+    "diameter_um",
+    "nucleus_area_um2",
+    "nucleus_diameter_um",
+    "cytoplasm_area_um2",
+    "cell_length_um",
+    "cell_width_um",
+    "cell_perimeter_um",
+)
 SHAPES = (
     "nc_ratio",
     "cell_circularity",
@@ -94,6 +105,7 @@ def measure(crops: Crops, *, progress: Progress = silent) -> Measurements:
             progress("Measuring cells", i, len(crops))
         cell, nucleus = crops.parts[i] > 0, crops.parts[i] == 2
         row = _sizes(int(crops.area_px[i]), int(crops.nucleus_area_px[i]), float(um_per_px[i]))
+        row |= _lengths(cell, float(crops.px_per_crop_px[i]), int(crops.area_px[i]), float(um_per_px[i]))
         row |= _shapes(cell, nucleus)
         row |= _stains(
             np.maximum(to_density(crops.pixels[i], crops.ground_rgb[i]), 0), cell & ~nucleus, nucleus
@@ -109,7 +121,23 @@ def _sizes(area_px: int, nucleus_px: int, um_per_px: float) -> dict[str, float]:
         "area_um2": area_px * um2,
         "diameter_um": float(np.sqrt(4 * area_px * um2 / np.pi)),
         "nucleus_area_um2": nucleus_px * um2,
+        "nucleus_diameter_um": float(np.sqrt(4 * nucleus_px * um2 / np.pi)),
+        "cytoplasm_area_um2": (area_px - nucleus_px) * um2,
     }
+
+
+def _lengths(cell: NDArray[np.bool_], step: float, area_px: int, um_per_px: float) -> dict[str, float]:
+    """Of the ellipse with the cell's moments, and its outline; not of a cell the crop shows in part only."""
+    from skimage.measure import perimeter_crofton, regionprops
+
+    names = ("cell_length_um", "cell_width_um", "cell_perimeter_um")
+    um = step * um_per_px
+    whole = cell.any() and cell.sum() * step**2 > SHOWN * area_px
+    if not whole or np.isnan(um):
+        return dict.fromkeys(names, float("nan"))
+    shape = regionprops(cell.astype(np.uint8))[0]
+    lengths = (shape.axis_major_length, shape.axis_minor_length, perimeter_crofton(cell, 4))
+    return {name: float(length * um) for name, length in zip(names, lengths, strict=True)}
 
 
 def _shapes(cell: NDArray[np.bool_], nucleus: NDArray[np.bool_]) -> dict[str, float]:
