@@ -19,6 +19,7 @@ from napari_bloodcell.core.uncertainty.calibration import expected_calibration_e
 
 LEVELS = (0.8, 0.9, 0.95)
 LEAST = 20
+LEAST_TO_TRAIN = 5
 CONFIG = ClassifierConfig(strength=0.1)
 
 
@@ -43,6 +44,8 @@ def deal(cells: Embeddings, labels: np.ndarray, times: int, share: float) -> dic
         show("dealing", seed, times)
         order = np.random.default_rng(seed).permutation(len(labels))
         test, train = order[: int(share * len(order))], order[int(share * len(order)) :]
+        names, counts = np.unique(labels[train], return_counts=True)
+        train = train[np.isin(labels[train], names[counts >= LEAST_TO_TRAIN])]  # a handful of basophils
         classifier = fit(part(cells, train), list(labels[train]), CONFIG)
         held, truth = part(cells, test), labels[test]
         inside = in_sets(classifier, held, truth)

@@ -6,7 +6,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_bloodcell.core.adapt.updates import WITHOUT_LABELS, Lab, Update, balance, possible, thinned
+from napari_bloodcell.core.adapt.updates import (
+    WITHOUT_LABELS,
+    Lab,
+    Update,
+    balance,
+    possible,
+    thinned,
+    without_cells_of,
+)
 from napari_bloodcell.core.classify.classifier import Classifier, Known, check_finite
 from napari_bloodcell.core.classify.folds import deal
 from napari_bloodcell.core.classify.selection import balanced_accuracy
@@ -75,6 +83,8 @@ def adapt(
 ) -> Adaptation:
     """``cells`` are all cells of the lab; ``labels`` their corrected classes, "" where nobody looked."""
     new = _lab(before, cells, labels, lab)
+    if before.known is not None:
+        before = replace(before, known=without_cells_of(before.known, new))
     truths = np.unique(new.labels, return_inverse=True)[1]
     rng = np.random.default_rng(config.seed)
     quick = before
@@ -200,9 +210,8 @@ def _finished(
     """The update on all corrected cells, calibrated on what it said when they were held out."""
     after = update(before, lab)
     calibration = _calibrated(before, after, lab, held_out[0])
-    known = None
-    if before.known is not None:
-        old = before.known
+    known, old = None, before.known
+    if old is not None:
         known = Known.of(
             np.concatenate([old.values, lab.values[lab.rows]]),
             np.concatenate([old.labels, lab.labels]),

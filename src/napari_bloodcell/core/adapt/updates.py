@@ -17,6 +17,7 @@ from napari_bloodcell.core.uncertainty.cloud import cloud_of
 LEAST_OF_A_LAB = 20  # cells, below which a lab's own mean and spread say nothing
 HALF_WAY = 40  # corrected cells that weigh as much as all old ones together
 MOST_WEIGHT = 2.0  # of all corrected cells together, against the old ones
+SAME = 0.02  # largest difference, in standard deviations, of a vector kept in 16 bits from the vector itself
 SHY = 5.0  # corrected cells that move the prototypes half of the way
 
 Floats = NDArray[np.float32]
@@ -124,6 +125,15 @@ def thinned(known: Known, most: int, rng: np.random.Generator) -> Known:
         own = shuffled[strata[shuffled] == stratum]
         rank[own] = np.arange(len(own))
     rows = np.sort(np.argsort(rank, kind="stable")[:most])
+    return replace(known, ready=known.ready[rows], labels=known.labels[rows], labs=known.labs[rows])
+
+
+def without_cells_of(known: Known, lab: Lab) -> Known:
+    """The training cells less those corrected before and given again: no cell may be judged by itself."""
+    same = np.flatnonzero(known.labs == lab.name)
+    given = (lab.values[lab.rows] - known.mean) / known.scale
+    again = [row for row in same if len(given) and np.abs(given - known.ready[row]).max(axis=1).min() < SAME]
+    rows = np.setdiff1d(np.arange(len(known)), again)
     return replace(known, ready=known.ready[rows], labels=known.labels[rows], labs=known.labs[rows])
 
 

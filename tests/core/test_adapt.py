@@ -1,0 +1,253 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_bloodcell.core.adapt import adapt, suggest
+from napari_bloodcell.core.adapt.bundles import save_adapted, undo
+from napari_bloodcell.core.adapt.updates import (
+    UPDATES,
+    Lab,
+    possible,
+    recalibrate,
+    shift_prototypes,
+    thinned,
+    without_cells_of,
+)
+from napari_bloodcell.core.bundle import load_bundle, save_bundle
+from napari_bloodcell.core.classify import Classifier, Known, fit
+from napari_bloodcell.core.config import AdaptConfig, ClassifierConfig, SuggestConfig
+from napari_bloodcell.core.embed.measurements import SCALE_FREE, MeasurementEmbedder
+from napari_bloodcell.core.errors import ArtifactError, Cancelled, ClassifyError
+from napari_bloodcell.core.records import Embeddings
+from napari_bloodcell.core.segment import StainSegmenter
+
+NAMES = np.array(["eosinophil", "lymphocyte", "monocyte"])
+WIDTH = len(SCALE_FREE)
+HASH = MeasurementEmbedder().hash
+
+
+def made(count: int, seed: int, shift: float = 0.0, stretch: float = 1.0) -> tuple[Embeddings, np.ndarray]:
+    """A lab: the same three classes, stretched, and moved towards where another class was."""
+    rng = np.random.default_rng(seed)
+    truths = rng.choice(3, count, p=[0.2, 0.3, 0.5])
+    centres = np.random.default_rng(1).normal(0, 1.1, (3, WIDTH))
+    values = (centres[truths] + rng.normal(0, 1, (count, WIDTH))) * stretch
+    values += shift * (centres[1] - centres[2])
+    cells = Embeddings(cell_id=np.arange(count) + 7, values=values, names=SCALE_FREE, embedder=HASH)
+    return cells, NAMES[truths]
+
+
+@pytest.fixture(scope="module")
+def home() -> Classifier:
+    cells, labels = made(400, 0)
+    config = ClassifierConfig(strength=0.1, iterations=60, folds=2)
+    return fit(cells, list(labels), config, labs=["a"] * 200 + ["b"] * 200)
+
+
+def marks(labels: np.ndarray, rows: np.ndarray | range) -> list[str]:
+    given = [""] * len(labels)
+    for row in rows:
+        given[row] = str(labels[row])
+    return given
+
+
+def right(classifier: Classifier, cells: Embeddings, labels: np.ndarray) -> float:
+    return float(np.mean(classifier.predict(cells).top(0)[0] == labels))
+
+
+def test_a_few_corrected_cells_make_a_moved_lab_right(home: Classifier) -> None:
+    cells, labels = made(300, 5, shift=0.8, stretch=1.6)
+    assert right(home, cells, labels) < 0.75
+    done = adapt(home, cells, marks(labels, range(20)), lab="c")
+    assert done.kept != "none"
+    assert right(done.classifier, cells, labels) > 0.93
+    assert done.before.hash == home.hash
+    assert f"adapted to c from 20 corrected cells: {done.kept}" in done.classifier.notes
+    assert "20 corrected cells of c, each held out once" in done.classifier.calibration.basis
+    assert list(done.classifier.known.labs).count("c") == 20
+    assert "kept" in done.text()
+
+
+def test_where_nothing_moved_the_model_stays_as_it_is(home: Classifier) -> None:
+    cells, labels = made(200, 6)
+    done = adapt(home, cells, marks(labels, range(12)), AdaptConfig(least_gain=0.5))
+    assert done.kept == "none"
+    assert done.classifier.hash == home.hash
+    assert "No update was better" in done.text()
+
+
+def test_the_same_seed_adapts_the_same_way(home: Classifier) -> None:
+    cells, labels = made(100, 5, shift=0.5)
+    first, second = (adapt(home, cells, marks(labels, range(15)), lab="c") for _ in range(2))
+    assert first.classifier.hash == second.classifier.hash
+
+
+def test_a_class_the_model_did_not_know_can_be_taught(home: Classifier) -> None:
+    cells, labels = made(200, 5)
+    values = np.array(cells.values)
+    labels = labels.astype("<U20")
+    labels[:12] = "myeloblast"
+    values[:12] += 6
+    cells = Embeddings(cell_id=cells.cell_id, values=values, names=SCALE_FREE, embedder=HASH)
+    done = adapt(home, cells, marks(labels, [*range(8), *range(20, 40)]), lab="c")
+    assert "refit" in done.kept
+    assert "myeloblast" in done.classifier.class_names
+    assert (done.classifier.predict(cells).top(0)[0][8:12] == "myeloblast").all()
+
+
+def test_a_model_without_training_vectors_is_recalibrated_or_shifted_only(home: Classifier) -> None:
+    bare = replace(home, known=None)
+    cells, labels = made(100, 5, shift=0.6)
+    done = adapt(bare, cells, marks(labels, range(20)))
+    assert {one.name for one in done.judged} == {"none", "recalibrate", "shift prototypes"}
+    assert done.kept == "shift prototypes"
+    assert right(done.classifier, cells, labels) > right(bare, cells, labels)
+
+
+def test_a_handful_of_cells_offers_no_alignment(home: Classifier) -> None:
+    cells, labels = made(12, 5)
+    lab = Lab(name="c", values=cells.values, rows=np.arange(6), labels=labels[:6])
+    assert not [name for name in possible(home, lab) if "align" in name]
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_no_update_changes_the_classifier_it_starts_from(home: Classifier, name: str) -> None:
+    cells, labels = made(60, 5, shift=0.5)
+    before = home.hash
+    lab = Lab(name="c", values=cells.values, rows=np.arange(10), labels=labels[:10])
+    after = UPDATES[name](home, lab)
+    assert after.hash != before
+    again = replace(home)  # its hash is computed anew
+    assert again.hash == before
+
+
+def test_prototypes_meet_where_the_training_cells_were(home: Classifier) -> None:
+    cells, labels = made(300, 5, shift=0.7)
+    lab = Lab(name="c", values=cells.values, rows=np.arange(200), labels=labels[:200])
+    moved = shift_prototypes(home, lab)
+    ready = moved.standardise(cells.values)
+    gap = [ready[labels == n].mean(axis=0) - moved.cloud.centres[i] for i, n in enumerate(moved.class_names)]
+    assert np.abs(gap).max() < 0.5
+
+
+def test_recalibration_ignores_classes_it_has_no_score_for(home: Classifier) -> None:
+    cells, _ = made(30, 5)
+    lab = Lab(name="c", values=cells.values, rows=np.arange(4), labels=np.array(["myeloblast"] * 4))
+    assert recalibrate(home, lab) is home
+
+
+def test_cells_corrected_before_are_not_judged_by_themselves(home: Classifier) -> None:
+    cells, labels = made(60, 5)
+    lab = Lab(name="c", values=cells.values, rows=np.arange(10), labels=labels[:10])
+    old = home.known
+    both = Known.of(
+        np.concatenate([old.values, cells.values[:15]]),
+        np.concatenate([old.labels, labels[:15]]),
+        np.concatenate([old.labs, np.full(15, "c")]),
+    )
+    assert len(without_cells_of(both, lab)) == len(old) + 5
+
+
+def test_judging_on_fewer_old_cells_keeps_every_class_of_every_lab() -> None:
+    cells, labels = made(500, 0)
+    labs = np.repeat(["a", "b"], (480, 20))
+    few = thinned(Known.of(cells.values, labels, labs), 100, np.random.default_rng(0))
+    assert len(few) == 100
+    assert np.sum(few.labs == "b") == 20
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["monocyte"] * 4 + [""] * 6, "4 cells are corrected; 5 at least are needed"),
+        (["monocyte"], "1 labels for 10 cells"),
+    ],
+)
+def test_corrections_that_cannot_be_judged_are_refused(home: Classifier, labels, message: str) -> None:
+    with pytest.raises(ClassifyError, match=message):
+        adapt(home, made(10, 5)[0], labels)
+
+
+def test_vectors_that_do_not_fit_are_refused(home: Classifier) -> None:
+    cells, labels = made(10, 5)
+    with pytest.raises(ClassifyError, match="Embed the cells with the model's own bundle"):
+        adapt(home, replace(cells, embedder="f" * 64), list(labels))
+    values = np.array(cells.values)
+    values[2, 0] = np.nan
+    with pytest.raises(ClassifyError, match="1 of 10 vectors hold NaN"):
+        adapt(home, replace(cells, values=values), list(labels))
+
+
+def test_cancel_stops_between_two_updates(home: Classifier) -> None:
+    cells, labels = made(40, 5)
+    seen = []
+
+    def cancel(stage: str, done: int, total: int) -> None:
+        seen.append(done)
+        if done == 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        adapt(home, cells, marks(labels, range(10)), progress=cancel)
+    assert seen == [0, 1, 2]
+
+
+def test_suggested_cells_are_doubtful_different_and_new(home: Classifier) -> None:
+    cells, _ = made(300, 5, shift=0.2)
+    looked = np.zeros(300, bool)
+    looked[:100] = True
+    chosen = suggest(home, cells, looked, SuggestConfig(cells=25))
+    assert len(set(chosen.tolist())) == 25
+    assert not np.isin(chosen, cells.cell_id[:100]).any()
+    likely = np.sort(home.predict(cells).probabilities, axis=1)
+    doubt = 1 - (likely[:, -1] - likely[:, -2])
+    assert doubt[np.isin(cells.cell_id, chosen)].mean() > 2 * doubt[100:].mean()
+
+
+def test_copies_of_one_doubtful_cell_are_not_all_suggested(home: Classifier) -> None:
+    cells, _ = made(60, 5)
+    values = np.array(cells.values)
+    middle = np.random.default_rng(1).normal(0, 1.1, (3, WIDTH)).mean(axis=0)
+    values[:30] = middle
+    copies = replace(cells, values=values)
+    chosen = suggest(home, copies, None, SuggestConfig(cells=10))
+    assert np.sum(np.isin(chosen, cells.cell_id[:30])) == 1
+
+
+def test_fewer_cells_than_asked_are_all_suggested_and_none_give_none(home: Classifier) -> None:
+    cells, _ = made(8, 5)
+    assert sorted(suggest(home, cells)) == sorted(cells.cell_id)
+    assert len(suggest(home, cells, [True] * 8)) == 0
+    with pytest.raises(ClassifyError, match="3 marks for 8 cells"):
+        suggest(home, cells, [True] * 3)
+
+
+def test_an_adapted_bundle_says_so_leaves_its_parent_and_can_be_undone(
+    home: Classifier, tmp_path: Path
+) -> None:
+    save_bundle(
+        tmp_path / "home",
+        title="made for a test",
+        segmenter=StainSegmenter(),
+        embedder=MeasurementEmbedder(),
+        classifier=home,
+        scores={},
+        card="# home\n",
+        provenance={"cells": "made"},
+    )
+    parent = load_bundle(tmp_path / "home")
+    cells, labels = made(120, 5, shift=0.6)
+    done = adapt(parent.classifier, cells, marks(labels, range(20)), lab="c")
+    own = save_adapted(tmp_path / "own", parent, done)
+    assert own.title == "made for a test; adapted to c"
+    assert own.classifier.hash == done.classifier.hash
+    assert own.provenance["adapted"][0]["from_bundle"] == parent.hash
+    assert "20 corrected cells of c" in own.card
+    assert load_bundle(tmp_path / "home").hash == parent.hash
+    back = undo(tmp_path / "own")
+    assert back.classifier.hash == home.hash
+    assert (back.title, back.provenance["adapted"]) == ("made for a test", [])
+    with pytest.raises(ArtifactError, match="no classifier from before"):
+        undo(tmp_path / "own")
