@@ -1,82 +1,118 @@
-"""The panel "Segment cells": find and outline white cells, nothing more."""
+"""The panel "Segment cells": find and outline white cells, and put right what is wrong."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QHBoxLayout
 
 from napari_bloodcell.core.config import AnalyseConfig
-from napari_bloodcell.core.progress import Progress
+from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.records import Masks, SmearImage
 from napari_bloodcell.gui import layers
-from napari_bloodcell.gui.form import Form
+from napari_bloodcell.gui import segment_calls as calls
+from napari_bloodcell.gui.choices import BundleChoice, Chooser
+from napari_bloodcell.gui.correct import Correct
+from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.panel import ImagePanel
+from napari_bloodcell.gui.task import Partial
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 LATER_STEPS = ("crop", "classify", "count", "read.page", "read.max_megapixels")
+WHOLE, VIEW, ALL = "whole", "view", "all"
 
 HELP = """
 ### Segment cells
 
 Finds the white cells of an image and outlines nucleus and cytoplasm. It adds two layers: *cells*, one number
-a cell, and *nuclei*. Correct them with napari's brush; the other panels take them from there.
+a cell, and *nuclei*. Segmenting again adds new layers.
+
+**Scope**: the whole image, only what is in view (zoom in first), or all open images one after the other.
+
+**Correct**: press **Pick** and click cells; Shift or Ctrl adds. Then **Delete**, **Merge** or **Split** them.
+**Paint** gives you the brush. Every correction, each stroke of the brush too, can be undone and done again.
+
+**Prompts**: **On the cell**, **Not the cell**, **Box** and **Line** draw on layers of their own. The yellow
+outline follows each click; **Take outline** keeps it as a new cell, or as the picked one. The stain answers
+without any weights; a Segment Anything checkpoint (…) answers too.
+
+**Split along a line**: pick the cell, draw a **Line** across it, press **Split**.
 
 **Pixel size** is taken from the layer where its units are lengths, or from Read, or else guessed from the
 size of the cells.
 """
 
 
-def prepare(progress: Progress) -> None:
-    """Load what segmenting needs, while the person looks at the image."""
-    from napari_bloodcell.core.image import from_array  # noqa: F401
-    from napari_bloodcell.core.segment import StainSegmenter  # noqa: F401
-
-    progress("Loading", 0, 0)
-    layers.warm_up()
-
-
-def segment_cells(
-    picture: layers.Picture, config: AnalyseConfig, progress: Progress
-) -> tuple[SmearImage, Masks]:
-    """The core call, in the task."""
-    from napari_bloodcell.core.segment import StainSegmenter
-
-    progress("Reading the image", 0, 0)
-    smear = picture.read(config.read)
-    masks = StainSegmenter().segment(smear, config.segment, progress=progress)
-    layers.warm_up()
-    return smear, masks
-
-
 class SegmentCells(ImagePanel):
-    """Image in, outlines out. ``segment`` is what it calls."""
+    """Images in, outlines out, corrected. ``segment`` is what it calls."""
 
     def __init__(self, napari_viewer: "Viewer") -> None:
-        super().__init__(napari_viewer, "Segment cells", prepare)
-        self.segment = segment_cells
-        self.form = Form(AnalyseConfig(), without=LATER_STEPS, unfolded=("segment",))
+        super().__init__(napari_viewer, "Segment cells", calls.prepare)
+        self.segment = calls.segment_fields
+        self.model = BundleChoice()
+        self.choices.addRow("Model", self.model)
+        self.scope = Chooser("How much to segment: the image, what is in view, or all open images.")
+        self.scope.offer([("whole image", WHOLE), ("field of view", VIEW), ("all open images", ALL)])
+        self.choices.addRow("Scope", self.scope)
+        self.form = Form(AnalyseConfig(), without=LATER_STEPS)
+        self.correct = Correct(napari_viewer, self.task)
+        self.body.addWidget(self.task)
+        self.body.addWidget(section("Correct", self.correct, unfolded=True))
+        self.body.addWidget(section("Advanced", self.form))
         below = QHBoxLayout()
         below.addStretch(1)
         below.addWidget(HelpLink("Segment cells", HELP))
-        self.body.addWidget(self.task)
-        self.body.addWidget(self.form)
         self.body.addLayout(below)
         self.body.addStretch(1)
         self.task.pressed.connect(self._segment)
+        self.prepared.connect(self.model.offer)
+
+    def layers_changed(self) -> None:
+        super().layers_changed()
+        if hasattr(self, "correct"):  # the first call comes before it is made
+            self.correct.layers_changed()
+
+    def closing(self) -> None:
+        super().closing()
+        self.correct.closing()
 
     def _segment(self) -> None:
-        self.start(self.form, self.segment, self._segmented)
+        try:
+            config: Any = self.form.get()
+            fields = self._fields()
+        except BloodcellError as error:
+            self.task.say(str(error), error=True)
+            return
+        call = partial(self.segment, fields, self.model.value, config)
+        self.task.start(call, partial(self._segmented, config))
+
+    def _fields(self) -> list[calls.Field]:
+        chosen = layers.images(self.viewer) if self.scope.value == ALL else [self.image.value]
+        pictures = [layers.picture_of(one, self.viewer) for one in chosen]
+        view = calls.view_of(self.image.value, self.viewer) if self.scope.value == VIEW else None
+        return [calls.Field(picture=one, view=view) for one in pictures]
 
     def _segmented(
-        self, picture: layers.Picture, config: AnalyseConfig, result: tuple[SmearImage, Masks]
+        self, config: AnalyseConfig, result: "list[tuple[calls.Field, SmearImage, Masks]] | Partial"
     ) -> Iterator[None]:
-        smear, masks = result
-        if picture.is_in(self.viewer):
-            yield from layers.add_masks(self.viewer, picture, smear, masks, config)
-            cells = "1 white cell" if len(masks) == 1 else f"{len(masks)} white cells"
-            self.task.say(f"Found {cells} in {picture.name}.")
-        else:
-            self.task.say("The image is gone from the viewer, so no outlines were added.")
+        found = result.result if isinstance(result, Partial) else result
+        said, cells = [], 0
+        for field, image, masks in found:
+            picture = field.picture
+            if not picture.is_in(self.viewer):
+                said.append(f"{picture.name} is gone from the viewer, so no outlines were added.")
+                continue
+            yield from layers.add_masks(self.viewer, picture, image, masks, config)
+            self.correct.use(self.viewer.layers[-1])
+            cells += len(masks)
+            yield
+        white = "1 white cell" if cells == 1 else f"{cells} white cells"
+        names = found[0][0].picture.name if len(found) == 1 else f"{len(found)} images"
+        if len(said) < len(found):
+            said.insert(0, f"Found {white} in {names}.")
+        if isinstance(result, Partial):
+            said.insert(0, "Cancelled; what was finished is kept.")
+        self.task.say(" ".join(said))

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
@@ -19,6 +20,13 @@ Then = Callable[[Any], Iterator[None] | None]
 REPORT_EVERY_S = 0.05  # more often than this nobody sees, and the main thread would only draw
 
 _under_way: "set[Run]" = set()
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What a call returns that was cancelled and keeps what it had finished: it is shown all the same."""
+
+    result: Any
 
 
 class Run(QObject):
@@ -75,7 +83,7 @@ class Run(QObject):
 
     def _end(self) -> None:
         _under_way.discard(self)
-        if self.error is None and self.cancelled:
+        if self.error is None and self.cancelled and not isinstance(self.result, Partial):
             self.error, self.result = Cancelled(), None
         self.ended.emit()
 

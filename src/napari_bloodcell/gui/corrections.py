@@ -1,0 +1,268 @@
+"""Corrections of the outlines of one Labels layer: on the layers, in the table, with the way back.
+
+The brush counts too: each stroke is one correction. The layer of nuclei and the coloured rims follow.
+"""
+
+import weakref
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from napari_bloodcell.core.errors import BloodcellError, SegmentError
+from napari_bloodcell.core.segment import edit as editing
+from napari_bloodcell.gui import classes, layers
+from napari_bloodcell.gui.outlines import image_of, nuclei_of, shown_plane
+from napari_bloodcell.gui.task import Latest
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from napari.layers import Labels
+    from napari.viewer import Viewer
+
+UNDO, REDO = "Control-Z", "Control-Shift-Z"
+BOX = ("x0", "y0", "x1", "y1")
+KEPT = ("cell_type", "cell_type_prob", "cell_type_source", "best", "second", "second_prob", "doubt")
+
+
+@dataclass(frozen=True)
+class _Done:
+    """An edit, and the rows of its cells before it."""
+
+    edit: editing.Edit
+    rows: Any
+
+
+class Corrections(QObject):
+    """``changed`` tells what was done, in words. One for each layer; its history outlives the panel."""
+
+    changed = Signal(str)
+
+    def __init__(self, viewer: "Viewer", cells: "Labels") -> None:
+        super().__init__()
+        self._viewer, self._layer = viewer, weakref.ref(cells)
+        self._history = _histories.setdefault(cells, editing.History())
+        self._rows = _rows.setdefault(cells, {})
+        self._writing = False
+        self._rims = Latest(self)
+        self._seen = self.labels.copy()
+        cells.events.paint.connect(self._painted)
+        cells.bind_key(UNDO, lambda _: self.undo(), overwrite=True)
+        cells.bind_key(REDO, lambda _: self.redo(), overwrite=True)
+
+    @property
+    def layer(self) -> "Labels | None":
+        return self._layer()
+
+    @property
+    def cells(self) -> "Labels":
+        layer = self._layer()
+        if layer is None or layer not in self._viewer.layers:
+            raise SegmentError("The outlines are gone from the viewer. Segment the image again.")
+        return layer
+
+    @property
+    def labels(self) -> Any:
+        layer = self.cells
+        if layer.multiscale or not isinstance(layer.data, np.ndarray):
+            raise SegmentError(
+                f"The outlines {layer.name} are read piece by piece and cannot be corrected here. "
+                "Make a copy first: right-click the layer, Duplicate."
+            )
+        return shown_plane(layer, self._viewer)
+
+    @property
+    def nucleus(self) -> Any:
+        layer = nuclei_of(self.cells, self._viewer)
+        labels = self.labels
+        if layer is None or layer.data.shape != self.cells.data.shape:
+            return np.zeros(labels.shape, bool)
+        return shown_plane(layer, self._viewer) > 0
+
+    def can(self) -> tuple[bool, bool]:
+        return bool(self._history.done), bool(self._history.undone)
+
+    def do(self, edit: editing.Edit) -> None:
+        before = self._rows_of(edit)
+        self._history.add(edit)
+        self._rows[id(edit)] = _Done(edit, before)
+        self._write(edit, edit.labels_after, edit.nucleus_after)
+        self._update_rows(edit, None)
+        self.changed.emit(_told(edit))
+
+    def undo(self) -> None:
+        edit = self._history.undo()
+        if edit is None:
+            return
+        done = self._rows.get(id(edit))
+        after = self._rows_of(edit)
+        self._write(edit, edit.labels_before, edit.nucleus_before)
+        self._update_rows(edit, None if done is None else done.rows)
+        self._rows[id(edit)] = _Done(edit, after)
+        self.changed.emit(f"Undone: {_told(edit)}")
+
+    def redo(self) -> None:
+        edit = self._history.redo()
+        if edit is None:
+            return
+        done = self._rows.get(id(edit))
+        before = self._rows_of(edit)
+        self._write(edit, edit.labels_after, edit.nucleus_after)
+        self._update_rows(edit, None if done is None else done.rows)
+        self._rows[id(edit)] = _Done(edit, before)
+        self.changed.emit(f"Done again: {_told(edit)}")
+
+    def stop(self) -> None:
+        self._rims.stop()
+        layer = self._layer()
+        if layer is not None:
+            layer.events.paint.disconnect(self._painted)
+            for key in (UNDO, REDO):
+                layer.bind_key(key, None, overwrite=True)
+
+    def _painted(self, _event: object = None) -> None:
+        """A stroke of the person's brush has ended."""
+        if self._writing:
+            return
+        try:
+            labels = self.labels
+        except SegmentError:
+            return
+        if labels.shape != self._seen.shape:
+            self._seen = labels.copy()
+            return
+        rows, columns = np.nonzero(labels != self._seen)
+        if not len(rows):
+            return
+        stroke = editing.brush(rows, columns, self._seen[rows, columns], labels[rows, columns], self.nucleus)
+        self.do(stroke)
+
+    def _write(self, edit: editing.Edit, values: Any, inside: Any) -> None:
+        layer = self.cells
+        nuclei = nuclei_of(layer, self._viewer)
+        self._writing = True
+        try:
+            _set(layer, self._viewer, edit, values)
+            if nuclei is not None and nuclei.data.shape == layer.data.shape:
+                _set(nuclei, self._viewer, edit, np.where(inside, values, 0))
+        finally:
+            self._writing = False
+        self._seen[edit.rows, edit.columns] = values
+        self._draw_rims()
+
+    def _draw_rims(self) -> None:
+        """The coloured rims of the classes, drawn anew in a thread."""
+        layer = self.cells
+        image = image_of(layer, self._viewer)
+        if image is None or classes.classes_layer(self._viewer, layer) is None:
+            return
+        picture = layers.picture_of(image, self._viewer)
+        self._rims.ask(partial(_rims_of, self.labels.copy()), partial(self._show_rims, picture))
+
+    def _show_rims(self, picture: layers.Picture, rims: Any) -> None:
+        try:
+            classes.show_rims(self._viewer, self.cells, picture, rims)
+        except BloodcellError:
+            return  # the layer went while they were drawn
+
+    def _rows_of(self, edit: editing.Edit) -> "pd.DataFrame":
+        features = self.cells.features
+        if "index" not in features:
+            return features.head(0)
+        rows: pd.DataFrame = features[features["index"].isin(edit.cells)].copy()
+        return rows
+
+    def _update_rows(self, edit: editing.Edit, known: "pd.DataFrame | None") -> None:
+        """``known`` rows come back as they were; others are measured anew as far as the panel can."""
+        layer = self.cells
+        features = layer.features
+        if "index" not in features:
+            return
+        table = rows_after(features, self.labels, edit.cells, known)
+        layer.features = table
+
+
+_histories: "weakref.WeakKeyDictionary[Labels, editing.History]" = weakref.WeakKeyDictionary()
+_rows: "weakref.WeakKeyDictionary[Labels, dict[int, _Done]]" = weakref.WeakKeyDictionary()
+
+
+def rows_after(
+    features: "pd.DataFrame", labels: Any, touched: tuple[int, ...], known: "pd.DataFrame | None"
+) -> "pd.DataFrame":
+    """The table of cells after an edit: a row for each cell that is there. A cell whose outline changed keeps
+    its class; what was measured of it is not true any more and is left empty."""
+    there = [int(i) for i in touched if (labels == i).any()]
+    others = features["index"][~features["index"].isin(touched)].to_numpy(int)
+    ids = np.sort(np.concatenate([others, np.asarray(there, int)]))
+    table = features.set_index("index", drop=False).rename_axis(None)
+    table = table[~table.index.duplicated()].reindex(ids)
+    restored = None if known is None else known.set_index("index", drop=False)
+    for cell in there:
+        if restored is not None and cell in restored.index:
+            continue
+        box = _box(labels, cell)
+        measured = {"index": cell, "label": cell, "touches_border": _at_border(box, labels.shape)}
+        measured |= dict(zip(BOX, box, strict=True))
+        for name in table:
+            if name in measured:
+                table[name] = _with(table[name], [cell], [measured[name]])
+            elif name not in KEPT and table[name].dtype.kind == "f":
+                table[name] = _with(table[name], [cell], [np.nan])
+    if restored is not None:
+        back = [cell for cell in there if cell in restored.index]
+        for name in table:
+            table[name] = _with(table[name], back, restored[name].loc[back].tolist())
+    for name in table:
+        table[name] = _like(table[name], features[name].dtype)
+    return table.reset_index(drop=True)
+
+
+def _with(column: Any, where: list[int], values: list[Any]) -> Any:
+    plain = column.astype(object)
+    plain.loc[where] = values
+    return plain
+
+
+def _like(column: Any, dtype: Any) -> Any:
+    import pandas as pd
+
+    if isinstance(dtype, pd.CategoricalDtype):
+        return pd.Categorical(column.astype(object), categories=dtype.categories)
+    if dtype.kind == "f":
+        return pd.to_numeric(column).astype(dtype)
+    if dtype.kind in "iub" and not column.isna().any():
+        return column.astype(dtype)
+    return column
+
+
+def _box(labels: Any, cell: int) -> tuple[int, int, int, int]:
+    rows, columns = np.nonzero(labels == cell)
+    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+
+
+def _at_border(box: tuple[int, int, int, int], shape: tuple[int, ...]) -> bool:
+    x0, y0, x1, y1 = box
+    return x0 <= 0 or y0 <= 0 or x1 >= shape[1] or y1 >= shape[0]
+
+
+def _set(layer: "Labels", viewer: "Viewer", edit: editing.Edit, values: Any) -> None:
+    """Through napari's own way of painting: it draws what changed, and tells who listens."""
+    lead = layer.ndim - 2
+    point = layer.world_to_data(viewer.dims.point)[:lead]
+    at = [
+        np.full(len(edit.rows), min(max(round(float(p)), 0), n - 1))
+        for p, n in zip(point, layer.data.shape, strict=False)
+    ]
+    layer.data_setitem((*at, edit.rows, edit.columns), np.asarray(values).astype(layer.data.dtype))
+
+
+def _rims_of(labels: Any, progress: Any) -> Any:  # noqa: ARG001 (a call of a task)
+    return layers.rims_of(labels)
+
+
+def _told(edit: editing.Edit) -> str:
+    cells = ", ".join(map(str, edit.cells[:6])) + (" …" if len(edit.cells) > 6 else "")
+    verb = {"delete": "Deleted", "merge": "Merged", "split": "Split", "draw": "Drawn", "brush": "Painted"}
+    return f"{verb.get(edit.name, edit.name)}: {'cell' if len(edit.cells) == 1 else 'cells'} {cells}."
