@@ -20,7 +20,7 @@ class BackboneConfig(Config):
     """imagenet (get them with: models fetch resnet50), none, or the path of a file."""
     norm: Annotated[Literal["auto", "frozen", "group"], Knob("Normalisation")] = "auto"
     """frozen keeps the BatchNorm of the weights as it is; group counts no statistics over cells and needs no
-    weights. auto: frozen where there are weights, group where there are none."""
+    weights. auto: frozen where the weights come with such statistics, else group."""
     size_px: Annotated[int, Knob("Input size", low=32, high=512, unit="px")] = 224
     """Side of the square each cell is shown in."""
     masked: Annotated[bool, Knob("Cell alone")] = False

@@ -74,7 +74,7 @@ class LabModel:
     @torch.inference_mode()
     def _batch(self, pixels: ByteArray) -> tuple[FloatArray, FloatArray]:
         self.net.eval()
-        batch = torch.from_numpy(np.ascontiguousarray(pixels)).movedim(-1, 1).to(self.net.device).float()
+        batch = torch.from_numpy(pixels.astype(np.float32)).movedim(-1, 1).to(self.net.device)
         side = self.backbone.size_px
         if batch.shape[-1] != side:
             batch = torch.nn.functional.interpolate(

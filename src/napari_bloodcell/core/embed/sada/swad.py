@@ -114,7 +114,7 @@ class Swad:
             return None
         mean = AveragedModel(self.module)
         own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-        mean.n_averaged.copy_(own.pop("n"))
+        mean.n_averaged.fill_(int(own.pop("n")))
         mean.module.load_state_dict(own)
         return mean
 

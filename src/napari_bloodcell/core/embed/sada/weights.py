@@ -1,5 +1,6 @@
 """Weights for the backbones: ImageNet's from this machine, or any file of the same network."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,19 @@ NONE, IMAGENET = "none", "imagenet"
 PREFIXES = ("module.", "model.", "backbone.", "network.")  # what wrappers put before a name
 
 
-def load_into(network: nn.Module, config: BackboneConfig) -> None:
-    """Fill a network, or say why not. BatchNorm's statistics are left out where it has GroupNorm."""
+def read_weights(config: BackboneConfig) -> dict[str, Tensor]:
     path, sha256 = file_of(config)
-    state = _without_prefixes(_read(path, sha256))
-    wanted = network.state_dict()
+    return _without_prefixes(_read(path, sha256))
+
+
+def has_statistics(state: Mapping[str, Tensor]) -> bool:
+    """Those of BatchNorm; what was trained with GroupNorm has none."""
+    return any(key.endswith("running_mean") for key in state)
+
+
+def load_into(network: nn.Module, state: Mapping[str, Tensor], config: BackboneConfig) -> None:
+    """Fill a network, or say why not. BatchNorm's statistics are left out where it has GroupNorm."""
+    path, wanted = config.weights, network.state_dict()
     missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
     if missing:
         raise WeightsError(
