@@ -177,6 +177,17 @@ def test_a_second_opener_is_refused_and_told_who_has_it(tmp_path):
     Session(tmp_path / "s", who="bo").close()
 
 
+def test_a_session_opened_in_one_thread_is_closed_in_another(tmp_path):
+    import threading
+
+    opened = []
+    thread = threading.Thread(target=lambda: opened.append(Session(tmp_path / "s")))
+    thread.start()
+    thread.join()
+    opened[0].close()
+    Session(tmp_path / "s").close()
+
+
 def test_a_folder_of_other_things_is_not_taken(tmp_path):
     (tmp_path / "thesis.doc").write_text("mine")
     with pytest.raises(SessionError, match=r"holds other files \(thesis.doc\)"):

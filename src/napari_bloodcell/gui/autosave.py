@@ -52,8 +52,19 @@ class OpenSession(QObject):
         layer.metadata = layer.metadata | {layers.KEY: {"role": layers.CELLS} | ours | {LINK: link}}
         self._watched[key] = _Watched(self, layer, nuclei, key)
 
-    def save(self, key: str, cells: "Callable[[], tuple[SessionCells, list[Change]]]") -> None:
-        self._write(lambda: self.session.save_cells(key, *cells()))
+    def save_now(self, key: str) -> None:
+        """The table has changed as a whole: a model has predicted."""
+        if key in self._watched:
+            self._watched[key].save(anew=True)
+
+    def save(self, key: str, cells: "Callable[[], tuple[SessionCells, list[Change]] | None]") -> None:
+        """``cells`` is called in the writing thread; None where there is nothing new."""
+
+        def write() -> None:
+            if (found := cells()) is not None:
+                self.session.save_cells(key, *found)
+
+        self._write(write)
 
     def close(self) -> None:
         """Everything handed in is written first."""
@@ -89,7 +100,7 @@ class _Watched:
             self._events += [nuclei.events.paint, nuclei.events.data]
         for emitter in self._events:
             emitter.connect(self._changed)
-        self.save()
+        self.save(anew=True)
 
     def stop(self) -> None:
         if self._timer.isActive():
@@ -98,15 +109,17 @@ class _Watched:
         for emitter in self._events:
             emitter.disconnect(self._changed)
 
-    def save(self) -> None:
+    def save(self, *, anew: bool = False) -> None:
         layer = self._layer()
         if layer is None:
             return
         labels, nucleus, table = _taken(layer, self._nuclei())
         made_from = {k: v for k, v in layer.metadata.get(layers.KEY, {}).items() if k != LINK}
 
-        def cells() -> tuple[SessionCells, list[Change]]:
+        def cells() -> tuple[SessionCells, list[Change]] | None:
             changes = changed_outlines(self._saved, labels, self._key)
+            if not changes and not anew:
+                return None  # napari tells of every redraw
             self._saved = labels
             present = np.unique(labels)
             kept = table[table["label"].isin(present)]

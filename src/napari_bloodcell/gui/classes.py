@@ -190,6 +190,9 @@ def set_predictions(cells: "Labels", table: "pd.DataFrame", by: Mapping[str, Any
     cells.metadata = cells.metadata | {layers.KEY: ours | dict(by) | said}
     cells.features = features
     _histories.pop(cells, None)
+    session, key = autosave.session_of(cells)
+    if session is not None:
+        session.save_now(key)
     return int(mine.sum())
 
 

@@ -212,7 +212,7 @@ def _make(folder: Path) -> None:
 def _locked(folder: Path) -> Any:
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / LOCK, timeout=0)
+    lock = FileLock(folder / LOCK, timeout=0, thread_local=False)  # opened in one thread, closed in another
     try:
         lock.acquire()
     except Timeout:
