@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from napari_bloodcell.core.errors import DataError
-from napari_bloodcell.gui import classes
+from napari_bloodcell.gui import classes, layers
 from napari_bloodcell.gui.classify_calls import read_classes, review_order, said_of
 
 pytestmark = pytest.mark.gui
@@ -100,13 +100,10 @@ def test_a_real_click_in_the_canvas_gives_the_chosen_class(viewer, panel, counte
     click(panel.brush_button)
     panel.table.choose("basophil")
     canvas = viewer.window._qt_viewer.canvas
-    qtbot.wait(100)
-    at = canvas._map_canvas2world((0, 0)), canvas._map_canvas2world((100, 100))
-    per_px = [(b - a) / 100 for a, b in zip(*at, strict=True)]
     world = counted.data_to_world((y, x))
-    place = [(w - a) / p for w, a, p in zip(world, at[0][-2:], per_px[-2:], strict=True)]
-    canvas._scene_canvas.events.mouse_press(pos=(place[1], place[0]), button=1, modifiers=())
-    canvas._scene_canvas.events.mouse_release(pos=(place[1], place[0]), button=1, modifiers=())
+    place = canvas.view.scene.transform.map([world[1], world[0], 0, 1])[:2]
+    canvas._scene_canvas.events.mouse_press(pos=place, button=1)
+    canvas._scene_canvas.events.mouse_release(pos=place, button=1)
     assert panel.current == cell
     assert kinds(counted)[cell] == "basophil"
 
@@ -174,10 +171,10 @@ def test_the_next_cell_is_the_least_sure_and_a_key_goes_on(viewer, panel, counte
     last = int(classes.ids(counted)[-1])
     assert panel.current == last
     assert panel.about.text().startswith(f"Cell {last}: ")
-    centre = viewer.camera.center[-2:]
+    centre = layers.camera_of(viewer).center[-2:]
     panel._pressed("1")
     assert panel.current == int(classes.ids(counted)[-2])
-    assert not np.allclose(viewer.camera.center[-2:], centre)
+    assert not np.allclose(layers.camera_of(viewer).center[-2:], centre)
 
 
 def test_when_all_are_seen_it_is_said(viewer, panel, counted, click):

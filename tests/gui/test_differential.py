@@ -10,7 +10,7 @@ import pytest
 
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.report import count
-from napari_bloodcell.gui import classes
+from napari_bloodcell.gui import classes, layers
 
 pytestmark = pytest.mark.gui
 
@@ -131,9 +131,9 @@ def test_a_second_reader_is_compared_and_the_disputed_cells_are_a_click_away(
     n = len(rows)
     assert f"ada and bo agree on {n - 1} of {n} cells" in panel.agreement.text()
     assert panel.disputed.count() == 1
-    before = np.array(viewer.camera.center)
+    before = np.array(layers.camera_of(viewer).center)
     panel.disputed.itemClicked.emit(panel.disputed.item(0))
-    assert not np.allclose(viewer.camera.center, before)
+    assert not np.allclose(layers.camera_of(viewer).center, before)
     classes.give(viewer, {counted: [rows[0][0]]}, "basophil", "ada")
     qtbot.waitUntil(lambda: panel.disputed.count() == 0)
     assert f"agree on {n} of {n} cells" in panel.agreement.text()

@@ -323,7 +323,7 @@ def centre_on(viewer: "Viewer", cells: "Labels", cell_id: int) -> None:
         boxes = [(x0, y0, x1, y1)]
     x0, y0, x1, y1 = boxes[0]
     place = (*([0] * (cells.ndim - 2)), (y0 + y1) / 2, (x0 + x1) / 2)
-    viewer.camera.center = cells.data_to_world(place)[-2:]
+    layers.camera_of(viewer).center = cells.data_to_world(place)[-2:]
 
 
 def _rows_by_person(cells: "Labels") -> list[tuple[str, str]]:

@@ -75,6 +75,11 @@ def images(viewer: "Viewer") -> list["Image"]:
     return [layer for layer in viewer.layers if isinstance(layer, Image) and not role_of(layer)]
 
 
+def camera_of(viewer: "Viewer") -> Any:
+    """napari 0.9 moved it."""
+    return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+
+
 def role_of(layer: "Layer") -> str:
     """What a layer of ours is: "cells", "nuclei", "stain preview" ...; empty for the person's own."""
     ours = layer.metadata.get(KEY)
