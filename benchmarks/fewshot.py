@@ -4,8 +4,8 @@ Each shared lab is left out in turn; the model is trained on the other two. A th
 never shown (another third for each seed); of the rest, cells are corrected: some at random, some as suggested
 (5, then up to 10, 25 and 50, suggested anew after each adaptation). Balanced accuracy is over the classes
 with ten cells or more in the lab; the lone basophils may be suggested and cost a correction, but are not
-scored. Intervals are over the seeds, of the mean of the labs. ``--embedder KIND`` takes another description of the
-cells, ``--seeds N`` fewer seeds.
+scored. Intervals are over the seeds, of the mean of the labs. ``--embedder KIND`` takes another description
+of the cells, ``--seeds N`` fewer seeds.
 """
 
 import time

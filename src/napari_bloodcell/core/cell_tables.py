@@ -216,7 +216,7 @@ def _labels(frame: "pd.DataFrame", taxonomy: Taxonomy) -> NDArray[np.str_]:
     if given is None:
         return np.full(len(frame), "", dtype=np.str_)
     given = np.where(np.char.startswith(_texts(frame, "cell_type_source"), "bundle"), "", given)
-    meant = {name: "" if name.casefold() in NO_CLASS else taxonomy.resolve(name) for name in set(given)}
+    meant = {name: "" if name.casefold() in NO_CLASS else taxonomy.resolve(str(name)) for name in set(given)}
     return np.asarray([meant[name] for name in given], dtype=np.str_)
 
 

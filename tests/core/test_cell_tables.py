@@ -1,0 +1,112 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from napari_bloodcell.core.cell_tables import (
+    Correction,
+    labels_for,
+    read_cells,
+    read_corrections,
+    write_corrections,
+)
+from napari_bloodcell.core.embed.measurements import SCALE_FREE, MeasurementEmbedder
+from napari_bloodcell.core.errors import DataError
+
+
+def frame(count: int = 4, **columns: object) -> pd.DataFrame:
+    values = pd.DataFrame(np.arange(count * len(SCALE_FREE)).reshape(count, -1), columns=list(SCALE_FREE))
+    places = pd.DataFrame({"image": "field.png", "cell_id": range(1, count + 1), **columns})
+    return pd.concat([places, values], axis=1)
+
+
+def table(text: str, path: Path) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_results_of_analyse_give_vectors_but_a_models_guess_is_no_label(tmp_path: Path) -> None:
+    (tmp_path / "field").mkdir()
+    guesses = {"cell_type": ["monocyte", "neut"] * 2, "cell_type_source": ["bundle nano 1", "mk"] * 2}
+    frame(**guesses).to_parquet(tmp_path / "field" / "cells.parquet")
+    cells = read_cells([tmp_path])
+    assert cells.embeddings.embedder == MeasurementEmbedder().hash
+    assert cells.embeddings.values[1, 0] == len(SCALE_FREE)
+    assert list(cells.label) == ["", "neutrophil", "", "neutrophil"]
+    assert list(cells.cell_id) == [1, 2, 3, 4]
+    assert cells.group is None
+
+
+def test_tables_are_joined_with_lab_and_slide(tmp_path: Path) -> None:
+    frame(**{"class": ["mono", "unknown"] * 2, "lab": "a", "slide": "s1"}).to_csv(tmp_path / "a.csv")
+    frame(**{"class": "eosinophil", "lab": "b", "slide": "s2"}).to_parquet(tmp_path / "b.parquet")
+    cells = read_cells([tmp_path / "a.csv", tmp_path / "b.parquet"])
+    assert list(cells.label[:2]) == ["monocyte", ""]
+    assert list(cells.lab) == ["a"] * 4 + ["b"] * 4
+    assert list(cells.group) == ["s1"] * 4 + ["s2"] * 4
+    assert len(set(cells.embeddings.cell_id.tolist())) == 8
+
+
+def test_vectors_of_a_named_embedder_are_read_by_their_columns(tmp_path: Path) -> None:
+    wide = pd.DataFrame({"image": ["a"], "measurements_0": [1.0], "measurements_1": [2.0]})
+    wide.to_csv(tmp_path / "t.csv")
+    cells = read_cells([tmp_path / "t.csv"], "measurements")
+    assert cells.embeddings.values.tolist() == [[1, 2]]
+    with pytest.raises(DataError, match="holds no vectors of embedder 'sam'"):
+        read_cells([tmp_path / "t.csv"], "sam")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("none.csv", "cannot be read"), ("cells.xlsx", "is no table of cells"), (".", "holds no cells.parquet")],
+)
+def test_what_is_no_table_is_refused(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_cells([tmp_path / name])
+
+
+def test_an_unknown_class_in_a_table_is_named(tmp_path: Path) -> None:
+    from napari_bloodcell.core.errors import TaxonomyError
+
+    frame(**{"class": "monocite"}).to_csv(tmp_path / "t.csv")
+    with pytest.raises(TaxonomyError, match=r"Unknown class 'monocite'. Did you mean 'monocyte'"):
+        read_cells([tmp_path / "t.csv"])
+
+
+def test_corrections_survive_writing_and_reading(tmp_path: Path) -> None:
+    given = [Correction("a.png", 3, "monocyte", "mk"), Correction("b, c.png", 1, "eosinophil")]
+    write_corrections(tmp_path / "c.csv", given)
+    assert read_corrections(tmp_path / "c.csv") == given
+
+
+def test_a_spreadsheets_semicolons_and_short_names_are_understood(tmp_path: Path) -> None:
+    path = table("\ufeffimage;cell_id;cell_type\na.png;2;Eos\na.png;2;eosinophils\n", tmp_path / "c.csv")
+    assert read_corrections(path) == [Correction("a.png", 2, "eosinophil")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,cell_id\na,1\n", "has no column 'cell_type'"),
+        ("image,cell_id,cell_type\na,1,blob\n", "line 2: Unknown class 'blob'"),
+        ("image,cell_id,cell_type\na,one,monocyte\n", "line 2: cell_id 'one' is no whole number"),
+        (
+            "image,cell_id,cell_type\na,1,mono\na,1,eos\n",
+            "line 3: cell 1 of a is eosinophil here and monocyte",
+        ),
+        ("", "has no column 'image'"),
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_corrections(table(text, tmp_path / "c.csv"))
+
+
+def test_corrections_find_their_cells_and_lost_ones_are_counted(tmp_path: Path) -> None:
+    frame().to_csv(tmp_path / "t.csv")
+    cells = read_cells([tmp_path / "t.csv"])
+    found = labels_for(cells, [Correction("field.png", 2, "monocyte"), Correction("x/field", 4, "basophil")])
+    assert found == ["", "monocyte", "", "basophil"]
+    with pytest.raises(DataError, match=r"1 of 1 corrected cells are not among .* cell 9 of field.png"):
+        labels_for(cells, [Correction("field.png", 9, "monocyte")])

@@ -1,0 +1,97 @@
+"""Train, predict, suggest, adapt, undo, build and pack, as a person types them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from napari_bloodcell.cli import main
+from napari_bloodcell.core.embed.measurements import SCALE_FREE
+
+CLASSES = np.array(["eosinophil", "lymphocyte", "monocyte"])
+
+
+def run(*arguments: str | Path) -> int:
+    with pytest.raises(SystemExit) as end:
+        main([str(a) for a in arguments])
+    return int(end.value.code or 0)
+
+
+def lab(path: Path, count: int, seed: int, move: float = 0.0) -> Path:
+    rng = np.random.default_rng(seed)
+    truths = rng.integers(0, 3, count)
+    centres = np.random.default_rng(1).normal(0, 1, (3, len(SCALE_FREE)))
+    values = centres[truths] + rng.normal(0, 0.8, (count, len(SCALE_FREE)))
+    table = pd.DataFrame(values + move * (centres[0] - centres[1]), columns=list(SCALE_FREE))
+    table.insert(0, "image", "field.png")
+    table.insert(1, "cell_id", range(1, count + 1))
+    table.insert(2, "class", CLASSES[truths])
+    table.to_parquet(path)
+    return path
+
+
+def test_the_whole_loop_from_training_to_undo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home, away = lab(tmp_path / "home.parquet", 150, 0), lab(tmp_path / "away.parquet", 90, 2, move=0.7)
+    quick = ["--config.strength", "0.1", "--config.folds", "2"]
+    quick = [flag.replace("config.", "") for flag in quick]
+    assert run("classify", "train", home, "--out", tmp_path / "c.safetensors", *quick) == 0
+    assert "150 cells of eosinophil, lymphocyte, monocyte" in capsys.readouterr().out
+    (tmp_path / "card.md").write_text("# own\nResearch use only.\n")
+    parts = ["--classifier", tmp_path / "c.safetensors", "--title", "own", "--card", tmp_path / "card.md"]
+    assert run("bundle", "build", tmp_path / "own", *parts) == 0
+    assert "150 training cells, each held out once" in capsys.readouterr().out
+
+    todo = tmp_path / "todo.csv"
+    assert run("classify", "suggest", away, "--out", todo, "--bundle", tmp_path / "own", "--cells", "12") == 0
+    rows = pd.read_csv(todo)
+    assert list(rows.columns) == ["image", "cell_id", "cell_type", "person"]
+    assert len(rows) == 12
+    truth = pd.read_parquet(away).set_index("cell_id")["class"]
+    rows["cell_type"] = truth[rows["cell_id"]].to_numpy()
+    rows.to_csv(todo, index=False)
+
+    adapted = ["--corrected", todo, "--out", tmp_path / "away", "--bundle", tmp_path / "own", "--lab", "away"]
+    assert run("classify", "adapt", away, *adapted, "--repeats", "1", "--folds", "3") == 0
+    told = capsys.readouterr().out
+    assert "12 corrected cells of away, each held out in turn" in told
+    assert "kept" in told
+    for name, out in (("own", "before.csv"), ("away", "after.csv")):
+        asked = ["--classifier", tmp_path / name, "--out", tmp_path / out]
+        assert run("classify", "predict", away, *asked) == 0
+    right = {
+        name: float(np.mean(pd.read_csv(tmp_path / name)["best"].to_numpy() == truth.to_numpy()))
+        for name in ("before.csv", "after.csv")
+    }
+    assert right["after.csv"] > right["before.csv"] + 0.1
+    capsys.readouterr()
+    assert run("classify", "undo", tmp_path / "away") == 0
+    assert "is as before: own" in capsys.readouterr().out
+
+    assert run("bundle", "pack", tmp_path / "own", tmp_path / "own.bloodcell") == 0
+    assert run("bundle", "verify", tmp_path / "own.bloodcell") == 0
+    assert "Every file is the one that was written." in capsys.readouterr().out
+    assert run("bundle", "card", tmp_path / "own.bloodcell") == 0
+    assert capsys.readouterr().out.startswith("# own")
+
+
+def test_too_few_corrections_are_one_line_and_leave_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away = lab(tmp_path / "away.parquet", 20, 2)
+    (tmp_path / "c.csv").write_text("image,cell_id,cell_type\nfield.png,1,monocyte\n")
+    asked = ["--corrected", tmp_path / "c.csv", "--out", tmp_path / "out"]
+    assert run("classify", "adapt", away, *asked) == 1
+    told = capsys.readouterr()
+    assert "1 cells are corrected; 5 at least are needed" in told.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_without_a_single_label_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = lab(tmp_path / "home.parquet", 20, 0)
+    pd.read_parquet(home).drop(columns="class").to_parquet(home)
+    assert run("classify", "train", home, "--out", tmp_path / "c.safetensors") == 1
+    assert "No cell of these tables has a class" in capsys.readouterr().err
+    assert not (tmp_path / "c.safetensors").exists()
