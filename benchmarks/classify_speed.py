@@ -20,11 +20,12 @@ TRAINED, LAB, CORRECTED, PREDICTED, REPEATS = 5_000, 5_000, 100, 10_000, 4
 CLASSES = ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")
 
 
-def made(count: int, width: int, seed: int, shift: float = 0.0) -> tuple[Embeddings, list[str]]:
+def made(count: int, width: int, seed: int, move: float = 0.0) -> tuple[Embeddings, list[str]]:
+    """``move``: towards where another class was, as another stain does."""
     rng = np.random.default_rng(seed)
     truths = rng.choice(5, count, p=[0.05, 0.1, 0.25, 0.1, 0.5])
     centres = np.random.default_rng(1).normal(0, 0.5, (5, width))
-    values = centres[truths] + rng.normal(0, 1, (count, width)) + shift
+    values = centres[truths] + rng.normal(0, 1, (count, width)) + move * (centres[1] - centres[4])
     names = tuple(map(str, range(width)))
     cells = Embeddings(cell_id=np.arange(count), values=values, names=names, embedder="made")
     return cells, [CLASSES[t] for t in truths]
@@ -34,7 +35,7 @@ def main() -> None:
     width = int(option("--width", "64"))
     header("classify_speed", f"{TRAINED} training cells, {width} numbers a cell, {len(CLASSES)} classes")
     trained, labels = made(TRAINED, width, 0)
-    lab, truths = made(LAB, width, 2, shift=0.5)
+    lab, truths = made(LAB, width, 2, move=0.7)
     many, _ = made(PREDICTED, width, 3)
     figures: dict[str, Figure] = {}
     reasons = {}

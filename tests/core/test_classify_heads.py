@@ -166,7 +166,7 @@ def test_cells_of_one_slide_stay_together_and_classes_are_spread() -> None:
 def test_fewer_slides_than_folds_means_fewer_folds_and_says_so() -> None:
     vectors, labels = cells(40)
     classifier = fit(vectors, labels, groups=[str(i // 4 % 3) for i in range(40)])
-    assert classifier.notes == ("3 folds instead of 5: there are 3 slides",)
+    assert classifier.notes == ("3 folds instead of 10: there are 3 slides",)
     assert "of 3 slides, slide by slide" in classifier.calibration.basis
     with pytest.raises(ClassifyError, match="All 40 cells are of one group"):
         fit(vectors, labels, groups=["one"] * 40)

@@ -33,6 +33,8 @@ NO_UPDATE = "none"
 LEAST_CORRECTED = 5
 JUDGED_ON = 1_000  # old cells at most while judging; the update that is kept sees all of them
 NEVER = 0.02  # no answer is taken for surer than this while judging: one cell must not decide alone
+SLOW = ("random_forest", "xgboost", "ann")  # to fit: judged with one dealing
+FEW_TREES, FEW_ROUNDS = 40, 20
 STAGE = "Adapting"
 
 HeldOut = tuple[NDArray[np.float32], tuple[str, ...]]  # log-probabilities, and the classes they are of
@@ -87,10 +89,9 @@ def adapt(
         before = replace(before, known=without_cells_of(before.known, new))
     truths = np.unique(new.labels, return_inverse=True)[1]
     rng = np.random.default_rng(config.seed)
-    quick = before
-    if before.known is not None:
-        quick = replace(before, known=thinned(before.known, JUDGED_ON, rng))
-    parts = [deal(truths, None, config.folds, rng) for _ in range(config.repeats)]
+    quick = _quick(before, rng)
+    repeats = 1 if before.kind in SLOW else config.repeats
+    parts = [deal(truths, None, config.folds, rng) for _ in range(repeats)]
     updates: dict[str, Update] = {NO_UPDATE: lambda same, _: same} | possible(before, new)
     judged, held_out, losses = [], {}, {}
     for number, (name, update) in enumerate(updates.items()):
@@ -133,6 +134,16 @@ def _lab(before: Classifier, cells: Embeddings, labels: Sequence[str], name: str
             "Correct more cells: `classify suggest` says which."
         )
     return Lab(name=name, values=cells.values, rows=rows, labels=given[rows])
+
+
+def _quick(before: Classifier, rng: np.random.Generator) -> Classifier:
+    """The same classifier as it is fitted for judging: on fewer old cells, by fewer trees."""
+    if before.known is None:
+        return before
+    config = replace(
+        before.config, trees=min(before.config.trees, FEW_TREES), rounds=min(before.config.rounds, FEW_ROUNDS)
+    )
+    return replace(before, known=thinned(before.known, JUDGED_ON, rng), config=config)
 
 
 def _held_out(

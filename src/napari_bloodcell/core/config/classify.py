@@ -31,8 +31,9 @@ class ClassifierConfig(Config):
     """Width of the neural network's one hidden layer."""
     calibration: Annotated[Literal["temperature", "isotonic", "none"], Knob("Calibration")] = "temperature"
     """How probabilities are made honest on held-out cells. isotonic needs some hundred cells a class."""
-    folds: Annotated[int, Knob("Folds", low=2, high=100)] = 5
-    """Parts the cells are held out in, slide by slide where slides are given. Fewer where cells are few."""
+    folds: Annotated[int, Knob("Folds", low=2, high=100)] = 10
+    """Parts the cells are held out in, slide by slide where slides are given. Fewer where cells are few. With
+    few parts the sets are wider than need be: what is held out is judged on fewer training cells."""
     keep_cells: Annotated[int, Knob("Cells kept", low=0, high=100_000)] = 5_000
     """How many training vectors go into the file, for adapting to another lab later. They hold no image."""
     device: Annotated[Literal["cpu", "cuda"], Knob("Device")] = "cpu"

@@ -50,9 +50,9 @@ class Head(ABC):
         return head
 
 
-def in_blocks(call: Any, ready: Floats, classes: int) -> Floats:
-    """``call`` on ``BLOCK`` rows at a time."""
+def in_blocks(call: Any, ready: Floats, classes: int, block: int = BLOCK) -> Floats:
+    """``call`` on ``block`` rows at a time."""
     result = np.zeros((len(ready), classes), np.float32)
-    for start in range(0, len(ready), BLOCK):
-        result[start : start + BLOCK] = call(ready[start : start + BLOCK])
+    for start in range(0, len(ready), block):
+        result[start : start + block] = call(ready[start : start + block])
     return result

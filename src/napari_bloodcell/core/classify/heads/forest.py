@@ -14,6 +14,7 @@ from napari_bloodcell.core.config import ClassifierConfig
 
 LEAST = 1e-6  # share of trees a class is given that has none: its logarithm must be finite
 DEEPEST = 64
+BLOCK = 16_384  # cells scored at a time: each tree is walked once a block
 
 
 class ForestHead(Head):
@@ -25,7 +26,9 @@ class ForestHead(Head):
     ) -> Self:
         from sklearn.ensemble import RandomForestClassifier
 
-        model = RandomForestClassifier(config.trees, max_depth=config.depth, random_state=config.seed)
+        model = RandomForestClassifier(
+            config.trees, max_depth=config.depth, random_state=config.seed, n_jobs=-1
+        )
         model.fit(ready, truths, sample_weight=weights)
         trees = [one.tree_ for one in model.estimators_]
         sizes = [tree.node_count for tree in trees]
@@ -36,19 +39,21 @@ class ForestHead(Head):
         return cls(arrays | {"roots": roots.astype(np.int32), "depth": depth})
 
     def scores(self, ready: Floats) -> Floats:
-        return in_blocks(self._score, ready, self.arrays["shares"].shape[1])
+        return in_blocks(self._score, ready, self.arrays["shares"].shape[1], BLOCK)
 
     def _score(self, ready: Floats) -> Floats:
         a = self.arrays
-        columns = np.ascontiguousarray(ready.T).ravel()
         rows, count = np.arange(len(ready)), len(ready)
+        columns = np.ascontiguousarray(ready.T).ravel()
+        starts = a["feature"].astype(np.intp) * count  # of each node's column
+        children = np.stack([np.arange(1, len(starts) + 1), a["right"]], axis=1).ravel()
         total = np.zeros((count, a["shares"].shape[1]), np.float32)
         for root in a["roots"]:
             node = np.full(count, root, np.intp)
             for _ in range(int(a["depth"][0])):
-                goes_left = columns[a["feature"][node] * count + rows] < a["below"][node]
-                node = np.where(goes_left, node + 1, a["right"][node])
-            total += a["shares"][node]
+                goes_right = columns.take(starts.take(node) + rows) >= a["below"].take(node)
+                node = children.take(2 * node + goes_right)
+            total += a["shares"].take(node, axis=0)
         result: Floats = np.log(total / len(a["roots"]) + LEAST)
         return result
 
