@@ -43,21 +43,22 @@ def main() -> None:
         start = time.perf_counter()
         classifier = fit(trained, labels, ClassifierConfig(kind=kind, calibration="none"))
         fitted = time.perf_counter() - start
-        times = []
+        times, busy = [], []
         for _ in range(REPEATS):
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), time.process_time()
             classifier.predict(many)
             times.append(time.perf_counter() - start)
+            busy.append(time.process_time() - cpu)
         figures[f"predict_10k_s_{kind}"] = min(times)
-        reasons[f"predict_10k_s_{kind}"] = f"under 1 (fitted in {fitted:.1f} s)"
+        reasons[f"predict_10k_s_{kind}"] = f"under 1 ({min(busy):.2f} s of CPU; fitted in {fitted:.1f} s)"
     for kind in ("logistic", "random_forest", "svm_rbf"):
         classifier = fit(trained, labels, ClassifierConfig(kind=kind, calibration="none"))
         marks = [name if row < CORRECTED else "" for row, name in enumerate(truths)]
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         adapted = adapt(classifier, lab, marks)
         name = "adapt_s" if kind == "logistic" else f"adapt_s_{kind}"
         figures[name] = time.perf_counter() - start
-        reasons[name] = f"under 10 (kept: {adapted.kept})"
+        reasons[name] = f"under 10 ({time.process_time() - cpu:.1f} s of CPU; kept: {adapted.kept})"
     finish(figures, reasons)
 
 
