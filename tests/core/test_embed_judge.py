@@ -1,0 +1,203 @@
+"""Judging invariance on made vectors whose answer is known, and the collection and files around it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from embed_parts import crops, tiny_sam
+from sam_parts import TINY
+
+from napari_bloodcell.core.config import FeatureConfig, JudgeConfig
+from napari_bloodcell.core.embed.aligned import AlignedEmbedder, align_labs, make_space
+from napari_bloodcell.core.embed.collection import embed_masks, write
+from napari_bloodcell.core.embed.judge import judge, table
+from napari_bloodcell.core.embed.measurements import MeasurementEmbedder
+from napari_bloodcell.core.embed.sam_embedder import pool_parts
+from napari_bloodcell.core.embed.sources import draw_maps, judge_cells
+from napari_bloodcell.core.errors import DataError
+from napari_bloodcell.core.records import Masks, SmearImage
+from napari_bloodcell.core.sam.variants import VARIANTS
+
+RNG = np.random.default_rng(0)
+N = 60
+LABS = ["a", "b"] * (N // 2)
+CLASSES = ["x", "x", "y", "y"] * (N // 4)
+CONFIG = JudgeConfig(resamples=40)
+LAB = np.array([lab == "b" for lab in LABS])
+CLASS = np.array([one == "y" for one in CLASSES])
+
+
+def vectors(by_lab: float, by_class: float) -> np.ndarray:
+    values = RNG.normal(size=(N, 6)).astype(np.float32)
+    values[:, :3] += by_lab * LAB[:, None]
+    values[:, 3:] += by_class * CLASS[:, None]
+    return values
+
+
+def test_vectors_about_the_lab_are_told_from_vectors_about_the_cell() -> None:
+    lab, cell = judge(vectors(6, 0), LABS, CLASSES, CONFIG), judge(vectors(0, 6), LABS, CLASSES, CONFIG)
+    assert lab.lab_chance == cell.lab_chance == 0.5
+    assert lab.figures["lab_probe"].value > 0.95
+    assert cell.figures["lab_probe"].value < 0.7
+    assert lab.figures["mixing"].value < 0.1
+    assert cell.figures["mixing"].value > 0.8
+    assert cell.figures["class_agreement_across_labs"].value > 0.95
+    assert lab.figures["class_agreement_across_labs"].value < 0.7
+    assert cell.figures["class_silhouette"].value > lab.figures["class_silhouette"].value + 0.2
+    assert "plainly tells the lab" in lab.words()
+
+
+def test_intervals_hold_their_figure_and_are_repeatable() -> None:
+    values = vectors(1, 1)
+    one, again = (judge(values, LABS, CLASSES, CONFIG) for _ in range(2))
+    assert one == again
+    for figure in one.figures.values():
+        assert figure.low <= figure.value <= figure.high
+        assert figure.low < figure.high
+
+
+def test_a_class_that_another_lab_lacks_is_not_asked_for() -> None:
+    values = vectors(0, 6)
+    classes = ["z" if lab == "b" else one for lab, one in zip(LABS, CLASSES, strict=True)]
+    found = judge(values, LABS, classes, CONFIG).figures["class_agreement_across_labs"]
+    assert np.isnan(found.value)
+
+
+def test_large_sets_are_judged_on_a_part_and_say_so() -> None:
+    found = judge(vectors(0, 1), LABS, CLASSES, JudgeConfig(resamples=5, at_most=40))
+    assert found.cells == 40
+    assert "40 of 60 cells" in table([found])
+
+
+def test_columns_that_never_change_do_no_harm() -> None:
+    values = vectors(0, 6)
+    values[:, 0] = 3
+    assert np.isfinite(judge(values, LABS, CLASSES, CONFIG).figures["lab_probe"].value)
+
+
+@pytest.mark.parametrize(
+    ("labs", "bad", "words"),
+    [
+        (["a"] * N, None, "there is only 'a'"),
+        (["a"] * (N - 1) + ["b"], None, "b has 1 cells; judging takes 4"),
+        (LABS, np.nan, "1 of 60 vectors hold NaN"),
+        (LABS[:-1], None, "59 cells have a lab, 60 a vector"),
+    ],
+)
+def test_what_cannot_be_judged_is_said(labs: list[str], bad: float | None, words: str) -> None:
+    values = vectors(0, 0)
+    if bad is not None:
+        values[3, 2] = bad
+    with pytest.raises(DataError, match=words):
+        judge(values, labs, CLASSES[: len(labs)], CONFIG)
+
+
+def test_laying_labs_over_each_other_takes_the_lab_out_and_leaves_the_class() -> None:
+    values = vectors(6, 6)
+    values[LAB] *= 3
+    brought = make_space(values, LABS).bring(values)
+    raw, aligned = (judge(v, LABS, CLASSES, CONFIG).figures for v in (values, brought))
+    assert raw["lab_probe"].value > 0.95
+    assert aligned["lab_probe"].value < 0.75
+    assert aligned["class_agreement_across_labs"].value > 0.9
+
+
+def test_a_lab_that_joins_lies_where_the_others_lie() -> None:
+    values = vectors(6, 6)
+    space = make_space(values, LABS)
+    moved = 5 * vectors(0, 6) - 40
+    joined = space.with_lab("new", moved)
+    assert joined.labs == ("a", "b", "new")
+    assert np.array_equal(joined.bring(values), space.bring(values))
+    assert np.abs(joined.bring(moved).mean(axis=0)).max() < 0.01
+    assert np.array_equal(joined.bring(moved), joined.bring(moved, "new"))  # told apart by themselves
+    with pytest.raises(DataError, match="one of the labs this space was made from"):
+        joined.with_lab("a", moved)
+    with pytest.raises(DataError, match="There is no lab 'z' in this space; it knows a, b, new"):
+        joined.bring(moved, "z")
+    with pytest.raises(DataError, match="tiny has 3 cells; 20 at least"):
+        space.with_lab("tiny", moved[:3])
+
+
+def test_an_aligned_embedder_keeps_its_hash_when_a_lab_joins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(VARIANTS, "tiny", TINY)
+    labs = [("a", crops(20)), ("b", crops(20, seed=1, tint=40))]
+    made = align_labs(tiny_sam(), labs, "parts", FeatureConfig(input_px=32), tmp_path)
+    joined = made.with_lab("c", crops(20, seed=2, tint=80))
+    joined.save(tmp_path)
+    loaded = AlignedEmbedder.load(tmp_path)
+    assert made.hash == joined.hash == loaded.hash
+    few = crops(3, seed=2, tint=80)
+    assert np.array_equal(loaded.embed(few).values, joined.embed(few).values)
+    assert loaded.embed(few).values.shape == (3, len(loaded.names))
+    assert not np.array_equal(loaded.for_lab("c").embed(few).values, loaded.for_lab("a").embed(few).values)
+
+
+def test_tokens_are_pooled_over_nucleus_and_cytoplasm_apart() -> None:
+    import torch
+
+    tokens = torch.arange(16.0).view(1, 1, 4, 4)
+    parts = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    parts[0, :2, :4] = 2  # tokens 0 and 1
+    parts[0, 6:, 6:] = 1  # token 15
+    assert pool_parts(tokens, parts)[0, :, 0].tolist() == pytest.approx([0.5, 15.0])
+    only = torch.where(parts == 2, 0, parts)
+    assert pool_parts(tokens, only)[0, :, 0].tolist() == pytest.approx([15.0, 15.0])
+    assert pool_parts(tokens, 0 * parts)[0, :, 0].tolist() == pytest.approx([7.5, 7.5])
+
+
+def field(count: int) -> tuple[SmearImage, Masks]:
+    pixels = RNG.integers(150, 230, (60, 40 * max(count, 1), 3), dtype=np.uint8)
+    labels = np.zeros(pixels.shape[:2], np.int32)
+    for i in range(count):
+        labels[20:40, 40 * i + 10 : 40 * i + 30] = i + 1
+    boxes = [[40 * i + 10, 20, 40 * i + 30, 40] for i in range(count)]
+    nucleus = np.zeros(labels.shape, bool)
+    nucleus[26:34] = labels[26:34] > 0
+    masks = Masks(
+        cell_id=np.arange(1, count + 1), labels=labels, nucleus=nucleus,
+        boxes_xyxy=np.asarray(boxes, np.int32).reshape(-1, 4), touches_border=np.zeros(count, bool),
+    )  # fmt: skip
+    return SmearImage(pixels=pixels, name="field", source="field.png"), masks
+
+
+def test_cells_of_an_image_become_an_anndata_file_that_spatialdata_can_join(tmp_path: Path) -> None:
+    import anndata
+
+    found = embed_masks(*field(4), {"measurements": MeasurementEmbedder()}, lab="here")
+    write(tmp_path / "cells.h5ad", found)
+    data = anndata.read_h5ad(tmp_path / "cells.h5ad")
+    assert data.obs_names.tolist() == [f"field#{i}" for i in range(1, 5)]
+    assert data.obs["lab"].tolist() == ["here"] * 4
+    assert data.obsm["X_measurements"].shape == (4, len(MeasurementEmbedder().names))
+    assert data.obsm["spatial"][1].tolist() == [60, 30]
+    attrs = data.uns["spatialdata_attrs"]
+    assert attrs["region_key"] == "region"
+    assert set(data.obs["region"]) == set(attrs["region"])
+    assert data.obs[attrs["instance_key"]].tolist() == [1, 2, 3, 4]
+    assert data.uns["napari_bloodcell"]["embedders"]["measurements"]["hash"] == MeasurementEmbedder().hash
+
+
+@pytest.mark.parametrize("suffix", [".h5ad", ".parquet", ".csv"])
+def test_no_cells_make_an_empty_table(tmp_path: Path, suffix: str) -> None:
+    found = embed_masks(*field(0), {"measurements": MeasurementEmbedder()})
+    assert len(found) == 0
+    write(tmp_path / f"cells{suffix}", found)
+    assert (tmp_path / f"cells{suffix}").is_file()
+
+
+def test_an_unknown_ending_is_refused(tmp_path: Path) -> None:
+    found = embed_masks(*field(1), {"measurements": MeasurementEmbedder()})
+    with pytest.raises(DataError, match=r"ends in '.xls'; tables are written as .h5ad, .parquet, .csv"):
+        write(tmp_path / "cells.xls", found)
+
+
+def test_maps_have_a_panel_by_class_and_one_by_lab(tmp_path: Path) -> None:
+    found = embed_masks(*field(8), {"measurements": MeasurementEmbedder()})
+    found.table["lab"] = ["a", "b"] * 4
+    found.table["class"] = ["neutrophil"] * 4 + ["lymphocyte"] * 4
+    draw_maps(tmp_path / "maps.png", found)
+    assert (tmp_path / "maps.png").stat().st_size > 10_000
+    assert judge_cells(found, CONFIG)[0].name == "measurements"
