@@ -3,6 +3,7 @@
 ``xvfb-run -a python -m benchmarks.gui [--json]`` from the root. It needs a screen; Xvfb is enough.
 """
 
+import hashlib
 import sys
 import tempfile
 import time
@@ -66,7 +67,8 @@ def opening(viewer: Any) -> float:
 
 
 def blocking(viewer: Any) -> float:
-    """The longest the event loop stood still while cells were counted and classified; best of three."""
+    """The longest the event loop stood still while cells were counted and classified; best of three, less
+    what other programs take away: as long as it stands still while a thread works without Python."""
     from napari_bloodcell.gui import layers, samples
 
     layers.add_sample(viewer, samples.draw())
@@ -76,8 +78,10 @@ def blocking(viewer: Any) -> float:
         settle(200)
         wait(lambda panel=panel: panel.task._ready)
         run(panel)  # compiles and imports
-        results.append(min(longest_pause_ms(lambda panel=panel: run(panel)) for _ in range(3)))
-        print(f"  {name}: {results[-1]:.0f} ms")
+        ours = min(longest_pause_ms(lambda panel=panel: run(panel)) for _ in range(3))
+        machine = longest_pause_ms(lambda panel=panel: hash_beside(panel))
+        print(f"  {name}: {ours:.0f} ms, of which {machine:.0f} ms are the machine's")
+        results.append(max(ours - machine, 0.0))
         dock.destroyOnClose()
         settle(50)
     clear(viewer)
@@ -85,18 +89,23 @@ def blocking(viewer: Any) -> float:
 
 
 def recolouring(viewer: Any, cells: Any) -> float:
-    """Giving all cells another class, and a class another colour: rims, table and undo included."""
+    """The slower of two: a class gets another colour; all cells get another class. Rims, table, way back."""
     from napari_bloodcell.gui import classes
 
-    times = []
+    colours, kinds = [], []
     for number in range(REPEATS):
         known = classes.class_list(cells)
-        colour = f"#{number + 1:02X}80C0"
         begin = time.perf_counter()
-        classes.set_classes(viewer, cells, known.recoloured("monocyte", colour))
-        times.append(time.perf_counter() - begin)
+        classes.set_classes(viewer, cells, known.recoloured("monocyte", f"#{number + 1:02X}80C0"))
+        colours.append(time.perf_counter() - begin)
         settle(20)
-    return 1000 * min(times)
+        name = known.names[number]
+        begin = time.perf_counter()
+        classes.give(viewer, {cells: range(1, CELLS + 1)}, name, "benchmark")
+        kinds.append(time.perf_counter() - begin)
+        settle(20)
+    print(f"  another colour: {1000 * min(colours):.0f} ms, another class: {1000 * min(kinds):.0f} ms")
+    return 1000 * max(min(colours), min(kinds))
 
 
 def saving(viewer: Any, cells: Any) -> float:
@@ -129,6 +138,9 @@ def gallery(viewer: Any) -> tuple[float, float]:
     opened = time.perf_counter() - begin
     wait(lambda: not panel.task.busy)
     bar, port = panel.view.verticalScrollBar(), panel.view.viewport()
+    begin = time.perf_counter()
+    panel._show()
+    print(f"  sorting {MANY} cells anew: {1000 * (time.perf_counter() - begin):.0f} ms")
     frames, step = 0, max(1, port.height() // 4)
     begin = time.perf_counter()
     while time.perf_counter() - begin < 3:
@@ -180,6 +192,19 @@ def add_cells(viewer: Any, n: int) -> Any:
 
 def run(panel: Any) -> None:
     panel.task.pressed.emit()
+    wait(lambda: not panel.task.busy)
+
+
+def hash_beside(panel: Any) -> None:
+    """A thread that lets go of the interpreter, for two seconds."""
+    block = bytes(4_000_000)
+
+    def work(_progress: Any) -> None:
+        end = time.perf_counter() + 2
+        while time.perf_counter() < end:
+            hashlib.sha256(block)
+
+    panel.task.start(work, lambda _result: None)
     wait(lambda: not panel.task.busy)
 
 

@@ -7,7 +7,6 @@ that changes it is recorded, and a panel that is closed loses nothing. Writing i
 import atexit
 import weakref
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -129,12 +128,6 @@ class _Watched:
 
     def _changed(self, _event: object = None) -> None:
         self._timer.start()
-
-
-def open_session(folder: Path, who: str = "") -> OpenSession:
-    """The session of a folder: the one this window holds already, or opened now."""
-    place = str(Path(folder).expanduser().absolute())
-    return _open[place] if place in _open else OpenSession(Session(Path(place), who))
 
 
 def opened() -> list[OpenSession]:

@@ -160,7 +160,11 @@ def set_classes(viewer: "Viewer", cells: "Labels", classes: ClassList) -> None:
     session, _ = autosave.session_of(cells)
     if session is not None:
         session.record([Change(action="classes", old=ours.get("classes"), new=stored)])
-    repaint(viewer, cells)
+    rims = classes_layer(viewer, cells)
+    if rims is not None and list(rims.features.get("cell_type", ())) == list(classes.names):
+        rims.colormap = layers.class_colormap(classes)  # other colours only
+    else:
+        repaint(viewer, cells)
     cells.events.features()
 
 
@@ -237,19 +241,24 @@ def repaint(viewer: "Viewer", cells: "Labels", cell_ids: Sequence[int] | None = 
     shown = rims.data.reshape(rims.data.shape[-2:])
     if shown.shape != labels.shape:
         return
+    is_same_list = list(rims.features.get("cell_type", ())) == list(classes.names)
     codes = layers.codes_of(labels, cells.features, classes)
-    boxes = None if cell_ids is None or len(cell_ids) > FEW else _boxes(cells, cell_ids)
-    if boxes is None:
-        np.multiply(codes[labels], shown > 0, out=shown, casting="unsafe")
-    else:
+    if codes.dtype != shown.dtype:  # hundreds of classes
+        rims.data = np.where(shown > 0, codes[labels], 0).astype(codes.dtype).reshape(rims.data.shape)
+    elif (
+        is_same_list and cell_ids is not None and len(cell_ids) <= FEW and (boxes := _boxes(cells, cell_ids))
+    ):
         for x0, y0, x1, y1 in boxes:
             part = shown[y0:y1, x0:x1]
-            np.multiply(codes[labels[y0:y1, x0:x1]], part > 0, out=part, casting="unsafe")
-    if list(rims.features.get("cell_type", ())) != list(classes.names) or cell_ids is None:
-        rims.features = layers.class_rows(classes)
-        rims.colormap = layers.class_colormap(classes)
+            np.copyto(part, codes[labels[y0:y1, x0:x1]], where=part > 0)
     else:
+        on_rims = np.flatnonzero(shown)
+        shown.ravel()[on_rims] = codes[labels.ravel()[on_rims]]
+    if is_same_list:
         rims.refresh(extent=False)
+    else:
+        rims.features = layers.class_rows(classes)
+        rims.colormap = layers.class_colormap(classes)  # draws it too
 
 
 def _do(viewer: "Viewer", cells: "Labels", changes: tuple[Given, ...], action: str, step: int) -> int:
