@@ -36,6 +36,7 @@ EMBEDDERS = Registry(
         "sam": f"{_HERE}.sam_embedder:SamEmbedder",
         "sam-parts": f"{_HERE}.sam_embedder:SamPartsEmbedder",
         "sam+bcsam": f"{_HERE}.trained:BcsamEmbedder",
+        "dino": f"{_HERE}.dino:DinoEmbedder",
         "sam+aligned": f"{_HERE}.aligned:AlignedEmbedder",
         "sam+dorl": f"{_HERE}.trained:DorlEmbedder",
         "sada": f"{_HERE}.sada.embedder:SadaEmbedder",

@@ -9,6 +9,8 @@ from napari_bloodcell.core.errors import ArtifactError
 FILE = "embedder.safetensors"
 MADE_BY = {"sam+bcsam": "train bcsam", "sam+dorl": "train dorl", "sam+aligned": "embed align"}
 
+FROM_FILES = ("dinov2", "dinobloom")  # written "dinobloom:FILE"
+
 
 def find_embedder(name_or_folder: str | Path) -> Embedder:
     """A kind that needs no training of its own, or the folder of a trained one (or of a bundle)."""
@@ -17,6 +19,12 @@ def find_embedder(name_or_folder: str | Path) -> Embedder:
         header, _ = read_arrays(folder / FILE, "embedder")
         loaded: Embedder = EMBEDDERS[str(header.config.get("kind"))].load(folder)
         return loaded
+    family, colon, file = name.partition(":")
+    if colon and family in FROM_FILES:
+        from napari_bloodcell.core.embed.dino import DinoEmbedder
+
+        foreign: Embedder = DinoEmbedder.read(Path(file), family)  # type: ignore[arg-type]
+        return foreign
     if name in MADE_BY:
         raise ArtifactError(
             f"{name!r} is made from cells first: napari-bloodcell {MADE_BY[name]} DATA --out FOLDER. Then "
@@ -25,5 +33,8 @@ def find_embedder(name_or_folder: str | Path) -> Embedder:
     if name in EMBEDDERS:
         made: Embedder = EMBEDDERS[name]()
         return made
-    ready = ", ".join(kind for kind in EMBEDDERS if kind not in MADE_BY)
-    raise ArtifactError(f"There is no embedder {name!r}. Give {ready}, or a folder that holds {FILE}.")
+    ready = ", ".join(kind for kind in EMBEDDERS if kind not in (*MADE_BY, "dino"))
+    raise ArtifactError(
+        f"There is no embedder {name!r}. Give {ready}, dinov2:FILE, "
+        f"dinobloom:FILE, or a folder that holds {FILE}."
+    )

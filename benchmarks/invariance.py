@@ -1,0 +1,137 @@
+"""Is an embedding about the cell or about the lab? ``python -m benchmarks.invariance [--sam FILE] [--work FOLDER]``.
+
+Three real labs, transductive: pictures of every lab are seen, classes are used for judging only. ``raw`` is
+the mean token of Segment Anything (``nano``); ``bcsam`` and ``dorl`` are trained on its token maps with the
+published losses and weights, for as many epochs as a processor allows (``--epochs``, both; batches of 24,
+because these labs fill four of the published ones); ``aligned`` lays the labs over each other without
+training. Run again with the same ``--work`` it goes on where it stopped.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks._common import Figure, finish, header, real_data
+from napari_bloodcell.core.cells import crops_of
+from napari_bloodcell.core.config import (
+    BCSAM_TRAINING,
+    DORL_TRAINING,
+    AlignConfig,
+    BcsamConfig,
+    DorlConfig,
+    FeatureConfig,
+    JudgeConfig,
+)
+from napari_bloodcell.core.datasets import load_dataset, split_of_cell
+from napari_bloodcell.core.embed.aligned import make_space
+from napari_bloodcell.core.embed.feature_store import open_store
+from napari_bloodcell.core.embed.judge import Judgement, judge, table
+from napari_bloodcell.core.embed.recipe import BcsamRecipe, DorlRecipe
+from napari_bloodcell.core.embed.sam_model import OpenSam, open_sam
+from napari_bloodcell.core.embed.training_cells import PIECE, SEGMENTER, TrainingCells, add_crops, arrange
+from napari_bloodcell.core.embed.training_cells import store_name as name_of
+from napari_bloodcell.core.errors import WeightsError
+from napari_bloodcell.core.folders import cache_folder
+from napari_bloodcell.core.segment import SEGMENTERS
+from napari_bloodcell.core.training import train
+
+NAMES = ("raw", "bcsam", "dorl", "aligned")
+SHOWN = ("lab_probe", "class_agreement_across_labs")
+LIMITS = {
+    "aligned_lab_probe": "at most halfway from raw to chance",
+    "aligned_class_agreement_across_labs": "above raw",
+    "bcsam_lab_probe": "at most halfway from raw to chance",
+    "dorl_lab_probe": "at most halfway from raw to chance",
+}
+BATCH = 24
+
+
+def option(name: str, default: str) -> str:
+    return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else default
+
+
+def gather(data: Path, sam: OpenSam, work: Path) -> tuple[TrainingCells, list[str], list[str]]:
+    """The cells with their token maps, and the lab and class of each."""
+    features, align = FeatureConfig(), AlignConfig()
+    store = open_store(
+        work / name_of(sam, features),
+        model=sam.hash,
+        size_px=sam.input_px(features),
+        shape=sam.map_shape(features),
+        target=features.drawing,
+    )
+    cells = load_dataset(data).cells
+    rows, kept = [], []
+    for start in range(0, len(cells), PIECE):
+        found = crops_of(cells[start : start + PIECE], SEGMENTERS[SEGMENTER], features.crop)
+        rows += add_crops(store, sam, found.crops, features)
+        kept += [cells[start + int(row)] for row in found.row]
+    labs = [cell.domain for cell in kept]
+    held = [split_of_cell(cell, align.held_out) == "held_out" for cell in kept]
+    return arrange(store, rows, labs, held), labs, [cell.class_name for cell in kept]
+
+
+def encoded(recipe: BcsamRecipe | DorlRecipe) -> NDArray[np.float32]:
+    network = recipe.module.network.eval().cpu()
+    places = np.array_split(np.arange(len(recipe.cells)), max(1, len(recipe.cells) // 32))
+    with torch.inference_mode():
+        return torch.cat(
+            [network.encode(tokens.float()) for _, tokens, _ in recipe.reader.ahead(places)]
+        ).numpy()
+
+
+def trained(cells: TrainingCells, sam: OpenSam, work: Path, epochs: int) -> dict[str, NDArray[np.float32]]:
+    place = work / f"{sam.hash[:12]}-{epochs}"
+    bcsam = BcsamRecipe(cells, BcsamConfig(batch=BATCH), sam.hash)
+    train(bcsam, replace(BCSAM_TRAINING, epochs=epochs, learning_rate=2e-3, warmup_steps=20), place / "bcsam")
+    dorl = DorlRecipe(cells, DorlConfig(batch=BATCH, scale_tokens=True), sam.hash)
+    train(dorl, replace(DORL_TRAINING, epochs=epochs, learning_rate=5e-4), place / "dorl")
+    return {"bcsam": encoded(bcsam), "dorl": encoded(dorl)}
+
+
+def told(judgements: list[Judgement]) -> dict[str, Figure]:
+    figures: dict[str, Figure] = {"lab_chance": judgements[0].lab_chance}
+    for one in judgements:
+        for name in SHOWN:
+            found = one.figures[name]
+            figures[f"{one.name}_{name}"] = found.value
+            figures[f"{one.name}_{name}_low"], figures[f"{one.name}_{name}_high"] = found.low, found.high
+    raw = judgements[0].figures["lab_probe"].value - judgements[0].lab_chance
+    for one in judgements[1:]:
+        left = one.figures["lab_probe"].value - one.lab_chance
+        figures[f"{one.name}_distance_to_chance_left"] = left / raw
+    return figures
+
+
+def main() -> None:
+    epochs = int(option("--epochs", "30"))
+    header("invariance", f"transductive, {epochs} epochs of BC-SAM and DoRL, batches of {BATCH}")
+    data, reason = real_data(), "no real cells: set BLOODCELL_DATA"
+    try:
+        sam = open_sam(option("--sam", "nano"))
+    except WeightsError as error:
+        data, reason = None, str(error)
+    if data is None:
+        empty = [f"{name}_{figure}" for name in NAMES for figure in SHOWN]
+        finish(dict.fromkeys(empty), LIMITS, dict.fromkeys(empty, reason))
+        return
+    work = Path(option("--work", str(cache_folder() / "benchmarks" / "invariance")))
+    cells, labs, classes = gather(data, sam, work)
+    raw = np.concatenate(
+        [
+            cells.store.read_tokens(cells.rows[start : start + PIECE]).astype(np.float32).mean(axis=(2, 3))
+            for start in range(0, len(cells), PIECE)
+        ]
+    )
+    vectors = {"raw": raw, **trained(cells, sam, work, epochs), "aligned": make_space(raw, labs).bring(raw)}
+    judgements = [judge(values, labs, classes, JudgeConfig(), name=name) for name, values in vectors.items()]
+    print(table(judgements))
+    finish(told(judgements), LIMITS)
+
+
+if __name__ == "__main__":
+    main()
