@@ -1,4 +1,5 @@
-"""Is an embedding about the cell or about the lab? ``python -m benchmarks.invariance [--sam FILE] [--work FOLDER]``.
+"""Is an embedding about the cell or about the lab?
+``python -m benchmarks.invariance [--sam FILE] [--work FOLDER] [--epochs N]``.
 
 Three real labs, transductive: pictures of every lab are seen, classes are used for judging only. ``raw`` is
 the mean token of Segment Anything (``nano``); ``bcsam`` and ``dorl`` are trained on its token maps with the

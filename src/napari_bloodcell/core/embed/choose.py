@@ -7,7 +7,12 @@ from napari_bloodcell.core.embed import EMBEDDERS, Embedder
 from napari_bloodcell.core.errors import ArtifactError
 
 FILE = "embedder.safetensors"
-MADE_BY = {"sam+bcsam": "train bcsam", "sam+dorl": "train dorl", "sam+aligned": "embed align"}
+MADE_BY = {
+    "sam+bcsam": "train bcsam",
+    "sam+dorl": "train dorl",
+    "sam+aligned": "embed align",
+    "sada": "train sada",
+}
 
 FROM_FILES = ("dinov2", "dinobloom")  # written "dinobloom:FILE"
 
