@@ -1,0 +1,94 @@
+"""The commands on embeddings, as a person types them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_bloodcell.cli import main
+
+
+@pytest.fixture(scope="module")
+def labs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two labs of twelve cells with masks, two classes."""
+    root = tmp_path_factory.mktemp("labs")
+    rng = np.random.default_rng(0)
+    yy, xx = np.mgrid[:48, :48] - 24
+    for lab, tint in (("north", 0), ("south", 40)):
+        rows = ["image,class"]
+        for folder in ("images", "masks"):
+            (root / lab / folder).mkdir(parents=True)
+        for i in range(12):
+            big = i % 2
+            cell, nucleus = np.hypot(yy, xx) < 18, np.hypot(yy, xx) < 7 + 6 * big
+            pixels = rng.integers(205, 235, (48, 48, 3)).astype(np.uint8)
+            pixels[cell] -= np.array([30, 50, tint], np.uint8)
+            pixels[nucleus] -= np.array([70, 90, 10], np.uint8)
+            Image.fromarray(pixels).save(root / lab / "images" / f"{i}.png")
+            Image.fromarray(cell.astype(np.uint8) + nucleus).save(root / lab / "masks" / f"{i}.png")
+            rows.append(f"{i}.png,{'lymphocyte' if big else 'neutrophil'}")
+        (root / lab / "labels.csv").write_text("\n".join(rows))
+    return root
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(a) for a in arguments])
+    return int(ended.value.code or 0)
+
+
+def test_cells_of_labelled_folders_are_written_as_a_table(labs: Path, tmp_path: Path, capsys) -> None:
+    import pandas as pd
+
+    assert run("embed", "cells", labs, "--out", tmp_path / "cells.parquet") == 0
+    assert "24 cells in" in capsys.readouterr().out
+    table = pd.read_parquet(tmp_path / "cells.parquet")
+    assert set(table["lab"]) == {"north", "south"}
+    assert set(table["class"]) == {"lymphocyte", "neutrophil"}
+    assert "measurements_0" in table.columns
+
+
+def test_judging_prints_figures_and_draws_the_maps(labs: Path, tmp_path: Path, capsys) -> None:
+    import json
+
+    assert run("embed", "judge", labs, "--out", tmp_path / "maps.png", "--resamples", 10) == 0
+    said = capsys.readouterr().out
+    assert "lab_probe" in said
+    assert "class_agreement_across_labs" in said
+    assert "measurements: " in said
+    figures = json.loads((tmp_path / "maps.json").read_text())["embeddings"]["measurements"]
+    assert figures["lab_chance"] == 0.5
+    assert (tmp_path / "maps.png").is_file()
+
+
+def test_cells_outlined_already_are_taken_from_label_images(tmp_path: Path, capsys) -> None:
+    import pandas as pd
+
+    pixels = np.random.default_rng(0).integers(150, 230, (60, 80, 3), dtype=np.uint8)
+    labels = np.zeros((60, 80), np.uint8)
+    labels[10:30, 10:30], labels[30:50, 50:75] = 4, 9
+    Image.fromarray(pixels).save(tmp_path / "field.png")
+    Image.fromarray(labels).save(tmp_path / "field-labels.png")
+    out = tmp_path / "cells.csv"
+    code = run(
+        "embed", "cells", tmp_path / "field.png", "--labels", tmp_path / "field-labels.png", "--out", out
+    )
+    assert code == 0
+    assert pd.read_csv(out)["cell_id"].tolist() == [4, 9]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["embed", "judge", "LABS/north"], "takes cells of two labs at least; there is only 'north'"),
+        (["embed", "judge", "LABS", "--embedder", "magic"], "There is no embedder 'magic'"),
+        (["train", "bcsam", "LABS", "--out", "OUT", "--sam", "giant"], "There is no model 'giant'"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exit_code_1(
+    labs: Path, tmp_path: Path, capsys, arguments: list[str], words: str
+) -> None:
+    ready = [one.replace("LABS", str(labs)).replace("OUT", str(tmp_path)) for one in arguments]
+    assert run(*ready) == 1
+    assert words in capsys.readouterr().err
