@@ -259,9 +259,10 @@ def test_an_unknown_class_folder_is_left_out_and_told(labs: list[Path], tmp_path
 def test_a_lab_whose_cells_are_not_found_is_named_with_its_pixel_size(tmp_path: Path) -> None:
     blank = np.full((64, 64, 3), (230, 220, 240), np.uint8)
     for code in ("NGS", "LYT"):
-        for i in range(3):
-            save(tmp_path / "matek" / code / f"{code}_{i}.tiff", blank + i)
-    message = r"None of the 6 cells of matek was found in its picture \(pixel size taken as 0.071 µm\)"
+        for i in range(5):
+            shade = np.uint8(i + 5 * (code == "LYT"))  # every picture another
+            save(tmp_path / "matek" / code / f"{code}_{i}.tiff", blank + shade)
+    message = r"None of the 10 cells of matek was found in its picture \(pixel size taken as 0.071 µm\)"
     with pytest.raises(DataError, match=message):
         evaluate([tmp_path / "matek"], METHOD, tmp_path / "out", QUICK)
 
