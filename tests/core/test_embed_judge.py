@@ -10,7 +10,7 @@ from sam_parts import TINY
 from napari_bloodcell.core.config import FeatureConfig, JudgeConfig
 from napari_bloodcell.core.embed.aligned import AlignedEmbedder, align_labs, make_space
 from napari_bloodcell.core.embed.collection import embed_masks, write
-from napari_bloodcell.core.embed.judge import judge, table
+from napari_bloodcell.core.embed.judge import judge, table, to_json
 from napari_bloodcell.core.embed.measurements import MeasurementEmbedder
 from napari_bloodcell.core.embed.sam_embedder import pool_parts
 from napari_bloodcell.core.embed.sources import draw_maps, judge_cells
@@ -59,8 +59,10 @@ def test_intervals_hold_their_figure_and_are_repeatable() -> None:
 def test_a_class_that_another_lab_lacks_is_not_asked_for() -> None:
     values = vectors(0, 6)
     classes = ["z" if lab == "b" else one for lab, one in zip(LABS, CLASSES, strict=True)]
-    found = judge(values, LABS, classes, CONFIG).figures["class_agreement_across_labs"]
-    assert np.isnan(found.value)
+    found = judge(values, LABS, classes, CONFIG)
+    assert np.isnan(found.figures["class_agreement_across_labs"].value)
+    assert "no two labs share a class" in found.words()
+    assert to_json([found])["embedding"]["class_agreement_across_labs"] == [None, None, None]
 
 
 def test_large_sets_are_judged_on_a_part_and_say_so() -> None:

@@ -57,10 +57,14 @@ class Judgement:
             if above < 0.2
             else ("half tells the lab" if above < 0.6 else "plainly tells the lab")
         )
+        right = (
+            f"the nearest cells of another lab are of the right class for {agree.value:.0%}"
+            if agree.value == agree.value  # noqa: PLR0124 (NaN)
+            else "no two labs share a class with enough cells"
+        )
         return (
             f"{self.name}: {told} ({probe.value:.0%} of cells are given to their lab, chance is "
-            f"{self.lab_chance:.0%}); the nearest cells of another lab are of the right class for "
-            f"{agree.value:.0%}."
+            f"{self.lab_chance:.0%}); {right}."
         )
 
 
@@ -94,7 +98,7 @@ def judge(
     resampled = _resamples(lab, kind, config)
     figures = {
         "lab_probe": _figure(lambda at: _balanced(probed[at], lab[at]), len(lab), resampled),
-        "mixing": _figure(lambda at: float(np.nanmean(mixed[at])), len(lab), resampled),
+        "mixing": _figure(lambda at: _known_mean(mixed[at]), len(lab), resampled),
         "class_silhouette": _figure(lambda at: _balanced(apart[at], kind[at]), len(lab), resampled),
         "class_agreement_across_labs": _figure(
             lambda at: _balanced_pairs(right[at], pairs[at], kind[at]), len(lab), resampled
@@ -124,6 +128,7 @@ def table(judgements: list[Judgement]) -> str:
     lines.append(
         f"{first.cells} cells of {', '.join(first.labs)}; chance to name the lab {first.lab_chance:.3f}"
     )
+    lines += dict.fromkeys(note for one in judgements for note in one.notes)
     return "\n".join(lines)
 
 
@@ -131,7 +136,10 @@ def to_json(judgements: list[Judgement]) -> dict[str, Mapping[str, object]]:
     return {
         one.name: {
             "lab_chance": one.lab_chance,
-            **{name: [f.value, f.low, f.high] for name, f in one.figures.items()},
+            **{
+                name: [None if np.isnan(v) else v for v in (f.value, f.low, f.high)]
+                for name, f in one.figures.items()
+            },
         }
         for one in judgements
     }
@@ -237,6 +245,11 @@ def _silhouettes(distance: Array, kind: Places) -> Array:
     plain = np.sqrt(distance)
     np.fill_diagonal(plain, 0)
     return np.asarray(silhouette_samples(plain, kind, metric="precomputed"))
+
+
+def _known_mean(values: Array) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _balanced(values: Array, group: Places) -> float:
