@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from napari_bloodcell.gui import prompt_layers, segment_calls
+from napari_bloodcell.gui import layers, prompt_layers, segment_calls
 from napari_bloodcell.gui.selection import MARKS
 from napari_bloodcell.gui.task import Partial, under_way
 
@@ -126,15 +126,16 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(segmented, click):
     is_as_at_first(segmented)
 
 
-def test_a_stroke_of_the_brush_is_a_correction_like_any_other(segmented, click):
+def test_a_stroke_of_the_brush_is_a_correction_like_any_other(segmented, click, qtbot):
     click(segmented.redraw_button)
     new = segmented.layer.selected_label
     assert segmented.layer.mode == "paint"
     assert new not in segmented.start[0]
     segmented.layer.paint((12, 14), new)
-    assert segmented.task.message.text().startswith(f"Painted: cell {new}.")
+    qtbot.waitUntil(lambda: segmented.task.message.text().startswith(f"Painted: cell {new}."))
     assert new in set(segmented.layer.features["index"])
     segmented.layer.paint(tuple(middle(segmented.start[0] == 1).astype(int)), 0)
+    qtbot.waitUntil(lambda: segmented.task.message.text().startswith("Painted: cell 1."))
     assert not (segmented.nuclei.data[segmented.layer.data == 0]).any()
     click(segmented.undo_button)
     click(segmented.undo_button)
@@ -185,7 +186,7 @@ def test_a_box_corrects_the_picked_cell_and_a_click_takes_away(viewer, segmented
     qtbot.waitUntil(lambda: segmented._answer is not None, timeout=60_000)
     settle(segmented, qtbot)
     click(segmented.take_button)
-    assert not segmented.layer.data[int(y), int(x + 25)] == 2
+    assert segmented.layer.data[int(y), int(x + 25)] != 2
     assert (segmented.layer.data == 2).any()
 
 
@@ -243,8 +244,9 @@ def test_the_view_is_what_the_window_shows(viewer, add_smear, qtbot):
     viewer.reset_view()
     qtbot.wait(50)
     assert segment_calls.view_of(image, viewer) is None
-    viewer.camera.zoom *= 4
-    viewer.camera.center = (16.0, 21.0)
+    camera = layers.camera_of(viewer)
+    camera.zoom *= 4
+    camera.center = (16.0, 21.0)
     qtbot.wait(100)
     rows, columns = segment_calls.view_of(image, viewer)
     assert rows.start < 160 < rows.stop
@@ -265,8 +267,6 @@ def test_all_open_images_are_segmented(viewer, panel, add_smear, smear, press_ru
 
 def test_cancelled_between_images_keeps_what_was_finished(viewer, panel, add_smear, smear, press_run):
     image = add_smear()
-    from napari_bloodcell.gui import layers
-
     field = segment_calls.Field(picture=layers.picture_of(image, viewer))
     panel.segment = lambda *_: Partial([(field, smear.image, smear.masks)])
     press_run(panel)

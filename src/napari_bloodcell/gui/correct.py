@@ -357,7 +357,7 @@ class Correct(QWidget):
             "box": ("Box", "Drag a box round the cell."),
             "line": (
                 "Line",
-                "Scribble along the cell, or across it to split it. A double click ends the line.",
+                "Scribble along the cell, or across it to split it; a double click ends.",
             ),
         }
         self.tools = {

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_bloodcell.core.errors import BloodcellError, SegmentError
 from napari_bloodcell.core.segment import edit as editing
@@ -47,6 +47,9 @@ class Corrections(QObject):
         self._rows = _rows.setdefault(cells, {})
         self._writing = False
         self._rims = Latest(self)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._collect)
         self._seen = self.labels.copy()
         cells.events.paint.connect(self._painted)
         cells.bind_key(UNDO, lambda _: self.undo(), overwrite=True)
@@ -85,6 +88,10 @@ class Corrections(QObject):
         return bool(self._history.done), bool(self._history.undone)
 
     def do(self, edit: editing.Edit) -> None:
+        self._collect()
+        self._add(edit)
+
+    def _add(self, edit: editing.Edit) -> None:
         before = self._rows_of(edit)
         self._history.add(edit)
         self._rows[id(edit)] = _Done(edit, before)
@@ -93,6 +100,7 @@ class Corrections(QObject):
         self.changed.emit(_told(edit))
 
     def undo(self) -> None:
+        self._collect()
         edit = self._history.undo()
         if edit is None:
             return
@@ -104,6 +112,7 @@ class Corrections(QObject):
         self.changed.emit(f"Undone: {_told(edit)}")
 
     def redo(self) -> None:
+        self._collect()
         edit = self._history.redo()
         if edit is None:
             return
@@ -116,6 +125,7 @@ class Corrections(QObject):
 
     def stop(self) -> None:
         self._rims.stop()
+        self._soon.stop()
         layer = self._layer()
         if layer is not None:
             layer.events.paint.disconnect(self._painted)
@@ -123,9 +133,13 @@ class Corrections(QObject):
                 layer.bind_key(key, None, overwrite=True)
 
     def _painted(self, _event: object = None) -> None:
-        """A stroke of the person's brush has ended."""
-        if self._writing:
-            return
+        """A stroke of the person's brush: napari may tell before the pixels have changed."""
+        if not self._writing:
+            self._soon.start()
+
+    def _collect(self) -> None:
+        """What the brush has changed becomes a correction."""
+        self._soon.stop()
         try:
             labels = self.labels
         except SegmentError:
@@ -137,7 +151,7 @@ class Corrections(QObject):
         if not len(rows):
             return
         stroke = editing.brush(rows, columns, self._seen[rows, columns], labels[rows, columns], self.nucleus)
-        self.do(stroke)
+        self._add(stroke)
 
     def _write(self, edit: editing.Edit, values: Any, inside: Any) -> None:
         layer = self.cells
@@ -168,9 +182,9 @@ class Corrections(QObject):
             return  # the layer went while they were drawn
 
     def _rows_of(self, edit: editing.Edit) -> "pd.DataFrame":
-        features = self.cells.features
+        features: pd.DataFrame = self.cells.features
         if "index" not in features:
-            return features.head(0)
+            return features[:0]
         rows: pd.DataFrame = features[features["index"].isin(edit.cells)].copy()
         return rows
 

@@ -148,7 +148,9 @@ class PromptLayers:
 
     def _per_pixel(self, like: "Layer") -> float:
         """Pixels of the image that one of the screen shows."""
-        return max(1.0, 1.0 / max(float(self._viewer.camera.zoom) * abs(float(like.scale[-1])), 1e-6))
+        return max(
+            1.0, 1.0 / max(float(layers.camera_of(self._viewer).zoom) * abs(float(like.scale[-1])), 1e-6)
+        )
 
     def _drawn(self, event: Any) -> None:
         if str(getattr(event, "action", "added")).split(".")[-1].lower() not in (
