@@ -185,10 +185,11 @@ def set_predictions(cells: "Labels", table: "pd.DataFrame", by: Mapping[str, Any
     for name, place in (("cell_type", 0), ("cell_type_source", 1)):
         features.loc[mine, name] = [kept[cell][place] for cell in features.loc[mine, "index"]]
         features[name] = features[name].astype("category")
-    classes = class_list(cells)
-    for name in features["cell_type"].cat.categories:
-        classes = classes.with_class(str(name))
     ours = cells.metadata.get(layers.KEY, {})
+    found = [str(name) for name in features["cell_type"].cat.categories]
+    classes = class_list(cells) if "classes" in ours else ClassList.of(found)
+    for name in found:
+        classes = classes.with_class(name)
     said = {"schema": layers.SCHEMA, "role": layers.CELLS, "classes": classes.to_json()}
     said["made"] = ours.get("made") or uuid.uuid4().hex
     cells.metadata = cells.metadata | {layers.KEY: ours | dict(by) | said}

@@ -18,7 +18,7 @@ from napari_bloodcell.gui.choices import BundleChoice
 from napari_bloodcell.gui.class_table import ClassTable
 from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
-from napari_bloodcell.gui.outlines import outlined
+from napari_bloodcell.gui.outlines import nuclei_of, outlined
 from napari_bloodcell.gui.panel import CellsPanel
 from napari_bloodcell.gui.selection import CellPicker, Marks
 
@@ -190,6 +190,9 @@ class ClassifyCells(CellsPanel):
         self._suggested[cells] = result.order
         yield
         classes.show_rims(self.viewer, cells, result.outlined.picture, result.rims)
+        nuclei = nuclei_of(cells, self.viewer)
+        if nuclei is not None:
+            nuclei.visible = False  # their tint hides what a class is told by
         n = len(result.table)
         said = f"Classified {n} cells of {cells.name}."
         self.task.say(said + (f" {kept} that a person decided kept their class." if kept else ""))

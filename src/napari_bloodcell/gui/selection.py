@@ -75,8 +75,8 @@ class Marks:
         """Only these cells of this layer are marked from now on."""
         _, marks = self._shown.get(id(cells), (None, lambda: None))
         layer = marks()
-        if layer is not None and layer not in self._viewer.layers:
-            layer = None  # the person deleted it
+        if layer is None or layer not in self._viewer.layers:
+            layer = self._shown_by_others(cells)  # None: the person deleted it, or there was none
         if not len(ids):
             if layer is not None:
                 self._viewer.layers.remove(layer)
@@ -88,6 +88,7 @@ class Marks:
         data = data.reshape((1,) * (cells.ndim - 2) + data.shape)
         if layer is not None:
             layer.data = data
+            self._shown[id(cells)] = weakref.ref(cells), weakref.ref(layer)
             return
         self._shown[id(cells)] = weakref.ref(cells), weakref.ref(self._add(cells, data))
 
@@ -98,6 +99,16 @@ class Marks:
                 self._viewer.layers.remove(layer)
         self._shown.clear()
 
+    def _shown_by_others(self, cells: "Labels") -> "Labels | None":
+        """Two panels mark cells on one layer, not each on its own."""
+        for layer in self._viewer.layers:
+            if layers.role_of(layer) == MARKS and layer.metadata[layers.KEY].get("of") == str(
+                cells.unique_id
+            ):
+                marks: Labels = layer
+                return marks
+        return None
+
     def _add(self, cells: "Labels", data: Any) -> "Labels":
         from napari.layers import Labels
         from napari.utils.colormaps import DirectLabelColormap
@@ -107,7 +118,7 @@ class Marks:
             data,
             name=MARKS,
             colormap=DirectLabelColormap(color_dict={None: COLOUR, 0: "transparent"}),
-            metadata={layers.KEY: {"schema": layers.SCHEMA, "role": MARKS}},
+            metadata={layers.KEY: {"schema": layers.SCHEMA, "role": MARKS, "of": str(cells.unique_id)}},
             scale=cells.scale[-data.ndim :],
             translate=cells.translate[-data.ndim :],
             rotate=cells.rotate,

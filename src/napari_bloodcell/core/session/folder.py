@@ -110,7 +110,8 @@ class Session:
         self.record(changes)
         # The file first: were the line first, a crash between would leave a line about a file not there.
         sha256 = write_cells(path, cells, holds=self._audit.n)
-        said = {"cells": len(cells.table), "sha256": sha256, "made_from": dict(cells.made_from)}
+        kept = {name: cells.made_from[name] for name in ("bundle", "segmenter") if name in cells.made_from}
+        said = {"cells": len(cells.table), "sha256": sha256, **kept}
         self.record([Change(action="cells", image=key, new=said)])
 
     def close(self) -> None:
