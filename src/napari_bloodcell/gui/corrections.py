@@ -74,6 +74,11 @@ class Corrections(QObject):
                 f"The outlines {layer.name} are read piece by piece and cannot be corrected here. "
                 "Make a copy first: right-click the layer, Duplicate."
             )
+        if layer.data.size != np.prod(layer.data.shape[-2:]):
+            raise SegmentError(
+                f"The outlines {layer.name} hold {layer.data.shape[0]} planes; one plane is corrected at a time. "
+                "Split them first: right-click the layer, Split Stack."
+            )
         return shown_plane(layer, self._viewer)
 
     @property

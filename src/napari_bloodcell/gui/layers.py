@@ -80,11 +80,6 @@ def camera_of(viewer: "Viewer") -> Any:
     return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
 
 
-def camera_of(viewer: "Viewer") -> Any:
-    """Newer napari keeps it with the scene."""
-    return getattr(viewer, "scene", viewer).camera
-
-
 def role_of(layer: "Layer") -> str:
     """What a layer of ours is: "cells", "nuclei", "stain preview" ...; empty for the person's own."""
     ours = layer.metadata.get(KEY)
