@@ -14,6 +14,8 @@ import numpy as np
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
+from napari_bloodcell.gui import layers, samples
+
 IMAGES = Path(__file__).resolve().parent / "images"
 WINDOW_PX = (1366, 768)
 LONGEST_WAIT_MS = 300_000
@@ -69,14 +71,14 @@ def stain_map(viewer: Any) -> None:
 def embed(viewer: Any) -> None:
     """Three labs on one map, a loop round some cells, raw against invariant."""
     opened_count = opened(viewer, "Count cells")
-    for look, seed in (("giemsa_blue", 7), ("wright_cream", 11), ("rapid_yellow", 23)):
-        from napari_bloodcell.gui import layers, samples
-
+    for place, (look, seed) in enumerate((("giemsa_blue", 7), ("wright_cream", 11), ("rapid_yellow", 23))):
         image = layers.add_sample(viewer, samples.draw(look, seed))
         image.name = look.replace("_", " ")
+        image.translate = (0, place * 1.04 * image.extent.world[1][1])
         opened_count.image.value = image
         press(opened_count.task.run_button, opened_count.task)
     viewer.window.remove_dock_widget(opened_count.parentWidget())
+    viewer.reset_view()
     panel = opened(viewer, "Embed")
     panel.other.setCurrentIndex(1)
     press(panel.task.run_button, panel.task)

@@ -76,7 +76,7 @@ class Corrections(QObject):
             )
         if layer.data.size != np.prod(layer.data.shape[-2:]):
             raise SegmentError(
-                f"The outlines {layer.name} hold {layer.data.shape[0]} planes; one plane is corrected at a time. "
+                f"The outlines {layer.name} hold {layer.data.shape[0]} planes; one is corrected at a time. "
                 "Split them first: right-click the layer, Split Stack."
             )
         return shown_plane(layer, self._viewer)
