@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from napari_bloodcell.core.classify import Classifier
 
 PER_LAB = "per-lab"
+# The shipped encoder learned to outline (no classes) on cells of these labs.
+TAUGHT_ON = {"nano": ("jtsc", "cellavision")}
 CLASSIFIERS: tuple[str, ...] = get_args(ClassifierKind)
 
 
@@ -109,8 +111,10 @@ def labs_seen(embedder: Any) -> frozenset[str]:
     """The labs an embedder was trained on, where it tells: their figures are no figures of a new lab."""
     training = getattr(embedder, "training", None) or {}
     labs = [lab for lab in training.get("labs", ()) if lab != "not aligned"]
-    model = getattr(embedder, "model", None)
-    return frozenset([*labs, *getattr(model, "lab_names", ())])
+    labs += getattr(getattr(embedder, "model", None), "lab_names", ())
+    if getattr(getattr(embedder, "sam", None), "source", "") in TAUGHT_ON:
+        labs += TAUGHT_ON[embedder.sam.source]
+    return frozenset(labs)
 
 
 def standardised_per_lab(values: NDArray[np.float32], lab: NDArray[np.str_]) -> NDArray[np.float32]:
