@@ -89,12 +89,50 @@ def embed(viewer: Any) -> None:
     panel.verticalScrollBar().setValue(160)
 
 
+def classify(viewer: Any) -> None:
+    """A model's classes, a class of one's own, and the cell to look at next."""
+    panel = opened(viewer, "Classify")
+    press(panel.sample_button, panel.task)
+    press(panel.task.run_button, panel.task)
+    panel.name.setText("Hairy cell")
+    panel.add_button.click()
+    panel.next_button.click()
+
+
+def gallery(viewer: Any) -> None:
+    """Cells of three labs in one gallery, two of them chosen, with typical ones beside."""
+    from napari_bloodcell.gui import layers, samples
+
+    for look, seed in (("giemsa_blue", 7), ("wright_cream", 11), ("rapid_yellow", 23)):
+        drawn = samples.draw_cells(look, seed)
+        picture = layers.picture_of(layers.add_sample(viewer, drawn.image), viewer)
+        list(layers.add_analysis(viewer, picture, drawn.analysis, drawn.table, drawn.rims))
+    panel = opened(viewer, "Gallery")
+    panel.cells.value = "all"
+    until(lambda: len(panel.view._tiles) > 15 and not panel.task.busy, "the gallery")
+    keys = [tile.key for tile in panel.view._tiles]
+    QTest.mouseClick(
+        panel.view.viewport(), Qt.MouseButton.LeftButton, pos=panel.view.box_of(keys[0]).center()
+    )
+    panel.view.choose(keys[:2])
+
+
+def differential(viewer: Any) -> None:
+    panel = opened(viewer, "Differential")
+    press(panel.sample_button, panel.task)
+    until(lambda: panel.shown is not None, "the count")
+    panel.sign_button.click()
+
+
 SCENES: dict[str, Callable[[Any], None]] = {
     "count": count,
     "segment": segment,
     "stain": stain,
     "stain_map": stain_map,
     "embed": embed,
+    "classify": classify,
+    "gallery": gallery,
+    "differential": differential,
 }
 
 

@@ -123,6 +123,26 @@ def test_the_real_model_counts_a_smear(viewer, panel, add_smear, smear, qtbot, p
     assert bundle == {"name": "nano", "sha256": panel.analysis.bundle.hash}
 
 
+def test_the_panel_and_the_command_line_give_the_same_numbers(
+    viewer, panel, smear, tmp_path, qtbot, press_run
+):
+    import pandas as pd
+    from PIL import Image as Picture
+
+    from napari_bloodcell.core.batch import analyse_files
+
+    Picture.fromarray(smear.image.pixels).save(tmp_path / "field.png")
+    result = analyse_files([tmp_path / "field.png"], tmp_path / "out")
+    viewer.open(tmp_path / "field.png", plugin="napari")
+    qtbot.waitUntil(lambda: under_way() == 0, timeout=60_000)
+    press_run(panel)
+    assert panel.analysis.differential == result.differential
+    written = pd.read_csv(tmp_path / "out" / "field" / "cells.csv")
+    shown = viewer.layers["cells"].features
+    assert shown["cell_type"].tolist() == written["cell_type"].tolist()
+    np.testing.assert_allclose(shown["cell_type_prob"], written["cell_type_prob"], rtol=1e-4)
+
+
 def test_counting_again_adds_and_never_overwrites(viewer, quick, add_smear, press_run):
     image = add_smear()
     press_run(quick)

@@ -80,6 +80,7 @@ class DifferentialPanel(CellsPanel):
         self._build()
         self.task.pressed.connect(self._export)
         self.reset_choices()
+        self.cells_changed()
 
     def _build(self) -> None:
         self.progress = QProgressBar()
