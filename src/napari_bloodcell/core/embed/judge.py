@@ -59,7 +59,7 @@ class Judgement:
         )
         right = (
             f"the nearest cells of another lab are of the right class for {agree.value:.0%}"
-            if agree.value == agree.value  # noqa: PLR0124 (NaN)
+            if agree.value == agree.value
             else "no two labs share a class with enough cells"
         )
         return (

@@ -1,6 +1,8 @@
 """The encoders of BC-SAM and DoRL as embedders: Segment Anything, then the trained network."""
 
+import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -12,6 +14,7 @@ from torch import Tensor
 from napari_bloodcell.core.artifact import Header
 from napari_bloodcell.core.config import BcsamConfig, DorlConfig, FeatureConfig, TrainConfig
 from napari_bloodcell.core.datasets import Dataset
+from napari_bloodcell.core.device import resolve
 from napari_bloodcell.core.embed.bcsam import BcsamAutoencoder, BcsamShape
 from napari_bloodcell.core.embed.dorl import DorlAutoencoder, DorlShape
 from napari_bloodcell.core.embed.recipe import AlignedRecipe, BcsamRecipe, DorlRecipe
@@ -100,7 +103,8 @@ def train_embedder(  # noqa: PLR0913 (what to train on, how, and where to)
     progress: Progress = silent,
 ) -> tuple[TrainingRun, TrainedEmbedder]:
     """Train the method the config is of, and leave ``embedder.safetensors`` in ``out`` beside the run."""
-    cells = prepare(dataset, sam, config.features, config.align, store, progress=progress)
+    with _one_after_the_other(loop.device):
+        cells = prepare(dataset, sam, config.features, config.align, store, progress=progress)
     recipe: BcsamRecipe | DorlRecipe
     kind: type[TrainedEmbedder]
     if isinstance(config, BcsamConfig):
@@ -111,6 +115,17 @@ def train_embedder(  # noqa: PLR0913 (what to train on, how, and where to)
     embedder = kind(sam, recipe.module.network.cpu(), config.features, told(recipe, cells, run))
     embedder.save(out)
     return run, embedder
+
+
+def _one_after_the_other(device: str) -> AbstractContextManager[Any]:
+    """Of several processes the first fills the store; the others then find everything there."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return nullcontext()
+    from accelerate import PartialState
+
+    state: Any = PartialState(cpu=resolve(device)[0].type == "cpu")
+    alone: AbstractContextManager[Any] = state.main_process_first()
+    return alone
 
 
 def told(recipe: AlignedRecipe, cells: TrainingCells, run: TrainingRun) -> dict[str, Any]:
