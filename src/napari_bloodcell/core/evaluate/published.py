@@ -18,6 +18,11 @@ class PublishedTable:
     sees_target: bool
     columns: tuple[Column, ...]
     rows: dict[str, tuple[float, ...]]
+    plain: frozenset[str] = frozenset()  # rows of ordinary training on the source, which saw no target
+
+    def kind(self, row: str) -> str:
+        seen = self.sees_target and row not in self.plain
+        return f"published, {'transductive' if seen else 'inductive'}"
 
 
 _M, _A, _S = "matek", "acevedo", "sysu3h"
@@ -37,6 +42,7 @@ BC_SAM = PublishedTable(
         "svm_rbf": (92.51, 47.50, 34.53, 78.27),
         "ann": (92.28, 41.21, 42.93, 77.74),
     },
+    plain=frozenset({"ResNeXt"}),
 )
 DORL = PublishedTable(
     paper="DoRL",

@@ -122,8 +122,8 @@ def _published_rows(published: PublishedTable, keys: Sequence[Key], with_means: 
         there = [(own, value) for own, value in here if value is not None]
         # A mean over fewer columns than ours would compare different things.
         means = _means(there, with_means) if len(there) == len(keys) else ["-"] * (3 if with_means else 1)
-        kind = f"published, {'transductive' if published.sees_target else 'inductive'}"
-        rows.append(Row(name=f"{published.paper} {name}", kind=kind, cells=(*cells, *means)))
+        label = f"{published.paper} {name}" if name != published.paper else name
+        rows.append(Row(name=label, kind=published.kind(name), cells=(*cells, *means)))
     return rows
 
 
