@@ -52,7 +52,7 @@ LABS, SEEDS, SIZE_PX = ("bccd", "cellavision", "jtsc"), (0, 1, 2), 64
 DRAWN, PRETENDED_LABS = 4000, 4
 PLAIN = TrainConfig(optimizer="adam", learning_rate=1e-3, weight_decay=0.0, clip_norm=None)
 START = replace(PLAIN, epochs=16)
-TRAINING = replace(PLAIN, epochs=8, schedule="constant")
+TRAINING = replace(PLAIN, epochs=8, schedule="constant", learning_rate=3e-4)
 FULL = SadaConfig(per_lab=8, steps_per_epoch=12, swad_converge=2, swad_tolerance=3)
 VARIANTS = {
     "erm": replace(FULL, method="erm"),

@@ -4,9 +4,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from napari_bloodcell.core.embed.sada.precision import in_float32
+
 NEVER = -1e9  # as good as minus infinity, and its gradient is a number
 
 
+@in_float32
 def proxy_contrast(vectors: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """InfoNCE of proxies against all views. A cell's proxy is the mean of its V unit vectors (V x B x D);
     its positives are the views of all cells of its class, its own among them."""
@@ -19,6 +22,7 @@ def proxy_contrast(vectors: Tensor, labels: Tensor, temperature: float) -> Tenso
     return -per_cell.sum() / cells
 
 
+@in_float32
 def supcon(vectors: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """Supervised contrast over all V x B views; a view is no pair of itself. A view without a partner of its
     class does not count."""
@@ -34,6 +38,7 @@ def supcon(vectors: Tensor, labels: Tensor, temperature: float) -> Tensor:
     return -(per_view * counts).sum() / counts.sum().clamp(min=1)
 
 
+@in_float32
 def local_alignment(maps: Tensor) -> Tensor:
     """Mean over the other views of the squared difference from the first: V x B x C x H x W, each place
     normalised over its channels."""
@@ -43,12 +48,14 @@ def local_alignment(maps: Tensor) -> Tensor:
     return (ready[1:] - ready[:1]).square().mean()
 
 
+@in_float32
 def adjusted_cross_entropy(logits: Tensor, labels: Tensor, log_shares: Tensor, strength: float) -> Tensor:
     """Cross-entropy of logits that are lifted where a class is frequent, so that what is learnt beside the
     lift treats classes as equally frequent. Strength 0 is the plain one."""
     return F.cross_entropy(logits.float() + strength * log_shares, labels)
 
 
+@in_float32
 def coral(features: Tensor, labs: Tensor) -> Tensor:
     """Mean over the pairs of labs of the squared distances between their means and covariances."""
     moments = []

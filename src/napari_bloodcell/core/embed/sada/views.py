@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from napari_bloodcell.core.config import SadaConfig, StainAugmentConfig
+from napari_bloodcell.core.embed.sada.precision import in_float32
 from napari_bloodcell.core.stain.augment import augment
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.2, 0.25, 0.25, 0.15  # methods of SADA; factors are 1 +- these
@@ -20,6 +21,7 @@ GREY = (0.299, 0.587, 0.114)
 
 
 @torch.no_grad()
+@in_float32
 def views_of(pixels: Tensor, config: SadaConfig, dice: torch.Generator) -> Tensor:
     """V x B x 3 x H x W: restained views of each cell, all in its one geometry."""
     turned = turn(pixels, dice)
@@ -33,6 +35,7 @@ def views_of(pixels: Tensor, config: SadaConfig, dice: torch.Generator) -> Tenso
 
 
 @torch.no_grad()
+@in_float32
 def one_view(pixels: Tensor, config: SadaConfig, dice: torch.Generator) -> Tensor:
     """B x 3 x H x W: geometry and colour jitter only, for plain classification."""
     return jitter(turn(pixels, dice), config.jitter, dice)
