@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 
-from napari_bloodcell.core.embed.plane import in_words, standardised, to_plane, told_apart
+from napari_bloodcell.core.embed.plane import class_in_words, standardised, to_plane, told_apart
 from napari_bloodcell.core.errors import DataError
-
-pytest.importorskip("numpy")
 
 
 @pytest.fixture
@@ -89,6 +87,6 @@ def test_a_rare_group_counts_as_much_as_a_common_one():
 
 def test_too_few_cells_are_not_judged_and_it_is_said(blobs):
     values, names = blobs
-    words = in_words(values, names, ["one image"] * 90)
-    assert "told by its neighbours in 100% (guessing: 33%; higher is better)" in words
-    assert "The image: cannot be judged with fewer than 4 cells of two images." in words
+    words = class_in_words(values, names)
+    assert words == "The class of a cell is told by its nearest neighbours in 100% (guessing: 33%)."
+    assert "cannot be judged with fewer than 4 cells of two classes" in class_in_words(values, ["a"] * 90)

@@ -170,7 +170,7 @@ def test_several_images_share_one_map(viewer, panel, add_field, press_run, smear
     assert "two" in panel.maps.legend.text()
     rows = panel.rows.rows_of(second, int(smear.masks.cell_id[0]))
     assert panel.rows.embedded.field[rows].tolist() == [1]
-    qtbot.waitUntil(lambda: "The image of a cell" in panel.figures.text(), timeout=30_000)
+    qtbot.waitUntil(lambda: "are given to their lab" in panel.figures.text(), timeout=30_000)
 
 
 def test_raw_against_invariant_are_two_maps_with_one_choice(viewer, panel, add_field, press_run, qtbot):
@@ -184,7 +184,7 @@ def test_raw_against_invariant_are_two_maps_with_one_choice(viewer, panel, add_f
     assert "stains made alike" in panel.maps.titles[1].text()
     lasso(second, qtbot, [0])
     np.testing.assert_array_equal(first.chosen, second.chosen)
-    qtbot.waitUntil(lambda: panel.figures.text().count("told by its neighbours") >= 2, timeout=30_000)
+    qtbot.waitUntil(lambda: panel.figures.text().count("given to their lab") == 2, timeout=30_000)
 
 
 def test_any_number_of_the_table_colours_the_points(shown):

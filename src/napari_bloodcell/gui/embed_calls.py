@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress, within
 from napari_bloodcell.gui.outlines import Outlined
 
@@ -83,14 +84,19 @@ def embedder_of(way: Way) -> "Embedder":
 
 
 def judge(maps: tuple[Mapped, ...], classes: list[str], images: list[str], progress: Progress) -> str:
-    """The invariance figures of each map in words."""
-    from napari_bloodcell.core.embed.plane import in_words
+    """The figures of each map in words; each image counts as a lab."""
+    from napari_bloodcell.core.embed.judge import judge as judge_labs
+    from napari_bloodcell.core.embed.plane import class_in_words, standardised
 
     texts = []
     for one in maps:
         progress("Judging", 0, 0)
-        title = f"{one.way.text}:\n" if len(maps) > 1 else ""
-        texts.append(title + in_words(one.vectors.values, classes, images))
+        try:
+            ready = standardised(one.vectors.values)
+            words = judge_labs(ready, images, classes, name=one.way.text, progress=progress).words()
+        except DataError as refused:
+            words = f"{one.way.text}: {refused}"
+        texts.append(f"{words}\n{class_in_words(one.vectors.values, classes)}")
     return "\n\n".join(texts)
 
 

@@ -1,4 +1,4 @@
-"""Vectors of cells as points in the plane, and what the vectors tell: the class, or the laboratory?"""
+"""Vectors of cells as points in the plane, and whether cells of a class lie together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,21 +66,13 @@ def told_apart(values: FloatArray, groups: Sequence[str]) -> tuple[float, float]
     return float(np.mean(recalls)), 1 / int(usable.sum())
 
 
-def in_words(values: FloatArray, classes: Sequence[str], labs: Sequence[str]) -> str:
-    """The figures of a set of vectors as a person reads them: the class should show, the lab should not."""
-    lines = []
-    for groups, what, wish in ((classes, "class", "higher"), (labs, "image", "lower")):
-        found = told_apart(values, groups)
-        if found is None:
-            few = f"{LEAST_TO_JUDGE} cells of two {'classes' if what == 'class' else 'images'}"
-            lines.append(f"The {what}: cannot be judged with fewer than {few}.")
-            continue
-        score, chance = found
-        lines.append(
-            f"The {what} of a cell is told by its neighbours in {score:.0%} "
-            f"(guessing: {chance:.0%}; {wish} is better)."
-        )
-    return "\n".join(lines)
+def class_in_words(values: FloatArray, classes: Sequence[str]) -> str:
+    """Whether like cells lie together, as a person reads it. Whether labs do: ``judge``."""
+    found = told_apart(values, classes)
+    if found is None:
+        return f"Classes: cannot be judged with fewer than {LEAST_TO_JUDGE} cells of two classes."
+    score, chance = found
+    return f"The class of a cell is told by its nearest neighbours in {score:.0%} (guessing: {chance:.0%})."
 
 
 def _votes(ready: FloatArray, own: NDArray[Any], groups: int, weights: NDArray[np.float64]) -> NDArray[Any]:
