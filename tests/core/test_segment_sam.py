@@ -10,13 +10,18 @@ from drawn_fields import NUCLEUS, PLASM, UM, blob, field, picture, red_cells, wh
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from napari_bloodcell.core.config import LoraConfig, SamConfig, SegmentConfig
-from napari_bloodcell.core.errors import Cancelled, DeviceError, SegmentError
+from napari_bloodcell import analyse
+from napari_bloodcell.core.artifact import write_json
+from napari_bloodcell.core.config import AnalyseConfig, LoraConfig, SamConfig, SegmentConfig
+from napari_bloodcell.core.errors import ArtifactError, Cancelled, DeviceError, SegmentError
 from napari_bloodcell.core.records import Masks, SmearImage
 from napari_bloodcell.core.sam.lora import add_lora
 from napari_bloodcell.core.sam.model import new_model
+from napari_bloodcell.core.sam.prompt import Prompt
 from napari_bloodcell.core.sam.window import Window, window_of
+from napari_bloodcell.core.segment.choose import find_segmenter
 from napari_bloodcell.core.segment.outlines import to_pixels
+from napari_bloodcell.core.segment.pointed import PointedSession
 from napari_bloodcell.core.segment.sam_segmenter import SamSegmenter
 from napari_bloodcell.core.segment.tiles import Stopped
 
@@ -260,3 +265,63 @@ def test_a_window_is_square_round_the_middle_and_pads_with_the_edge() -> None:
     labels = window.cut_labels(np.ones((70, 50), np.int32), 60)
     assert labels[:, :10].sum() == 0
     assert labels[:, 10:60].all()
+
+
+def test_click_box_scribble_and_mask_point_at_the_same_cell(four_cells: SmearImage) -> None:
+    session = PointedSession(SamSegmenter(ByColour(), CPU), four_cells)  # type: ignore[arg-type]
+    wanted = disc((420, 700), (270, 270), 42)
+    asked = [
+        Prompt(points_xy=np.array([[275.0, 262.0]])),
+        Prompt(box_xyxy=np.array([225.0, 226.0, 310.0, 318.0])),
+        Prompt(points_xy=np.array([[250.0, 260.0], [270.0, 280.0], [292.0, 270.0]])),
+        Prompt(mask=disc((420, 700), (265, 275), 30)),
+    ]
+    found = session.ask(asked)
+    assert found.masks.shape == (4, 420, 700)
+    for mask, score in zip(found.masks, found.scores, strict=True):
+        assert iou(mask, wanted) > 0.95
+        assert 0.5 < score <= 1
+
+
+def test_a_negative_point_takes_its_side_away(four_cells: SmearImage) -> None:
+    session = PointedSession(SamSegmenter(ByColour(), CPU), four_cells)  # type: ignore[arg-type]
+    points = np.array([[260.0, 270.0], [300.0, 270.0]])
+    found = session.ask([Prompt(points_xy=points, inside=np.array([True, False]))])
+    assert found.masks[0][270, 250]
+    assert not found.masks[0][270, 300]
+
+
+def test_a_click_beside_every_cell_gives_an_empty_mask_and_one_outside_is_refused(
+    four_cells: SmearImage,
+) -> None:
+    session = PointedSession(SamSegmenter(ByColour(), CPU), four_cells)  # type: ignore[arg-type]
+    found = session.ask([Prompt(points_xy=np.array([[560.0, 260.0]]))])
+    assert not found.masks.any()
+    assert found.scores.tolist() == [0]
+    assert session.ask([]).masks.shape == (0, 420, 700)
+    with pytest.raises(SegmentError, match="outside the image of 700 x 420 px"):
+        session.ask([Prompt(points_xy=np.array([[701.0, 20.0]]))])
+
+
+def test_the_network_that_ships_outlines_a_drawn_field(four_cells: SmearImage) -> None:
+    analysis = analyse(four_cells, config=AnalyseConfig(segmenter="sam", segment=SegmentConfig(device="cpu")))
+    assert analysis.masks.segmenter == "sam"
+    assert len(analysis.masks) == 4
+    assert (
+        iou(analysis.masks.labels == analysis.masks.labels[150, 150], disc((420, 700), (150, 150), 42)) > 0.8
+    )
+    by_stain = analyse(four_cells, config=AnalyseConfig(segmenter="stain"))
+    assert by_stain.masks.segmenter == "stain-watershed"
+
+
+def test_the_segmenter_that_ships_is_named_and_not_copied(tmp_path: Path) -> None:
+    segmenter = find_segmenter("nano")
+    assert segmenter.save(tmp_path) == ["segmenter.json"]
+    assert SamSegmenter.load(tmp_path).hash == segmenter.hash
+
+
+def test_a_file_that_names_other_weights_of_that_name_is_refused(tmp_path: Path) -> None:
+    settings = {"segmenter": "sam", "size_px": 128, "white_ground": True, "source": "nano", "hash": "0" * 64}
+    write_json(tmp_path / "segmenter.json", "segmenter", settings)
+    with pytest.raises(ArtifactError, match="other weights of 'nano' than this release ships"):
+        SamSegmenter.load(tmp_path)

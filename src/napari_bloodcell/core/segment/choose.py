@@ -46,7 +46,9 @@ def find_segmenter(
         released = Path(adapter).is_file()
         size_px = 224 if released else read_adapter_info(Path(adapter)).size_px
         white_ground = not released
-    return SamSegmenter(network, replace(config, size_px=size_px), white_ground=white_ground)
+    source = SHIPPED if adapter is None and str(model) == SHIPPED else ""
+    config = replace(config, size_px=size_px)
+    return SamSegmenter(network, config, white_ground=white_ground, source=source)
 
 
 @lru_cache(maxsize=1)

@@ -17,7 +17,7 @@ import torch
 
 from napari_bloodcell.core.artifact import hash_of, read_json, write_json
 from napari_bloodcell.core.config import SamConfig, SegmentConfig
-from napari_bloodcell.core.errors import Cancelled
+from napari_bloodcell.core.errors import ArtifactError, Cancelled
 from napari_bloodcell.core.image.lazy import LazyImage
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import ByteArray, FloatArray, Masks, SmearImage
@@ -47,12 +47,20 @@ VERSION = 1  # raise it whenever an outline changes
 class SamSegmenter:
     """``config``: the input size the model was trained at, and how it is run (device, precision, batch).
     ``white_ground``: whether it was trained on pictures whose ground was made white (``sam/ground.py``).
+    ``source``: the name of weights that every installation has; a file then names them and holds no copy.
     """
 
     kind: ClassVar[str] = "sam"
 
-    def __init__(self, model: CellSam, config: SamConfig | None = None, *, white_ground: bool = True) -> None:
-        self.model = model
+    def __init__(
+        self,
+        model: CellSam,
+        config: SamConfig | None = None,
+        *,
+        white_ground: bool = True,
+        source: str = "",
+    ) -> None:
+        self.model, self.source = model, source
         self.config = config or SamConfig(size_px=model.variant.native_px)
         self.white_ground = white_ground
 
@@ -64,15 +72,29 @@ class SamSegmenter:
 
     def save(self, folder: Path) -> list[str]:
         """An adapter is merged into the weights for good: a bundle needs no second file to make sense."""
+        named = {"source": self.source, "hash": self.hash} if self.source else {}
+        write_json(folder / SETTINGS, "segmenter", self._settings() | named)
+        if named:
+            return [SETTINGS]
         save_model(self._merged(), folder / MODEL, half=True)
-        write_json(folder / SETTINGS, "segmenter", self._settings())
         return [MODEL, SETTINGS]
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         _, settings = read_json(folder / SETTINGS, "segmenter")
-        config = SamConfig(size_px=settings["size_px"])
-        return cls(load_model(folder / MODEL), config, white_ground=settings["white_ground"])
+        config, white = SamConfig(size_px=settings["size_px"]), bool(settings["white_ground"])
+        source = str(settings.get("source", ""))
+        if not source:
+            return cls(load_model(folder / MODEL), config, white_ground=white)
+        from napari_bloodcell.core.segment.choose import read_network
+
+        found = cls(read_network(source)[0], config, white_ground=white, source=source)
+        if found.hash != settings["hash"]:
+            raise ArtifactError(
+                f"{folder} was made with other weights of {source!r} than this release ships. Use the release "
+                "it was made with, or a bundle made for this one."
+            )
+        return found
 
     def segment(
         self,
