@@ -261,6 +261,14 @@ def test_an_image_of_another_size_is_refused(viewer, open_panel, press_run):
     assert "No open image is as large as the outlines large" in panel.task.message.text()
 
 
+def test_a_stack_of_labels_is_refused_with_advice(viewer, open_panel):
+    viewer.add_image(np.zeros((3, 40, 50, 3), np.uint8))
+    viewer.add_labels(np.ones((3, 40, 50), int), name="deep")
+    panel = open_panel("Classify")
+    panel._predict()
+    assert "deep is a stack or a pyramid (3 x 40 x 50)" in panel.task.message.text()
+
+
 def test_adapting_with_too_few_corrections_says_so(panel, counted, click, wait, monkeypatch, tmp_path):
     monkeypatch.setenv("BLOODCELL_CACHE", str(tmp_path))
     before = kinds(counted)

@@ -5,6 +5,7 @@ So the rims, the tables, the session and the way back are always right, whicheve
 """
 
 import itertools
+import math
 import uuid
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_bloodcell.core.class_list import ClassList
+from napari_bloodcell.core.errors import SegmentError
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.session import Change
 from napari_bloodcell.core.taxonomy import normalise
 from napari_bloodcell.gui import autosave, layers
+from napari_bloodcell.gui.outlines import shown_plane
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -201,6 +204,16 @@ def set_predictions(cells: "Labels", table: "pd.DataFrame", by: Mapping[str, Any
     return int(mine.sum())
 
 
+def check_plane(cells: "Labels | None") -> None:
+    """Rims, tables and sessions hold one picture."""
+    if cells is not None and (cells.multiscale or math.prod(cells.data.shape[:-2]) != 1):
+        size = " x ".join(map(str, cells.data.shape))
+        raise SegmentError(
+            f"{cells.name} is a stack or a pyramid ({size}); classes are given to one plane. "
+            "Choose the layer that Count cells or Segment cells made, or split the stack."
+        )
+
+
 def show_rims(viewer: "Viewer", cells: "Labels", picture: layers.Picture, rims: Any) -> None:
     """The classes layer of these cells, made or made anew: the outlines may have changed."""
     labels = np.asarray(cells.data).reshape(cells.data.shape[-2:])
@@ -326,7 +339,7 @@ def centre_on(viewer: "Viewer", cells: "Labels", cell_id: int) -> None:
     """Move the view to a cell, and no nearer than it was."""
     boxes = _boxes(cells, [cell_id])
     if not boxes:
-        where = np.argwhere(np.asarray(cells.data).reshape(cells.data.shape[-2:]) == cell_id)
+        where = np.argwhere(shown_plane(cells, viewer) == cell_id)
         if not len(where):
             return
         (y0, x0), (y1, x1) = where.min(axis=0), where.max(axis=0) + 1

@@ -174,6 +174,7 @@ class ClassifyCells(CellsPanel):
 
     def _predict(self) -> None:
         try:
+            classes.check_plane(self.layer)
             taken = outlined(self.layer, self.viewer)
             config: Any = self.form.get()
         except BloodcellError as error:
@@ -202,6 +203,7 @@ class ClassifyCells(CellsPanel):
         if layer is None:
             return
         try:
+            classes.check_plane(layer)
             taken = outlined(layer, self.viewer)
             config: Any = self.form.get()
         except BloodcellError as error:

@@ -53,6 +53,7 @@ class Gallery(CellsPanel):
         self.read = read_shelves
         self._shelves: list[Shelf] = []
         self._layers: list[Labels] = []  # of the shelves, in their order
+        self._asked: list[Any] = []
         self._marks = Marks(napari_viewer)
         self.reader = QLineEdit(preferences.reader())
         self.reader.setToolTip("Your name or sign: it stands beside every class you give.")
@@ -96,6 +97,7 @@ class Gallery(CellsPanel):
         self.body.addWidget(self.typical)
         self.body.addWidget(self.task)
         self.task.pressed.connect(self._read)
+        self.task.busy_changed.connect(self._was_busy)
         self.reset_choices()
 
     def _box(self, options: Sequence[str], tip: str) -> QComboBox:
@@ -110,14 +112,15 @@ class Gallery(CellsPanel):
     # reading
 
     def cells_changed(self) -> None:
-        chosen = self.chosen
-        known = chosen == self._layers and all(
-            set(classes.ids(layer).tolist()) <= set(shelf.boxes)
-            for layer, shelf in zip(self._layers, self._shelves, strict=True)
-        )
-        if chosen and not known and not self.task.busy:
+        wanted = [(layer, classes.ids(layer).tolist()) for layer in self.chosen]
+        if wanted != self._asked and not self.task.busy:
+            self._asked = wanted  # what failed or was cancelled is not tried again by itself
             self._read()
         self._show()
+
+    def _was_busy(self, busy: bool) -> None:
+        if not busy and not self._closed:
+            self._soon.start()  # other layers may have been chosen meanwhile
 
     def _read(self) -> None:
         taken: list[Any] = []
@@ -291,7 +294,7 @@ class Gallery(CellsPanel):
     def closing(self) -> None:
         super().closing()
         self._marks.clear()
-        self._shelves, self._layers = [], []
+        self._shelves, self._layers, self._asked = [], [], []
         self.view.show_groups([])
         self.typical.show_groups([])
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QLineEdit, QPushButton
 
 from napari_bloodcell.core.errors import BloodcellError
-from napari_bloodcell.gui import autosave, preferences, session_calls
+from napari_bloodcell.gui import autosave, classes, preferences, session_calls
 from napari_bloodcell.gui.autosave import OpenSession
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.outlines import nuclei_of, outlined, outlines
@@ -135,9 +135,10 @@ class SessionPanel(Panel):
         pictures, kept = [], []
         for layer in fresh:
             try:
+                classes.check_plane(layer)
                 pictures.append(outlined(layer, self.viewer).picture)
             except BloodcellError:
-                continue  # a drawing without its image
+                continue  # a drawing without its image, or a stack
             kept.append(layer)
         self._tried.update(kept)  # what is refused is said once
         if kept and self.session is not None:
