@@ -51,8 +51,8 @@ its point is marked. Shift adds.
 one stain first. A good description keeps classes apart and images together: the words below the map say how
 well it does.
 
-**Figures**: the five nearest neighbours of a cell, by the vectors and not by the picture, vote for its class
-and its image, each group counting alike.
+**Figures**: how many cells are given to their own image by the vectors alone (each image counts as a lab, and
+fewer is better), and how often the nearest cells are of the same class (more is better).
 """
 
 
