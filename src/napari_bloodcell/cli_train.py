@@ -127,7 +127,6 @@ def dorl(  # noqa: PLR0913
 @train_app.command
 def sada(
     data: Path,
-    /,
     *,
     out: Path,
     leave_out: str | None = None,
