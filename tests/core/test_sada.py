@@ -389,3 +389,17 @@ def test_a_class_the_model_does_not_know_is_always_wrong() -> None:
     scores = f1(["a", "a", "b", "b"], ["a", "c", "a", "a"])
     assert scores["f1_micro"] == pytest.approx(0.25)
     assert scores["f1_macro"] == pytest.approx((2 / 5 + 0) / 2)
+
+
+def test_train_sada_on_the_command_line_leaves_a_bundle_and_its_score(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from napari_bloodcell.cli import app
+
+    drawn_labs(tmp_path / "labs")
+    words = f"train sada --data {tmp_path}/labs --leave-out south --out {tmp_path}/out --method erm"
+    words += " --backbone small --weights none --size-px 32 --per-lab 3 --steps-per-epoch 1 --held-out 0.5"
+    assert app([*words.split(), "--loop.epochs", "1"], result_action="return_value") == 0
+    told = capsys.readouterr().out
+    assert "4 cells of south, never seen: F1-micro" in told
+    assert load_bundle(tmp_path / "out" / "bundle").embedder.kind == "sada"
