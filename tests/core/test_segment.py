@@ -212,3 +212,39 @@ def _iou(a: list[int], b: list[int]) -> float:
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     both = max(0, width) * max(0, height)
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+
+
+def test_a_cell_with_a_ragged_edge_and_two_lobes_is_one() -> None:
+    """As eosinophils are: granules with gaps between them, and two round lobes far apart."""
+    canvas = field()
+    rng = np.random.default_rng(4)
+    for _ in range(700):
+        angle, away = rng.uniform(0, 2 * np.pi), 62 * np.sqrt(rng.uniform())
+        blob(canvas, (200 + away * np.sin(angle), 280 + away * np.cos(angle)), 3.5, (0.2, 0.45, 0.2))
+    for at in ((178, 250), (225, 312)):
+        blob(canvas, at, 22, NUCLEUS)
+    assert len(segment(picture(canvas, UM))) == 1
+
+
+def test_three_cells_in_a_heap_are_three() -> None:
+    canvas = field()
+    places = [(165, 240), (165, 318), (232, 279)]
+    for at in places:
+        blob(canvas, at, 40, PLASM)
+    for at in places:
+        blob(canvas, at, 27, NUCLEUS)
+    assert len(segment(picture(canvas, UM))) == 3
+
+
+def test_the_plasm_inside_a_ring_is_no_nucleus() -> None:
+    canvas = field()
+    blob(canvas, (200, 280), 48, PLASM)
+    blob(canvas, (200, 280), 34, NUCLEUS)
+    blob(canvas, (200, 280), 15, PLASM)
+    blob(canvas, (176, 280), 3, PLASM)
+    masks = segment(picture(canvas, UM))
+    assert len(masks) == 1
+    assert masks.labels[200, 280] == 1
+    assert not masks.nucleus[200, 280]
+    assert masks.nucleus[200, 308]
+    assert masks.nucleus[176, 280], "a pale spot in chromatin is nucleus"

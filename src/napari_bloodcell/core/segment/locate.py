@@ -20,7 +20,8 @@ from napari_bloodcell.core.stain import mixed_density
 LOBE_GAP_UM = 1.6  # pieces closer than this are lobes of one nucleus
 WHOLE_UM2 = 26.0  # a nucleus of this area may be one by itself; lobes are smaller
 WHOLE_APART_UM = 8.0  # and two such have their middles this far apart
-BODY_UM = 4.0  # the plasm looked at to tell one cell from two
+BODY_UM = 6.0  # the plasm looked at to tell one cell from two
+RAGGED_UM = 1.6  # gaps between granules, and the bays they leave in an edge, are narrower than twice this
 ROUNDEST = 0.88  # area in areas of the convex hull: one cell is rounder than two that touch
 LONGEST = 1.6  # and two that touch are longer, in widths
 NECK = 0.75  # width of the bridge between two nuclei, in widths of the smaller
@@ -97,9 +98,11 @@ def split_groups(nuclei: IntArray, body: BoolArray, count: int, um: float) -> in
         if box is None:
             continue
         group = nuclei[box] == number
-        if group.sum() * um**2 < 2 * WHOLE_UM2 or _one_cell(nuclei, number, box, body, um):
+        if group.sum() * um**2 < 2 * WHOLE_UM2:
             continue
         owner = _whole_nuclei(np.pad(group, 1), um)[1:-1, 1:-1]
+        if owner.max() == 2 and _one_cell(nuclei, number, box, body, um):
+            continue  # three whole nuclei are never one cell, however round their heap
         for extra in range(2, int(owner.max()) + 1):
             highest += 1
             nuclei[box][group & (owner == extra)] = highest
@@ -113,7 +116,9 @@ def _one_cell(nuclei: IntArray, number: int, box: tuple[slice, slice], body: Boo
     group = nuclei[window] == number
     near = (ndi.distance_transform_edt(~group) <= wide) & (body[window] | group)
     parts, _ = ndi.label(ndi.binary_opening(near, disc(1.2 / um)) | group)
-    whole = regionprops(np.isin(parts, np.unique(parts[group])).astype(np.uint8))[0]
+    mine = np.pad(np.isin(parts, np.unique(parts[group])), round(2 * RAGGED_UM / um))
+    closed = ndi.binary_fill_holes(ndi.binary_closing(mine, disc(RAGGED_UM / um)))
+    whole = regionprops(closed.astype(np.uint8))[0]
     elongated = whole.axis_major_length > LONGEST * whole.axis_minor_length
     return bool(whole.solidity >= ROUNDEST and not elongated)
 

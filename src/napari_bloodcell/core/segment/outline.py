@@ -10,6 +10,7 @@ from napari_bloodcell.core.segment.survey import Survey, nuclear_weights, otsu
 from napari_bloodcell.core.stain import mixed_density
 
 FINE_UM = 0.12  # finer than this no nucleus has detail
+PORE_UM2 = 3.0  # a larger hole in a nucleus is the plasm inside a ring
 
 
 def outline(
@@ -74,6 +75,14 @@ def nucleus_of(pixels: ByteArray, cell: BoolArray, survey: Survey) -> BoolArray:
     # The darkest chromatin would draw the threshold into the nucleus: cut it off and look again.
     dark = float(np.median(stain[inside & (stain >= otsu(stain[inside], 0.05))]))
     nucleus = inside & (stain > otsu(np.minimum(stain[inside], dark), 0.05))
-    nucleus = ndi.binary_fill_holes(nucleus)
+    nucleus = _without_pores(nucleus, um * step)
     nucleus = np.repeat(np.repeat(nucleus, step, 0), step, 1)[: cell.shape[0], : cell.shape[1]]
     return np.asarray(nucleus & cell)
+
+
+def _without_pores(nucleus: BoolArray, um: float) -> BoolArray:
+    """Pale spots inside chromatin are nucleus; the plasm that a ring encloses is not."""
+    holes, count = ndi.label(ndi.binary_fill_holes(nucleus) & ~nucleus)
+    small = np.bincount(holes.ravel(), minlength=count + 1) * um**2 < PORE_UM2
+    small[0] = False
+    return np.asarray(nucleus | small[holes])
