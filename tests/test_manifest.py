@@ -60,6 +60,7 @@ def test_names_and_ids_stay_as_they_were_published(manifest):
         "napari-bloodcell.gallery",
         "napari-bloodcell.differential",
         "napari-bloodcell.session",
+        "napari-bloodcell.open",
         "napari-bloodcell.sample_giemsa",
         "napari-bloodcell.sample_wright",
         "napari-bloodcell.sample_rapid",

@@ -1,0 +1,92 @@
+"""File > Open on what we wrote: ``session.json`` of a session, ``run.json`` of an analysed image.
+
+Only to look at: corrections of a session are kept by the panel "Session".
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_bloodcell.core.class_list import ClassList
+from napari_bloodcell.gui import layers
+from napari_bloodcell.gui.samples import LayerData
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_bloodcell.core.records import SmearImage
+
+
+def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None:
+    """None for whatever is not ours: napari asks the next reader."""
+    name = Path(path).name if isinstance(path, str) else ""
+    if name == "session.json":
+        return lambda file: read_session_layers(Path(file).parent)
+    if name == "run.json":
+        return lambda file: read_run_layers(Path(file).parent)
+    return None
+
+
+def read_session_layers(folder: Path) -> list[LayerData]:
+    """Image, classes and cells of each image of a session, every correction included."""
+    from napari_bloodcell.core.session import read_session
+
+    content, found = read_session(folder), []
+    for key in content.images:
+        cells = content.cells(key)
+        found.append(_image(content.image(key)))
+        if cells is not None:
+            classes = ClassList.from_json(content.classes) if content.classes else None
+            found += _cells(cells.labels, cells.table, found[-1][1], classes)
+    return found
+
+
+def read_run_layers(folder: Path) -> list[LayerData]:
+    """The image, where it still lies where it was, and the cells found on it."""
+    import pandas as pd
+    import tifffile
+
+    from napari_bloodcell.core.artifact import read_json
+    from napari_bloodcell.core.image import read_image
+
+    _, record = read_json(folder / "run.json", "run")
+    source, name = record["image"].get("source"), record["image"]["name"]
+    found = [_image(read_image(source, name=name))] if source and Path(source).exists() else []
+    table = pd.read_parquet(folder / "cells.parquet")
+    labels = tifffile.imread(folder / "labels.ome.tif").astype(np.int32)
+    um = record["image"].get("um_per_px")
+    return found + _cells(labels, table, {"name": name, **_placed(um)}, None)
+
+
+def _image(image: "SmearImage") -> LayerData:
+    return image.pixels.copy(), {"name": image.name, "rgb": True, **_placed(image.um_per_px)}, "image"
+
+
+def _placed(um_per_px: float | None) -> dict[str, Any]:
+    return {"scale": (um_per_px, um_per_px), "units": ("um", "um")} if um_per_px else {}
+
+
+def _cells(
+    labels: Any, table: "pd.DataFrame", image: dict[str, Any], classes: ClassList | None
+) -> list[LayerData]:
+    features = layers.features_of(table)
+    known = classes or ClassList.of(str(kind) for kind in features.get("cell_type", ()))
+    metadata = {"schema": layers.SCHEMA, "made": image["name"], "image": {"layer": image["name"]}}
+    metadata["classes"] = known.to_json()
+    placed = {name: image[name] for name in ("scale", "units") if name in image}
+    rims = {
+        "name": layers.CLASSES,
+        "features": layers.class_rows(known),
+        "colormap": layers.class_colormap(known),
+        "metadata": {layers.KEY: metadata | {"role": layers.CLASSES}},
+    }
+    outlines = {
+        "name": layers.CELLS,
+        "features": features,
+        "opacity": 0.2,
+        "metadata": {layers.KEY: metadata | {"role": layers.CELLS}},
+    }
+    painted = layers.painted(labels, layers.rims_of(labels), features, known)
+    return [(painted, rims | placed, "labels"), (labels, outlines | placed, "labels")]
