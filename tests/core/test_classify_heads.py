@@ -96,6 +96,21 @@ def test_network_gives_scikit_learns_probabilities(classes: int) -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 4])
+def test_boosted_trees_give_xgboosts_margins(classes: int) -> None:
+    import xgboost
+
+    vectors, labels = cells(classes=classes)
+    ready, truths = ready_of(vectors), np.unique(labels, return_inverse=True)[1]
+    head = head_of("xgboost", ready, truths, class_weights="none")
+    settings = {"objective": "multi:softprob", "num_class": classes, "tree_method": "hist", "seed": 0}
+    theirs = xgboost.train(settings, xgboost.DMatrix(ready, label=truths), num_boost_round=10)
+    other = np.random.default_rng(1).normal(0, 2, (300, 6)).astype(np.float32)
+    for rows in (ready, other):
+        expected = theirs.predict(xgboost.DMatrix(rows), output_margin=True)
+        np.testing.assert_allclose(head.scores(rows), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_learns_saves_and_answers_the_same(kind: str, classes: int, tmp_path: Path) -> None:
     vectors, labels = cells(classes=classes)
@@ -119,9 +134,9 @@ def test_a_file_whose_arrays_do_not_fit_is_refused(kind: str, tmp_path: Path) ->
     path = tmp_path / "c.safetensors"
     fit(vectors, labels, ClassifierConfig(kind=kind, **QUICK)).write(path)
     header, arrays = read_arrays(path, "classifier")
-    own = {"random_forest": "right", "xgboost": "booster_ubj", "ann": "bias_in"}
+    own = {"random_forest": "children", "xgboost": "children", "ann": "bias_in"}
     name = own.get(kind, "coefficients" if kind == "logistic" else "pair_weights")
-    forged = arrays[name][:-3] if kind != "random_forest" else arrays[name] + 10**6
+    forged = arrays[name] + 10**6 if name == "children" else arrays[name][:-3]
     write_arrays(
         path,
         "classifier",
@@ -188,3 +203,27 @@ def test_selection_takes_the_better_one_and_scores_it_on_cells_without_part_in_t
     assert min(chosen.inner[1], chosen.outer) > 0.95
     with pytest.raises(ClassifyError, match="nothing to select from"):
         select(rings, [CLASSES[t] for t in truths], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "forged"),
+    [
+        ("calibration_truths", np.full(200, 9, np.int32)),
+        ("calibration_misfits", np.zeros(3, np.float32)),
+        ("calibration_offsets", np.zeros(7, np.float32)),
+        ("known_labs", np.full(200, 5, np.int32)),
+        ("known_values", np.zeros((3, 6), np.float16)),
+        ("scale", np.zeros(6, np.float32)),
+        ("centres", np.zeros((2, 6), np.float32)),
+    ],
+)
+def test_calibration_and_training_vectors_that_do_not_fit_are_refused(
+    name: str, forged: np.ndarray, tmp_path: Path
+) -> None:
+    vectors, labels = cells()
+    path = tmp_path / "c.safetensors"
+    fit(vectors, labels, ClassifierConfig(iterations=30, folds=2)).write(path)
+    header, arrays = read_arrays(path, "classifier")
+    write_arrays(path, "classifier", arrays | {name: forged}, config=header.config, parents=header.parents)
+    with pytest.raises(ArtifactError, match="no complete classifier"):
+        Classifier.read(path)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_bloodcell.core.artifact import hash_arrays, read_arrays, write_arrays
 from napari_bloodcell.core.classify.heads import HEADS, Head
 from napari_bloodcell.core.config import ClassifierConfig, ClassifyConfig
-from napari_bloodcell.core.errors import ArtifactError, ClassifyError, ConfigError
+from napari_bloodcell.core.errors import ArtifactError, BloodcellError, ClassifyError
 from napari_bloodcell.core.records import Embeddings, Predictions, freeze
 from napari_bloodcell.core.uncertainty.calibration import Calibration
 from napari_bloodcell.core.uncertainty.cloud import Cloud
@@ -125,7 +125,7 @@ class Classifier:
         header, arrays = read_arrays(path, "classifier")
         try:
             return cls(embedder=header.parents["embedder"], **_from_file(header.config, arrays))
-        except (ArtifactError, ConfigError, KeyError, ValueError, TypeError, IndexError) as error:
+        except (BloodcellError, KeyError, ValueError, TypeError, IndexError) as error:
             raise ArtifactError(
                 f"{path} is no complete classifier: {error}. Take the original file again."
             ) from error
@@ -173,8 +173,8 @@ def _from_file(settings: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
     if arrays["whitening"].ndim != 2 or len(arrays["whitening"]) != width or not (arrays["scale"] > 0).all():
         raise ArtifactError("its arrays do not fit each other")
     calibration = Calibration.from_parts(arrays, settings["calibration"])
-    if calibration.cells and not 0 <= calibration.truths.min() <= calibration.truths.max() < classes:
-        raise ArtifactError("its calibration has classes it does not know")
+    if not calibration.fits(classes):
+        raise ArtifactError("its calibration does not fit its classes")
     return {
         "class_names": names,
         "config": config,

@@ -64,6 +64,19 @@ class Calibration:
         own = self.misfits[self.truths == number]
         return own if len(own) >= minimum else self.misfits
 
+    def fits(self, classes: int) -> bool:
+        """Whether what a file says of itself goes together."""
+        width = classes if self.method == "isotonic" else len(self.curves)
+        known = not self.cells or 0 <= self.truths.min() <= self.truths.max() < classes
+        return bool(
+            self.method in ("none", "temperature", "isotonic")
+            and self.temperature > 0
+            and len(self.offsets) in (0, classes)
+            and self.curves.shape == (width, 2, KNOTS)
+            and self.misfits.shape == self.truths.shape == (self.cells,)
+            and known
+        )
+
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         return {
             "calibration_offsets": self.offsets,

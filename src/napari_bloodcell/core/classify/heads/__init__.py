@@ -1,7 +1,7 @@
 """What turns a standardised vector into one score a class. One file for each sort; ``HEADS`` lists the kinds.
 
-A head is its arrays: fitted by a library, read and used without it (but for XGBoost, which has a format of
-its own). Scores go through a softmax later, after the temperature.
+A head is its arrays: fitted by a library, read and used without it. Scores go through a softmax later, after
+the temperature.
 """
 
 from napari_bloodcell.core.classify.heads.base import Head

@@ -1,31 +1,21 @@
-"""Gradient-boosted trees: XGBoost's own UBJSON, kept as bytes among the arrays and read by XGBoost only."""
+"""Gradient-boosted trees, fitted by XGBoost, kept and walked as arrays.
 
+XGBoost's own format is not read from files: a damaged one can crash the whole process (tried with 3.2).
+"""
+
+import json
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_bloodcell.core.classify.heads.base import Arrays, Floats, Head
+from napari_bloodcell.core.classify.heads import trees
+from napari_bloodcell.core.classify.heads.base import Floats, Head, in_blocks
 from napari_bloodcell.core.config import ClassifierConfig
-from napari_bloodcell.core.errors import ArtifactError
-
-MAX_BYTES = 256 * 2**20
 
 
 class BoostedHead(Head):
-    names: ClassVar[tuple[str, ...]] = ("booster_ubj",)
-
-    def __init__(self, arrays: Arrays) -> None:
-        import xgboost
-
-        super().__init__(arrays)
-        stored = arrays["booster_ubj"]
-        if stored.dtype != np.uint8 or stored.ndim != 1 or not 0 < stored.size <= MAX_BYTES:
-            raise ArtifactError(f"its trees are no bytes, or more than {MAX_BYTES:,}")
-        try:
-            self.booster = xgboost.Booster(model_file=bytearray(stored.tobytes()))
-        except xgboost.core.XGBoostError as error:
-            raise ArtifactError(f"XGBoost cannot read its trees ({str(error).splitlines()[0]})") from error
+    names: ClassVar[tuple[str, ...]] = (*trees.NAMES, "gains", "tree_class", "start")
 
     @classmethod
     def fit(
@@ -42,22 +32,40 @@ class BoostedHead(Head):
         }
         cells = xgboost.DMatrix(ready, label=truths, weight=weights)
         booster = xgboost.train(settings, cells, num_boost_round=config.rounds)
-        booster.set_param({"device": "cpu"})  # the file predicts anywhere
-        return cls({"booster_ubj": np.frombuffer(booster.save_raw("ubj"), np.uint8)})
+        learner = json.loads(bytes(booster.save_raw("json")))["learner"]
+        model = learner["gradient_booster"]["model"]
+        grown = [_flat(tree) for tree in model["trees"]]
+        start = json.loads(learner["learner_model_param"]["base_score"])
+        arrays = {
+            "gains": np.concatenate([tree["below"] for tree in grown]).astype(np.float32),
+            "tree_class": np.asarray(model["tree_info"], np.int32),
+            "start": np.broadcast_to(np.asarray(start, np.float32), int(truths.max()) + 1).copy(),
+        }
+        return cls(trees.join(grown) | arrays)
 
     def scores(self, ready: Floats) -> Floats:
-        if not len(ready):
-            return np.zeros((0, self._classes), np.float32)
-        margins = self.booster.inplace_predict(ready, predict_type="margin", missing=np.nan)
-        result: Floats = np.asarray(margins, np.float32).reshape(len(ready), -1)
-        return result
+        return in_blocks(self._score, ready, len(self.arrays["start"]), trees.BLOCK)
 
-    @property
-    def _classes(self) -> int:
-        import json
-
-        learner = json.loads(self.booster.save_config())["learner"]
-        return int(learner["learner_model_param"]["num_class"])
+    def _score(self, ready: Floats) -> Floats:
+        total = np.tile(self.arrays["start"], (len(ready), 1))
+        for number, leaf in zip(self.arrays["tree_class"], trees.leaves(self.arrays, ready), strict=True):
+            total[:, number] += self.arrays["gains"].take(leaf)
+        return total
 
     def fits(self, width: int, classes: int) -> bool:
-        return int(self.booster.num_features()) == width and self._classes == classes
+        a = self.arrays
+        if not trees.fit_each_other(a, width) or a["tree_class"].dtype.kind != "i":
+            return False
+        shapes = [a[name].shape for name in ("gains", "tree_class", "start")]
+        expected = [a["feature"].shape, a["roots"].shape, (classes,)]
+        return shapes == expected and 0 <= a["tree_class"].min() <= a["tree_class"].max() < classes
+
+
+def _flat(tree: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """A leaf's gain stands where a node has its threshold."""
+    return {
+        "feature": np.asarray(tree["split_indices"]),
+        "below": np.asarray(tree["split_conditions"], np.float32),
+        "left": np.asarray(tree["left_children"]),
+        "right": np.asarray(tree["right_children"]),
+    }
