@@ -75,7 +75,6 @@ class PromptLayers:
 
             layer = Labels(
                 data,
-                name=LIVE,
                 colormap=DirectLabelColormap(color_dict={None: COLOURS[LIVE], 0: "transparent"}),
                 **self._options(LIVE, like),
             )

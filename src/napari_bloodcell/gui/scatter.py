@@ -178,10 +178,11 @@ class Scatter(QWidget):
         size *= min(self._zoom, 3.0) ** 0.4
         finer = FINE if len(places) < CROWD else 1
         pixels = np.zeros((finer * self.height(), finer * self.width()), np.uint32)
-        if len(self._chosen):  # a ring round each chosen point, below all points
-            _stamp(pixels, finer * places[self._chosen], finer * (size + 6), [SELECTED] * len(self._chosen))
-        elif len(places) < 400:
+        if len(places) < 400:  # a thin edge: light points in a light theme
             _stamp(pixels, finer * places, finer * (size + 1.5), [ink.name()] * len(places))
+        if len(self._chosen):  # a ring round each chosen point, below all points
+            ring = [SELECTED] * len(self._chosen)
+            _stamp(pixels, finer * places[self._chosen], finer * (size + 6), ring)
         _stamp(pixels, finer * places, finer * size, self._colours)
         kind = QImage.Format.Format_ARGB32_Premultiplied
         fine = QImage(pixels.tobytes(), pixels.shape[1], pixels.shape[0], kind)
