@@ -196,19 +196,27 @@ def _judge(
 
 
 def _best(judged: Sequence[Judged], losses: dict[str, NDArray[np.float64]], config: AdaptConfig) -> str:
-    """Of the updates that held-out cells cannot tell from the best one (a standard error of the difference),
-    the first; but none where that is not better than no update by enough, or more cells would be wrong."""
+    """Only updates that are better than no update by enough, and by which no more cells (of all, and class by
+    class) become wrong than one. Of those that held-out cells cannot tell from the best one (a standard error
+    of the difference), the first."""
     nothing, *updates = judged
-    best = min(updates, key=lambda one: one.loss)
-    cells = len(losses[best.name])
+    cells = len(losses[nothing.name])
+    better = [
+        one
+        for one in updates
+        if one.loss < nothing.loss * (1 - config.least_gain)
+        and one.accuracy >= nothing.accuracy - 1 / cells
+        and one.balanced >= nothing.balanced - 1 / cells
+    ]
+    if not better:
+        return nothing.name
+    best = min(better, key=lambda one: one.loss)
 
     def as_good(name: str) -> bool:
         gap = losses[name] - losses[best.name]
         return bool(gap.mean() <= gap.std() / np.sqrt(cells))
 
-    chosen = next(one for one in updates if as_good(one.name))
-    gained = chosen.loss < nothing.loss * (1 - config.least_gain)
-    return chosen.name if gained and chosen.accuracy >= nothing.accuracy - 1 / cells else nothing.name
+    return next(one.name for one in better if as_good(one.name))
 
 
 def _finished(
