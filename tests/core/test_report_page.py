@@ -115,6 +115,12 @@ def test_a_readers_words_are_understood_and_empty_cells_are_not_looked_at(tmp_pa
     }
 
 
+def test_rows_the_model_answered_are_no_persons_answers(tmp_path: Path) -> None:
+    rows = "a,1,basophil,bundle nano 12\na,2,monocyte,person anna\na,3,eosinophil,\n"
+    (tmp_path / "cells.csv").write_text("image,cell_id,cell_type,cell_type_source\n" + rows)
+    assert read_reader(tmp_path / "cells.csv").answers == {("a", 2): "monocyte", ("a", 3): "eosinophil"}
+
+
 # The report
 
 

@@ -1,6 +1,8 @@
 """What people said of the cells: their tables, how far two of them agree, and one answer from both.
 
 A table is a CSV with the columns image, cell_id and cell_type; an empty cell_type is a cell not looked at.
+So is a row whose cell_type_source names no person, where there is that column: a table written by the program
+and corrected by hand can be given as it is.
 """
 
 import csv
@@ -15,6 +17,7 @@ from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
 COLUMNS = ("image", "cell_id", "cell_type")
+SOURCE, PERSON = "cell_type_source", "person"  # how the source begins where a person decided
 
 Cell = tuple[str, int]  # image and cell_id
 Answers = Mapping[Cell, str]
@@ -66,7 +69,7 @@ def read_reader(path: Path, taxonomy: Taxonomy = DEFAULT) -> Reader:
     answers: dict[Cell, str] = {}
     for line, row in enumerate(rows, 2):
         said = (row["cell_type"] or "").strip()
-        if not said:
+        if not said or not (row.get(SOURCE) or PERSON).startswith(PERSON):
             continue
         cell = (row["image"], _number(path, line, row["cell_id"]))
         if cell in answers:

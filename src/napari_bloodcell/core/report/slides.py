@@ -10,13 +10,12 @@ import numpy as np
 from napari_bloodcell.core.artifact import read_json
 from napari_bloodcell.core.errors import ArtifactError, DataError
 from napari_bloodcell.core.image import hash_file
-from napari_bloodcell.core.report.readers import Cell
+from napari_bloodcell.core.report.readers import PERSON, Cell
 
 if TYPE_CHECKING:
     import pandas as pd
 
 RUN, TABLE, LISTING = "run.json", "cells.parquet", "images.json"
-PERSON = "person"  # how cell_type_source begins where a person decided
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
