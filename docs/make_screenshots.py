@@ -52,7 +52,7 @@ def stain(viewer: Any) -> None:
     panel = opened(viewer, "Stain preview")
     press(panel.sample_button, panel.task)
     until(lambda: panel.stains.count() > 1, "the known labs")
-    panel.stains.setCurrentIndex(panel.stains.findText("Rapid on yellow (synthetic)"))
+    panel.stains.setCurrentIndex(panel.stains.findText("Leishman on pink (synthetic)"))
     panel.beside.setChecked(True)
     press(panel.task.run_button, panel.task)
     press(panel.survival.try_button, panel.task)
