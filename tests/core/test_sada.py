@@ -218,7 +218,7 @@ def test_it_is_an_embedder_and_a_classifier_like_any_other(trained: LabTraining,
     _, logits = trained.model.run(trained.source.pixels)
     best = [trained.model.class_names[i] for i in logits.argmax(1)]
     assert list(predicted.top(0)[0]) == best
-    none = again.embed(crops_of_cells(leave_out(lab_cells(counts=(4,)), "lab 0")[0]))
+    none = again.embed(crops_of_cells(lab_cells(counts=(0,), held_out=0)))
     assert none.values.shape == (0, 256)
 
 
@@ -273,8 +273,10 @@ def test_training_from_folders_is_one_call(tmp_path: Path) -> None:
 
 
 def test_a_lab_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="There is no lab 'lab 9'. There are: lab 0, lab 1, lab 2"):
+    with pytest.raises(DataError, match="no labelled cells of a lab 'lab 9'. There are: lab 0, lab 1, lab 2"):
         fit(tmp_path, leave="lab 9")
+    with pytest.raises(DataError, match="lab 0 is the only lab with labelled cells"):
+        leave_out(lab_cells(counts=(4,)), "lab 0")
 
 
 def test_a_class_of_one_lab_only_is_trained_and_told() -> None:

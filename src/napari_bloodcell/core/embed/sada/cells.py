@@ -76,9 +76,14 @@ def shown(crops: Crops, config: BackboneConfig) -> ByteArray:
 
 def leave_out(cells: LabCells, lab: str) -> tuple[LabCells, LabCells]:
     """The source labs, and the lab that nothing is learnt from."""
-    if lab not in cells.lab_names:
-        raise DataError(f"There is no lab {lab!r}. There are: {', '.join(cells.lab_names)}.")
+    here = [name for number, name in enumerate(cells.lab_names) if (cells.labs == number).any()]
+    if lab not in here:
+        raise DataError(f"There are no labelled cells of a lab {lab!r}. There are: {', '.join(here)}.")
     target = cells.labs == cells.lab_names.index(lab)
+    if target.all():
+        raise DataError(
+            f"{lab} is the only lab with labelled cells: without it there is nothing to train on."
+        )
     return _part(cells, ~target), _part(cells, target)
 
 

@@ -38,6 +38,9 @@ class LabTraining:
         if self.target is not None and self.scores is not None:
             figures = f"F1-micro {self.scores['f1_micro']:.3f}, F1-macro {self.scores['f1_macro']:.3f}"
             lines.append(f"{len(self.target)} cells of {self.target.lab_names[0]}, never seen: {figures}")
+            unknown = sorted(set(self.target.class_names) - set(self.model.class_names))
+            if unknown:
+                lines.append(f"Classes that no other lab has, so always wrong: {', '.join(unknown)}")
         return "\n".join(lines)
 
 
