@@ -8,7 +8,7 @@ from napari_bloodcell.core.errors import ArtifactError
 
 MANIFEST = "bundle.json"
 CARD = "README.md"
-SUFFIXES = (".json", ".safetensors", ".ubj", ".md")
+SUFFIXES = (".json", ".safetensors", ".md")
 MAX_MEMBER_BYTES = 2 * 2**30
 MAX_MEMBERS = 64
 
