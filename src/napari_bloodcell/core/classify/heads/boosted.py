@@ -1,6 +1,6 @@
 """Gradient-boosted trees, fitted by XGBoost, kept and walked as arrays.
 
-XGBoost's own format is not read from files: a damaged one can crash the whole process (tried with 3.2).
+XGBoost's own format is not read from files: an empty one aborts the whole process (3.2).
 """
 
 import json
