@@ -162,3 +162,36 @@ def test_a_checkpoint_without_a_cell_head_is_refused_without_an_adapter(tmp_path
         WeightsError, match="knows no white cells: without an adapter its cell head is untrained"
     ):
         find_segmenter(tmp_path / "plain.pth")
+
+
+def test_labels_of_a_slide_are_written_tile_by_tile_and_read_back_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_bloodcell.core.image import labels as writing
+
+    monkeypatch.setattr(writing, "WHOLE_PX", 1000)
+    array = np.random.default_rng(0).integers(0, 9, (700, 530)).astype(np.int32)
+    within = array > 4
+    writing.write_labels_ome_tiff(tmp_path / "a.ome.tif", array, 0.1, within=within)
+    with tifffile.TiffFile(tmp_path / "a.ome.tif") as file:
+        np.testing.assert_array_equal(file.asarray(), array * within)
+        assert 'PhysicalSizeX="0.1"' in str(file.ome_metadata)
+
+
+def test_the_command_says_what_it_found(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from napari_bloodcell.cli import main
+
+    arguments = ["segment", str(file), "--out", str(tmp_path / "out"), "--model", "stain", "--others"]
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--read.um-per-px", str(UM)])
+    assert ended.value.code == 0
+    assert "2 white cells, 14 red cells, 0 platelets" in capsys.readouterr().out
+    found = (tmp_path / "out" / "field" / "others.csv").read_text().splitlines()
+    assert found[0] == "kind,x0,y0,x1,y1"
+    assert len(found) == 15
+    with pytest.raises(SystemExit) as ended:
+        main(["segment", str(file), str(file), "--out", str(tmp_path / "two"), "--prompts", str(file)])
+    assert ended.value.code == 1
+    assert "Prompts belong to one image" in capsys.readouterr().err

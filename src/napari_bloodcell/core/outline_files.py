@@ -155,8 +155,7 @@ def _write(outlined: Outlined, made_with: str, config: OutlineConfig, complete: 
     (folder / RECORD).unlink(missing_ok=True)  # a half-written folder is no result
     write_labels_ome_tiff(folder / "labels.ome.tif", masks.labels, masks.um_per_px)
     if masks.nucleus.any():
-        nuclei = masks.labels * masks.nucleus
-        write_labels_ome_tiff(folder / "nuclei.ome.tif", nuclei, masks.um_per_px)
+        write_labels_ome_tiff(folder / "nuclei.ome.tif", masks.labels, masks.um_per_px, within=masks.nucleus)
     with atomic_path(folder / "cells.csv") as temporary:
         cells_table(masks, outlined.scores).to_csv(temporary, index=False, float_format="%.6g")
     counts = {}
