@@ -122,5 +122,17 @@ def test_interval_holds_the_truth_as_often_as_it_says() -> None:
     assert 0.89 <= np.mean(inside) <= 0.99
 
 
+def test_a_class_of_one_cell_does_not_lift_the_interval_of_a_mean_over_classes() -> None:
+    """One basophil, wrong: a plain draw leaves it out every third time, and the mean jumps by a fifth."""
+    truth = np.array([0] * 60 + [1] * 40 + [2])
+    predicted = np.where(np.arange(101) % 5 == 0, (truth + 1) % 2, truth)
+    predicted[-1] = 0
+    found = bootstrap(answers_of(truth, predicted), samples=1000, confidence=0.95, seed=0)
+    value, (low, high) = found["balanced_accuracy"]
+    assert value == pytest.approx((0.8 + 0.8 + 0) / 3)
+    assert high < 0.62
+    assert value - low == pytest.approx(high - value, abs=0.02)
+
+
 def test_nothing_tested_says_nothing() -> None:
     assert bootstrap(answers_of([], []), samples=100, confidence=0.95, seed=0)["accuracy"] == (0, (0, 1))
