@@ -341,7 +341,7 @@ class Correct(QWidget):
         self.undo_button = _button("Undo", "Takes the last correction back (Ctrl+Z).", self._undo)
         self.redo_button = _button("Redo", "Does it again (Ctrl+Shift+Z).", self._redo)
         self._add_tools()
-        self.take_button = _button("Take outline", "Keeps the yellow outline as a cell.", self._take)
+        self.take_button = _button("Take outline", "Keeps the green outline as a cell.", self._take)
         self.drop_button = _button("Drop", "Removes what was drawn.", self._drop_prompt)
         self.answers = Chooser("Who answers: the stain needs no weights; a checkpoint sees more.")
         self.answers.offer([("the stain", BY_STAIN)])

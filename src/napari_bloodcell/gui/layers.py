@@ -31,6 +31,7 @@ SCHEMA = 1
 CELLS, NUCLEI, CLASSES = "cells", "nuclei", "classes"
 OUTLINE = "#1A1A1A"  # smears are bright
 OUTLINE_PX = 1
+NUCLEUS = "#FFFFFF"  # nuclei are dark
 CLASS_PX = 5
 # napari computes contours anew, on the main thread, whenever it draws: larger pictures are shown filled.
 LARGEST_OUTLINED_PX = 2_500_000
@@ -206,10 +207,15 @@ def add_masks(
 ) -> Iterator[None]:
     """Nuclei and outlines, without classes; a layer a step."""
     import pandas as pd
+    from napari.utils.colormaps import DirectLabelColormap
 
     metadata = _made_from(picture, image, config, bundle=None) | {"segmenter": masks.segmenter}
     features = features_of(pd.DataFrame({"cell_id": masks.cell_id, "touches_border": masks.touches_border}))
-    _add_labels(viewer, picture, NUCLEI, _nuclei(masks), metadata, opacity=0.5)
+    rims = DirectLabelColormap(color_dict={None: NUCLEUS, 0: "transparent"})
+    contour = OUTLINE_PX if masks.labels.size <= LARGEST_OUTLINED_PX else 0
+    _add_labels(
+        viewer, picture, NUCLEI, _nuclei(masks), metadata, colormap=rims, contour=contour, opacity=0.5
+    )
     yield
     _add_cells(viewer, picture, masks, features, metadata)
 

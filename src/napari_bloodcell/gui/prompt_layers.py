@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 ON, OFF, DRAWN, LIVE = "prompt: on the cell", "prompt: not the cell", "prompt: box or line", "live outline"
-COLOURS = {ON: "#009E73", OFF: "#D55E00", DRAWN: "#56B4E9", LIVE: "#F0E442"}
+COLOURS = {ON: "#009E73", OFF: "#D55E00", DRAWN: "#56B4E9", LIVE: "#00A651"}
 SIZE_PX = 9  # on the screen, about
 CONTOUR_PX = 3
 TOOLS = {"on": (ON, "add"), "off": (OFF, "add"), "box": (DRAWN, "add_rectangle"), "line": (DRAWN, "add_path")}

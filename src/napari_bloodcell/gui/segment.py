@@ -35,7 +35,7 @@ a cell, and *nuclei*. Segmenting again adds new layers.
 **Correct**: press **Pick** and click cells; Shift or Ctrl adds. Then **Delete**, **Merge** or **Split** them.
 **Paint** gives you the brush. Every correction, each stroke of the brush too, can be undone and done again.
 
-**Prompts**: **On the cell**, **Not the cell**, **Box** and **Line** draw on layers of their own. The yellow
+**Prompts**: **On the cell**, **Not the cell**, **Box** and **Line** draw on layers of their own. The green
 outline follows each click; **Take outline** keeps it as a new cell, or as the picked one. The stain answers
 without any weights; a Segment Anything checkpoint (…) answers too.
 
