@@ -131,7 +131,7 @@ def test_a_stroke_of_the_brush_is_a_correction_like_any_other(segmented, click, 
     new = segmented.layer.selected_label
     assert segmented.layer.mode == "paint"
     assert new not in segmented.start[0]
-    segmented.layer.paint((12, 14), new)
+    segmented.layer.paint(tuple(middle(segmented.start[0] == 0).astype(int)), new)
     qtbot.waitUntil(lambda: segmented.task.message.text().startswith(f"Painted: cell {new}."), timeout=60_000)
     assert new in set(segmented.layer.features["index"])
     segmented.layer.paint(tuple(middle(segmented.start[0] == 1).astype(int)), 0)

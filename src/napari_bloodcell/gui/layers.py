@@ -214,7 +214,7 @@ def add_masks(
     rims = DirectLabelColormap(color_dict={None: NUCLEUS, 0: "transparent"})
     contour = OUTLINE_PX if masks.labels.size <= LARGEST_OUTLINED_PX else 0
     _add_labels(
-        viewer, picture, NUCLEI, _nuclei(masks), metadata, colormap=rims, contour=contour, opacity=0.5
+        viewer, picture, NUCLEI, _nuclei(masks), metadata, colormap=rims, contour=contour, opacity=0.8
     )
     yield
     _add_cells(viewer, picture, masks, features, metadata)
