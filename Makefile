@@ -1,5 +1,5 @@
 # The two commands of the README: `make demo` and `make test`. Each makes what it needs (scripts/environment.sh).
-.PHONY: demo test lint bench screenshots model clean
+.PHONY: demo test lint bench screenshots model docs clean
 
 PYTHON := .venv/bin/python
 # A screen for the GUI tests; other systems have one.
@@ -27,9 +27,15 @@ bench: ## every benchmark, one after the other
 		name=$$(basename $$file .py); echo "== $$name"; $(SCREEN) $(PYTHON) -m benchmarks.$$name --json || exit 1; \
 	done
 
-model: ## train the model that ships, from synthetic cells
-	@scripts/environment.sh run
+model: ## train the models that ship; all but "stain" need the real cells (BLOODCELL_DATA)
+	@scripts/environment.sh test
+	@$(PYTHON) training/make_stain.py
+	@$(PYTHON) training/make_segmenter.py
 	@$(PYTHON) training/make_nano.py
+
+docs: ## the guide, as pages in build/site
+	@scripts/environment.sh docs
+	@.venv/bin/mkdocs build
 
 screenshots: ## the pictures in docs/images
 	@scripts/environment.sh test

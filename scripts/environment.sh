@@ -60,10 +60,11 @@ case $purpose in
     run) packages="-e ." ;;
     test) packages="-e .[all,test]" ;;
     lint) packages="-e .[all,test] --group lint" ;;
-    *) echo "unknown purpose $purpose: run, test or lint" >&2; exit 2 ;;
+    docs) packages="-e .[docs]" ;;
+    *) echo "unknown purpose $purpose: run, test, lint or docs" >&2; exit 2 ;;
 esac
 
-if [ "$purpose" != run ] && [ "$(uname)" = Linux ]; then
+if [ "$purpose" != run ] && [ "$purpose" != docs ] && [ "$(uname)" = Linux ]; then
     apt_get xvfb xauth libgl1 libegl1 libgl1-mesa-dri libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 \
         libxcb-keysyms1 libxcb-image0 libxcb-render-util0 libxcb-xinerama0 libxcb-shape0 libdbus-1-3 \
         libglib2.0-0 libfontconfig1 fontconfig fonts-dejavu-core

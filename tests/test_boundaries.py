@@ -141,12 +141,14 @@ def test_the_command_line_starts_without_heavy_libraries() -> None:
     assert not loaded_after("import napari_bloodcell.cli") & (HEAVY | GUI_PACKAGES | {"numpy"})
 
 
-def test_a_whole_analysis_loads_neither_qt_nor_napari_nor_torch() -> None:
+@pytest.mark.parametrize(("bundle", "never"), [("stain", GUI_PACKAGES | {"torch"}), ("nano", GUI_PACKAGES)])
+def test_a_whole_analysis_loads_neither_qt_nor_napari(bundle: str, never: set[str]) -> None:
+    """Nor torch, where the model has no weights."""
     statement = (
         "import numpy as np; from napari_bloodcell import analyse; "
-        "analyse(np.full((64, 64, 3), (230, 220, 240), np.uint8))"
+        f"analyse(np.full((64, 64, 3), (230, 220, 240), np.uint8), {bundle!r})"
     )
-    assert not loaded_after(statement) & (GUI_PACKAGES | {"torch"})
+    assert not loaded_after(statement) & never
 
 
 def test_modules_stay_readable() -> None:
