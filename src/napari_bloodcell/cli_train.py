@@ -15,8 +15,11 @@ from napari_bloodcell.core.config import (
     BackboneConfig,
     BcsamConfig,
     DorlConfig,
+    LoraConfig,
+    MaskTrainConfig,
     SadaConfig,
     TrainConfig,
+    ViewConfig,
 )
 
 train_app = App(
@@ -26,13 +29,15 @@ train_app = App(
 
 
 @train_app.command
-def adapter(
+def adapter(  # noqa: PLR0913
     data: list[Path],
     /,
     *,
     out: Path,
     sam: str = "nano",
-    config: Annotated[AdapterConfig, Parameter(name="*")] = AdapterConfig(),
+    masks: Annotated[MaskTrainConfig, Parameter(name="*")] = MaskTrainConfig(),
+    views: Annotated[ViewConfig, Parameter(name="views")] = ViewConfig(),
+    lora: Annotated[LoraConfig, Parameter(name="lora")] = LoraConfig(),
     loop: Annotated[TrainConfig, Parameter(name="loop")] = ADAPTER_TRAINING,
 ) -> int:
     """Teach a Segment Anything model your cells: LoRA and mask decoder, from pictures with masks.
@@ -51,6 +56,7 @@ def adapter(
     """
     from napari_bloodcell.core.finetune import train_adapter
 
+    config = AdapterConfig(masks=masks, views=views, lora=lora)
     with progress_bar() as progress:
         done = train_adapter(data, sam, out, config, loop, progress=progress)
     for note in done.notes:
