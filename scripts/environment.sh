@@ -3,7 +3,7 @@
 # nothing when all is there. On Debian it fetches missing system packages through apt where it may.
 set -eu
 cd "$(dirname "$0")/.."
-purpose=${1:?usage: scripts/environment.sh run|test|lint}
+purpose=${1:?usage: scripts/environment.sh run|test|lint|docs}
 
 say() { printf '==> %s\n' "$1"; }
 
