@@ -62,7 +62,7 @@ def stain_map(viewer: Any) -> None:
     panel = opened(viewer, "Stain preview")
     for sample in ("giemsa", "wright", "rapid"):
         viewer.open_sample("napari-bloodcell", sample)
-    until(lambda: panel.stains.count() > 1, "the known labs")
+    until(lambda: panel.stains.count() > len(viewer.layers), "the known labs")
     panel.map_section.expand(animate=False)
     press(panel.map.measure_button, panel.task)
     panel.ensureWidgetVisible(panel.map.nearest)

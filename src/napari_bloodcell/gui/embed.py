@@ -64,7 +64,7 @@ class EmbedCells(Panel):
         self.embed = calls.embed_fields
         self.ask_save, self.ask_model = self._ask_save, self._ask_model
         self.rows: Rows | None = None
-        self._ways = [calls.Way("Measurements (nano)")]
+        self._ways = [calls.Way("Measurements")]
         self._listening: list[Labels] = []
         self._preparing: Run | None = None
         self.judging = Latest(self)
@@ -96,9 +96,15 @@ class EmbedCells(Panel):
         self.task.set_ready(bool(known))
         if known and self._preparing is None:
             self._preparing = Run(calls.prepare)
+            self._preparing.ended.connect(self._take_models)
             self._preparing.start()
         if self.rows is not None and not self.rows.layers():
             self._forget()
+
+    def _take_models(self) -> None:
+        names = None if self._preparing is None else self._preparing.result
+        self._ways += [calls.Way(f"Model {name}", name) for name in names or ()]
+        self._list_ways()
 
     def closing(self) -> None:
         super().closing()

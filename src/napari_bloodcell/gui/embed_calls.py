@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING, Any
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress, within
 from napari_bloodcell.gui.outlines import Outlined
+from napari_bloodcell.gui.task import load_for, load_torch
 
 if TYPE_CHECKING:
     from napari_bloodcell.core.cellmap import CellVectors
     from napari_bloodcell.core.embed import Embedder
     from napari_bloodcell.core.embed.plane import How, Plane
 
-SHIPPED = "nano"
-
 
 @dataclass(frozen=True)
 class Way:
-    """A way to describe cells. ``bundle`` names a model or its place."""
+    """A way to describe cells: a model by name or place, or measurements alone where ``bundle`` is empty."""
 
     text: str
-    bundle: str = SHIPPED
+    bundle: str = ""
     one_stain: bool = False  # bring all fields to one stain first
 
 
@@ -68,9 +67,13 @@ def embed_fields(fields: "list[Outlined]", ways: list[Way], how: "How", progress
     maps = []
     for way in ways:
         seen = within(progress, way.text) if len(ways) > 1 else progress
+        seen("Loading the model", 0, 0)
+        if way.one_stain:
+            load_torch(seen)
+        if way.bundle:
+            load_for(way.bundle, seen)
         if way.one_stain and alike is None:
             alike = in_one_stain(as_they_are, progress=seen)
-        seen("Loading the model", 0, 0)
         taken = alike if way.one_stain and alike is not None else as_they_are
         vectors = vectors_of(taken, embedder_of(way), progress=seen)
         maps.append(Mapped(way=way, vectors=vectors, plane=to_plane(vectors.values, how, progress=seen)))
@@ -79,8 +82,9 @@ def embed_fields(fields: "list[Outlined]", ways: list[Way], how: "How", progress
 
 def embedder_of(way: Way) -> "Embedder":
     from napari_bloodcell.core.bundle import load_bundle
+    from napari_bloodcell.core.embed.measurements import MeasurementEmbedder
 
-    return load_bundle(way.bundle).embedder
+    return load_bundle(way.bundle).embedder if way.bundle else MeasurementEmbedder()
 
 
 def judge(maps: tuple[Mapped, ...], classes: list[str], images: list[str], progress: Progress) -> str:

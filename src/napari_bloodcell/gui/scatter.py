@@ -162,9 +162,10 @@ class Scatter(QWidget):
         painter.drawImage(0, 0, self._points_image(places, ink))
         painter.setPen(ink)
         for place, text in zip(places, self._texts, strict=False):
-            right = place[0] + 8 + painter.fontMetrics().horizontalAdvance(text) > self.width()
-            step = -8 - painter.fontMetrics().horizontalAdvance(text) if right else 8
-            painter.drawText(QPointF(place[0] + step, place[1] + 4), text)
+            wide = painter.fontMetrics().horizontalAdvance(text)
+            left = place[0] + 8 if place[0] + 8 + wide <= self.width() else place[0] - 8 - wide
+            left = min(max(left, 4.0), max(self.width() - wide - 4.0, 4.0))
+            painter.drawText(QPointF(left, place[1] + 4), text)
         if len(self._lasso) > 1:
             painter.setPen(QPen(QColor(SELECTED), 1.5, Qt.PenStyle.DashLine))
             painter.setBrush(Qt.BrushStyle.NoBrush)

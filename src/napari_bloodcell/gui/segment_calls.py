@@ -8,7 +8,7 @@ from napari_bloodcell.core.config import AnalyseConfig, ReadConfig
 from napari_bloodcell.core.progress import Progress, within
 from napari_bloodcell.core.records import Masks, SmearImage
 from napari_bloodcell.gui import layers
-from napari_bloodcell.gui.task import Partial, load_torch
+from napari_bloodcell.gui.task import Partial, load_for, load_torch
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -46,6 +46,7 @@ def segment_fields(
     from napari_bloodcell.core.segment.tiles import Stopped
 
     progress("Loading the model", 0, 0)
+    load_for(bundle, progress)
     segmenter = load_bundle(bundle).segmenter
     done: list[tuple[Field, SmearImage, Masks]] = []
     for number, one in enumerate(fields):

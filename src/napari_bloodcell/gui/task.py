@@ -19,6 +19,8 @@ Then = Callable[[Any], Iterator[None] | None]
 
 REPORT_EVERY_S = 0.05  # more often than this nobody sees, and the main thread would only draw
 
+WITHOUT_TORCH = {"stain-watershed", "measurements"}  # kinds of parts of a bundle
+
 _under_way: "set[Run]" = set()
 
 
@@ -104,6 +106,19 @@ def load_torch(progress: Progress) -> None:
         opener.restype = ctypes.c_void_p
         opener(str(library).encode(), ctypes.RTLD_GLOBAL | 2)  # 2: resolve now, RTLD_NOW
     import torch  # noqa: F401
+
+
+def load_for(bundle: str, progress: Progress) -> None:
+    """Have torch loaded, where a model needs it."""
+    import json
+
+    from napari_bloodcell.core.bundle import find_bundle
+    from napari_bloodcell.core.bundle.members import MANIFEST
+
+    place = find_bundle(bundle)
+    body = json.loads((place / MANIFEST).read_text()) if place.is_dir() else {}
+    if not {body.get("segmenter"), body.get("embedder")} <= WITHOUT_TORCH:
+        load_torch(progress)
 
 
 def under_way() -> int:
