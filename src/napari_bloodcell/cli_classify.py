@@ -111,6 +111,25 @@ def adapt(  # noqa: PLR0913 (each is a flag)
 
 
 @classify_app.command
+def export(classifier: str, file: Path, /) -> int:
+    """Write a classifier as ONNX, for other programs (logistic and ann).
+
+    Parameters
+    ----------
+    classifier: str
+        Classifier file, or a bundle: its name, folder or file.
+    file: Path
+        File to write (.onnx).
+    """
+    from napari_bloodcell.core.adapt.files import find_classifier
+    from napari_bloodcell.core.classify.onnx_file import export_onnx
+
+    export_onnx(find_classifier(classifier), file)
+    print(file)
+    return 0
+
+
+@classify_app.command
 def undo(bundle: Path, /) -> int:
     """Take back the last adaptation of a model.
 

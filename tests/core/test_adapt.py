@@ -254,3 +254,15 @@ def test_an_adapted_bundle_says_so_leaves_its_parent_and_can_be_undone(
     assert (back.title, back.provenance["adapted"]) == ("made for a test", [])
     with pytest.raises(ArtifactError, match="no classifier from before"):
         undo(tmp_path / "own")
+
+
+def test_a_forest_is_judged_by_fewer_trees_but_kept_with_all(home: Classifier) -> None:
+    cells, labels = made(120, 0)
+    config = ClassifierConfig(kind="random_forest", trees=50, depth=6, calibration="none")
+    forest = fit(cells, list(labels), config, labs=["a"] * 120)
+    away, truths = made(120, 5, shift=0.8)
+    done = adapt(forest, away, marks(truths, range(20)), AdaptConfig(folds=2), lab="c")
+    assert done.kept.startswith("refit")
+    assert done.classifier.config == config
+    assert len(done.classifier.head.arrays["roots"]) == 50
+    assert right(done.classifier, away, truths) > right(forest, away, truths)

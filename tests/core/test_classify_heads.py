@@ -227,3 +227,29 @@ def test_calibration_and_training_vectors_that_do_not_fit_are_refused(
     write_arrays(path, "classifier", arrays | {name: forged}, config=header.config, parents=header.parents)
     with pytest.raises(ArtifactError, match="no complete classifier"):
         Classifier.read(path)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("kind", ["logistic", "ann"])
+def test_onnx_gives_the_same_probabilities(kind: str, classes: int, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from napari_bloodcell.core.classify.onnx_file import export_onnx
+
+    vectors, labels = cells(classes=classes)
+    config = ClassifierConfig(kind=kind, **(QUICK | {"calibration": "temperature", "folds": 2}))
+    classifier = fit(vectors, labels, config)
+    export_onnx(classifier, tmp_path / "c.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "c.onnx", providers=["CPUExecutionProvider"])
+    (theirs,) = session.run(None, {"vectors": vectors.values})
+    np.testing.assert_allclose(theirs, classifier.predict(vectors).probabilities, atol=1e-5)
+    assert session.get_modelmeta().custom_metadata_map["classes"] == ",".join(classifier.class_names)
+
+
+def test_what_onnx_cannot_hold_is_refused(tmp_path: Path) -> None:
+    from napari_bloodcell.core.classify.onnx_file import export_onnx
+
+    vectors, labels = cells(60)
+    forest = fit(vectors, labels, ClassifierConfig(kind="random_forest", **(QUICK | {"trees": 3})))
+    with pytest.raises(ClassifyError, match="It takes logistic or ann"):
+        export_onnx(forest, tmp_path / "c.onnx")
+    assert not list(tmp_path.iterdir())

@@ -31,7 +31,7 @@ def predict_tables(
     import pandas as pd
 
     cells = read_cells(tables, embedder)
-    model = _classifier(classifier)
+    model = find_classifier(classifier)
     predictions = model.predict(cells.embeddings, config)
     best, probability = predictions.top(0)
     second, second_probability = predictions.top(1)
@@ -106,7 +106,8 @@ def _guess(cells: CellVectors, row: int, name: str) -> Correction:
     return Correction(str(cells.image[row]), int(cells.cell_id[row]), name)
 
 
-def _classifier(name_or_path: str) -> Classifier:
+def find_classifier(name_or_path: str) -> Classifier:
+    """A classifier file, or that of a bundle."""
     path = Path(name_or_path)
     if path.suffix == ".safetensors":
         return Classifier.read(path)
