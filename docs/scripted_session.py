@@ -128,10 +128,10 @@ def actions(session: Path) -> list[str]:
 
 
 def widen(cells: Any, cell: int) -> None:
-    """As a stroke of the brush at the cell's upper edge."""
+    """As a stroke of the brush at the cell's lower edge."""
     import numpy as np
 
-    place = np.argwhere(cells.data == cell)[0]
+    place = np.argwhere(cells.data == cell)[-1]
     cells.brush_size = 12
     cells.paint(tuple(place), cell)
 

@@ -178,8 +178,11 @@ def make_rows(cells: "Labels", cell_ids: Sequence[int]) -> None:
     cells.features = pd.DataFrame({"index": list(cell_ids), "label": list(cell_ids)})
 
 
-def set_predictions(cells: "Labels", table: "pd.DataFrame", by: Mapping[str, Any]) -> int:
-    """What a model says of each cell. Those that a person decided keep their class; gives how many."""
+def set_predictions(
+    cells: "Labels", table: "pd.DataFrame", by: Mapping[str, Any], names: Sequence[str] = ()
+) -> int:
+    """What a model that knows the classes ``names`` says of each cell. Those that a person decided keep their
+    class; gives how many."""
     features = layers.features_of(table)
     kept = dict(zip(ids(cells)[is_by_person(cells)].tolist(), _rows_by_person(cells), strict=True))
     for name in ("cell_type", "cell_type_source"):
@@ -190,8 +193,8 @@ def set_predictions(cells: "Labels", table: "pd.DataFrame", by: Mapping[str, Any
         features[name] = features[name].astype("category")
     ours = cells.metadata.get(layers.KEY, {})
     found = [str(name) for name in features["cell_type"].cat.categories]
-    classes = class_list(cells) if "classes" in ours else ClassList.of(found)
-    for name in found:
+    classes = class_list(cells) if "classes" in ours else ClassList.of([*names, *found])
+    for name in (*names, *found):
         classes = classes.with_class(name)
     said = {"schema": layers.SCHEMA, "role": layers.CELLS, "classes": classes.to_json()}
     said["made"] = ours.get("made") or uuid.uuid4().hex

@@ -187,7 +187,9 @@ class ClassifyCells(CellsPanel):
         if cells is None:
             self.task.say("The outlines are gone from the viewer, so no classes were given.")
             return
-        kept = classes.set_predictions(cells, result.table, result.made_from())
+        kept = classes.set_predictions(
+            cells, result.table, result.made_from(), result.analysis.predictions.class_names
+        )
         self._suggested[cells] = result.order
         yield
         classes.show_rims(self.viewer, cells, result.outlined.picture, result.rims)

@@ -157,7 +157,7 @@ def add_analysis(
     features = features_of(table)
     _add_labels(viewer, picture, NUCLEI, _nuclei(analysis.masks), metadata, visible=False)
     yield
-    classes = ClassList.of(features["cell_type"])
+    classes = ClassList.of([*analysis.predictions.class_names, *features["cell_type"]])
     add_classes(viewer, picture, painted(analysis.masks.labels, rims, features, classes), classes, metadata)
     yield
     _add_cells(viewer, picture, analysis.masks, features, metadata | {"classes": classes.to_json()})
