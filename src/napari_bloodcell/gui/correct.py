@@ -232,7 +232,7 @@ class Correct(QWidget):
             key = (weakref.ref(image), checkpoint)
             self.task.start(partial(self.prompter_for, picture, checkpoint), partial(self._can_answer, key))
             return
-        self.live.ask(partial(_answer, self.prompter[1], self.prompter[2], prompt), self._answered)
+        self.live.ask(partial(calls.answer, self.prompter[1], self.prompter[2], prompt), self._answered)
 
     def _can_answer(self, key: Any, result: Any) -> None:
         self.prompter = (key, *result)
@@ -395,8 +395,3 @@ def _button(text: str, tooltip: str, pressed: Any) -> QPushButton:
     if pressed is not None:
         button.clicked.connect(lambda *_: pressed())
     return button
-
-
-def _answer(prompter: Any, nuclei: Any, prompt: Prompt, progress: Any) -> tuple[Any, Any]:  # noqa: ARG001
-    mask = prompter.ask([prompt]).masks[0]
-    return mask, nuclei.nucleus(mask)

@@ -13,7 +13,7 @@ from napari_bloodcell.gui.task import Partial, load_for, load_torch
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-    from napari_bloodcell.core.sam.question import Prompter
+    from napari_bloodcell.core.sam.question import Prompt, Prompter
 
 Span = tuple[slice, slice]
 
@@ -120,3 +120,10 @@ def prompter_for(picture: layers.Picture, checkpoint: str, progress: Progress) -
     model = load_model(Path(checkpoint))
     progress("Embedding the image", 0, 0)
     return PromptSession(model, image.pixels), by_stain
+
+
+def answer(prompter: "Prompter", nuclei: Any, prompt: "Prompt", progress: Progress) -> tuple[Any, Any]:
+    """The outline and the nucleus in it."""
+    progress("Outlining", 0, 0)
+    mask = prompter.ask([prompt]).masks[0]
+    return mask, nuclei.nucleus(mask)
