@@ -94,7 +94,8 @@ def methods_of(texts: Sequence[str]) -> list[Method]:
     found: list[Method] = []
     for text in texts:
         head, _, last = text.rpartition("/")
-        found += [method_of(f"{head}/{kind}") for kind in (CLASSIFIERS if last == "all" else (last,))]
+        every = head and last == "all"
+        found += [method_of(f"{head}/{kind}") for kind in CLASSIFIERS] if every else [method_of(text)]
     return list(dict.fromkeys(found))
 
 
