@@ -102,7 +102,8 @@ def stored_runs() -> dict[str, Figure]:
     runs = json.loads(RUNS.read_text())
     figures: dict[str, Figure] = {}
     for lab, run in runs.items():
-        print(f"without {lab}: {run['cells']} cells, model {run['sha256'][:12]}, {run['steps']} steps")
+        steps = f"{run['steps']} steps of {run['of_steps']}"
+        print(f"without {lab}: {run['cells']} cells, model {run['sha256'][:12]}, {steps}")
         figures |= {
             f"loo_{lab}_{name.removeprefix('cell_')}": run[name] for name in ("cell_iou", "nucleus_iou")
         }

@@ -36,18 +36,25 @@ from napari_bloodcell.core.config import (  # noqa: E402
     ViewConfig,
 )
 from napari_bloodcell.core.datasets import CellImage, load_dataset, split_of  # noqa: E402
-from napari_bloodcell.core.errors import ArtifactError, BloodcellError, ConfigError, DataError  # noqa: E402
+from napari_bloodcell.core.errors import BloodcellError, ConfigError, DataError  # noqa: E402
 from napari_bloodcell.core.finetune.pictures import read_cells  # noqa: E402
 from napari_bloodcell.core.sam.files import hash_file  # noqa: E402
 from napari_bloodcell.core.sam.ground import on_white  # noqa: E402
 from napari_bloodcell.core.sam.model import CellSam, at_size, load_model, new_model, save_model  # noqa: E402
 from napari_bloodcell.core.sam.train.cells import CANVAS_PX, MaskedCells, cells_of, join  # noqa: E402
-from napari_bloodcell.core.sam.train.recipe import MaskRecipe, Mix, choose_trained, score_cells  # noqa: E402
+from napari_bloodcell.core.sam.train.recipe import (  # noqa: E402
+    MaskLoss,
+    MaskRecipe,
+    Mix,
+    choose_trained,
+    score_cells,
+)
 from napari_bloodcell.core.stain import ground_light  # noqa: E402
 from napari_bloodcell.core.stain.augment import augment  # noqa: E402
 from napari_bloodcell.core.stain.profile import profiles_of  # noqa: E402
 from napari_bloodcell.core.synthetic import KINDS, make_cells, make_smear  # noqa: E402
 from napari_bloodcell.core.training import train  # noqa: E402
+from napari_bloodcell.core.training.checkpoint import BEST, read_state  # noqa: E402
 
 LABS = ("jtsc", "cellavision")
 # Looks of the generator that were drawn with the pictures of a lab in view.
@@ -84,7 +91,7 @@ which 0.8 (the promptable head) are untrained. Input {size} px, the ground made 
   blog; repository licence GPL-3.0). No image of them is in this package.
 - The same cells in other stains, and among drawn red cells.
 - Half of what it saw: cells drawn by `core/synthetic`, each in a stain of its own.
-- {steps} steps of {batch} cells, `python training/make_segmenter.py`. No held-out cell took part in any choice.
+- {steps} steps of {batch} cells (of a run of {of_steps}), `python training/make_segmenter.py`. No held-out cell took part in any choice.
 
 ## Scores
 
@@ -224,20 +231,22 @@ def finish(model: CellSam, folder: Path, left_out: str | None, settings: dict[st
         print(lab, sides[lab], " ".join(f"{name} {value:.4f}" for name, value in figures.items()))
 
 
-def keep(folder: Path) -> None:
-    """A finished run takes its place: the model and its card in the package, or the scores without a lab."""
+def keep(folder: Path, left_out: str | None) -> None:
+    """The best of a run, finished or not, takes its place: model and card in the package, or the scores
+    without a lab."""
+    header, parts = read_state(folder / BEST)
+    model, settings = new_model("nano", seed=SEED), header["settings"]
+    MaskLoss(model, MASKS.preset).load_state_dict(parts["weights"], strict=False)
+    stored = settings["method"] | {"loop": settings["loop"], "best_epoch": header["best_epoch"]}
+    finish(model.eval(), folder, left_out, stored)
     _, body = read_json(folder / "nano.json", "training")
-    if hash_file(folder / "nano.safetensors") != body["file"]:
-        raise ArtifactError(f"{folder} holds another model than its nano.json scored. Train again.")
-    left_out = body["leave_out"]
     if left_out is None:
         OUT.mkdir(parents=True, exist_ok=True)
         for name in ("nano.safetensors", "nano.json"):
             shutil.copyfile(folder / name, OUT / name)
     else:
         runs = json.loads(RUNS.read_text()) if RUNS.is_file() else {}
-        steps = body["settings"]["loop"]["epochs"] * STEPS
-        runs[left_out] = body["scores"][left_out] | {"sha256": body["file"], "steps": steps}
+        runs[left_out] = body["scores"][left_out] | {"sha256": body["file"]} | steps_of(body)
         write_bytes(RUNS, (json.dumps(runs, indent=2, sort_keys=True) + "\n").encode())
     if (OUT / "nano.json").is_file():
         write_bytes(OUT / "nano.md", card().encode())
@@ -247,16 +256,22 @@ def card() -> str:
     _, body = read_json(OUT / "nano.json", "training")
     runs = json.loads(RUNS.read_text()) if RUNS.is_file() else {}
     rows = [(f"{lab}, held out", figures) for lab, figures in body["scores"].items()]
-    rows += [(f"{lab}, trained without it", figures) for lab, figures in sorted(runs.items())]
+    rows += [
+        (f"{lab}, trained without it ({run['steps']} steps of {run['of_steps']})", run)
+        for lab, run in sorted(runs.items())
+    ]
     names = ("cell_iou", "cell_iou_p10", "nucleus_iou", "nucleus_iou_p10")
     lines = [
-        f"| {what} | {figures['cells']} | " + " | ".join(f"{figures[name]:.3f}" for name in names) + " |"
+        f"| {what} | {figures['cells']:.0f} | " + " | ".join(f"{figures[name]:.3f}" for name in names) + " |"
         for what, figures in rows
     ]
-    epochs = body["settings"]["loop"]["epochs"]
-    return CARD.format(
-        table="\n".join(lines), file=body["file"], size=SIZE_PX, steps=epochs * STEPS, batch=BATCH
-    )
+    return CARD.format(table="\n".join(lines), file=body["file"], size=SIZE_PX, batch=BATCH, **steps_of(body))
+
+
+def steps_of(body: dict[str, Any]) -> dict[str, int]:
+    """After how many steps the weights were taken, and of how many."""
+    settings = body["settings"]
+    return {"steps": settings["best_epoch"] * STEPS, "of_steps": settings["loop"]["epochs"] * STEPS}
 
 
 def main() -> None:
@@ -270,12 +285,14 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="folder for the synthetic cells; default: in the run's")
     parser.add_argument("--cells", type=int, default=6000, help="synthetic cells")
     parser.add_argument("--epochs", type=int, default=LOOP.epochs, help=f"of {STEPS} steps")
-    parser.add_argument("--keep", action="store_true", help="put the finished run in its place, and no more")
+    parser.add_argument(
+        "--keep", action="store_true", help="put the best of the run in its place, and no more"
+    )
     chosen = parser.parse_args()
-    if chosen.keep:
-        keep(chosen.run)
-        return
     torch.set_num_threads(1)
+    if chosen.keep:
+        keep(chosen.run, chosen.leave_out)
+        return
     labs = [lab for lab in LABS if lab != chosen.leave_out]
     cells, mix = gather(labs, chosen.leave_out, chosen.cache or chosen.run, chosen.cells)
     own = [i for i, source in enumerate(cells.source) if source in LABS]
