@@ -91,7 +91,7 @@ def train_adapter(  # noqa: PLR0913 (what, onto what, where, how)
     )
     return AdapterRun(
         folder=out, sha256=sha256, training=run, before=scores[0], after=scores[1],
-        cells=(len(train_cells), len(held_out)), notes=(*notes, *run.notes),
+        cells=(len(train_cells), len(held_out)), notes=tuple(dict.fromkeys((*notes, *run.notes))),
     )  # fmt: skip
 
 

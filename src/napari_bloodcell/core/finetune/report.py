@@ -95,11 +95,11 @@ def _draw(path: Path, run: TrainingRun, scores: tuple[Scores, Scores], outlines:
 
 def _course(axes: "Axes", run: TrainingRun) -> None:
     scored = [e for e in run.history if "score" in e.figures]
-    axes.plot([e.number for e in run.history], [e.losses["total"] for e in run.history], color="0.4")
+    axes.plot([e.number for e in run.history], [e.losses["total"] for e in run.history], ".-", color="0.4")
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss (grey)")
     other = axes.twinx()
-    other.plot([e.number for e in scored], [e.figures["score"] for e in scored], color=FOUND)
+    other.plot([e.number for e in scored], [e.figures["score"] for e in scored], ".-", color=FOUND)
     other.set_ylabel("Dice of held-out cells (red)")
     axes.axvline(run.best_epoch, color="0.7", linestyle=":")
     axes.set_title(f"best: epoch {run.best_epoch}", fontsize=9)
