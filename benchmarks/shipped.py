@@ -1,7 +1,7 @@
 """The model that ships on labs it has never seen, its speed and its size: ``python -m benchmarks.shipped``.
 
-The accuracies are those of the saved run of ``training/make_nano.py`` (each lab left out of the training in turn),
-read from the bundle, whose hash is printed. Speed and sizes are measured here.
+The accuracies are those of the saved run of ``training/make_nano.py``, each lab left out of the training in
+turn, read from the bundle, whose hash is printed. Speed and sizes are measured here.
 """
 
 import shutil
