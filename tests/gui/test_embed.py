@@ -174,6 +174,8 @@ def test_several_images_share_one_map(viewer, panel, add_field, press_run, smear
 
 
 def test_raw_against_invariant_are_two_maps_with_one_choice(viewer, panel, add_field, press_run, qtbot):
+    import torch  # noqa: F401 (on a busy machine its import alone outlasts the wait)
+
     add_field("one")
     add_field("two", shift=12.0)
     panel.other.setCurrentIndex(1)
