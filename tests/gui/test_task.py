@@ -213,3 +213,22 @@ assert under_way() == 1
     )
     assert done.returncode == 0, done.stderr
     assert "deleted" not in done.stderr
+
+
+def test_torch_and_torchvision_load_in_a_task_while_the_window_is_drawn(viewer, qtbot):
+    """Mesa's LLVM and that of triton in one process: a segmentation fault."""
+    import numpy as np
+
+    viewer.add_image(np.zeros((50, 50)))
+    qtbot.wait(100)
+
+    def call(_progress):
+        import torchvision.ops
+
+        return torchvision.ops.__name__
+
+    run = Run(call)
+    with qtbot.waitSignal(run.ended, timeout=120_000):
+        run.start()
+    assert run.error is None
+    assert run.result == "torchvision.ops"

@@ -1,6 +1,7 @@
 """The only thread code: a core call in a thread; progress, Cancel and errors in the panel that started it."""
 
 import atexit
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,11 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBox
 
 from napari_bloodcell.core.errors import BloodcellError, Cancelled
 from napari_bloodcell.core.progress import Progress
+
+# Mesa's drivers hold one LLVM and triton brings another: where the window is drawn by the first, loading the
+# second (torchvision does, by way of torch) takes the process down. Nothing of ours is compiled by triton.
+if sys.platform == "linux":
+    sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
 
 Call = Callable[[Progress], Any]
 Then = Callable[[Any], Iterator[None] | None]
