@@ -37,9 +37,9 @@ LIMITS = {
     "store_read_ratio": "at least 7",
     "store_size_ratio": "at least 2",
 }
-CELLS, BATCH, SIDE, ROUNDS = 96, 48, 224, 3
+CELLS, BATCH, SIDE, ROUNDS = 48, 24, 224, 2
 NANO, VIT_B = (192, 10, 10), (768, 14, 14)
-STORED = 48
+STORED = 24
 
 
 def published_target(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -111,14 +111,30 @@ def test_a_lab_that_joins_lies_where_the_others_lie() -> None:
     joined = space.with_lab("new", moved)
     assert joined.labs == ("a", "b", "new")
     assert np.array_equal(joined.bring(values), space.bring(values))
-    assert np.abs(joined.bring(moved).mean(axis=0)).max() < 0.01
-    assert np.array_equal(joined.bring(moved), joined.bring(moved, "new"))  # told apart by themselves
+    brought = joined.bring(moved)
+    assert np.array_equal(brought, joined.bring(moved, "new"))  # told apart by itself
+    for one in (False, True):  # each class lies where it lies in the other labs
+        here, there = brought[one == CLASS].mean(axis=0), space.bring(values)[one == CLASS].mean(axis=0)
+        assert np.abs(here - there).max() < 1
     with pytest.raises(DataError, match="one of the labs this space was made from"):
         joined.with_lab("a", moved)
     with pytest.raises(DataError, match="There is no lab 'z' in this space; it knows a, b, new"):
         joined.bring(moved, "z")
     with pytest.raises(DataError, match="tiny has 3 cells; 20 at least"):
         space.with_lab("tiny", moved[:3])
+
+
+def test_labs_with_other_shares_of_classes_are_not_mixed_up() -> None:
+    """Nine in ten cells of one lab are of class x, of the other of class y."""
+    rng = np.random.default_rng(1)
+    lab = np.repeat(["a", "b"], 100)
+    kind = np.concatenate([np.arange(100) % 10 == 0, np.arange(100) % 10 != 0])
+    values = rng.normal(size=(200, 6)).astype(np.float32)
+    values[:, :3] += 6 * kind[:, None]
+    values[:, 3:] += 4 * (lab == "b")[:, None]
+    brought = make_space(values, lab.tolist()).bring(values)
+    found = judge(brought, lab.tolist(), ["y" if k else "x" for k in kind], CONFIG).figures
+    assert found["class_agreement_across_labs"].value > 0.9
 
 
 def test_an_aligned_embedder_keeps_its_hash_when_a_lab_joins(

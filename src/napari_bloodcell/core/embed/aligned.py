@@ -1,23 +1,23 @@
-"""Labs laid over each other without training: each lab's vectors are centred, scaled and whitened by its own
-cells, so that what a stain or a camera does to all cells alike drops out.
+"""Labs laid over each other without training: kinds of cell are found without labels, and in each lab each
+kind is moved to where that kind lies over all labs.
 
-A cell is brought over by the statistics of its lab. Which lab that is can be said; else it is the known one
-the cell lies nearest to (labs are easily told apart, which is the whole trouble). A new lab joins by a few
-dozen of its own cells, without classes; the space, and classifiers trained in it, stay.
+Moving kinds instead of whole labs keeps labs with other shares of classes from being mixed up (the idea of
+Harmony, Korsunsky et al., Nature Methods 2019, in its simplest form). Which lab a cell is from can be said;
+else it is the known one it lies nearest to: labs are easily told apart, which is the whole trouble. A new lab
+joins by a few dozen of its own cells, without classes; the space, and classifiers trained in it, stay.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from napari_bloodcell.core.artifact import Header, hash_of
 from napari_bloodcell.core.config import FeatureConfig
-from napari_bloodcell.core.embed.sam_embedder import SamEmbedder, SamPartsEmbedder, pool_parts
+from napari_bloodcell.core.embed.sam_embedder import SamEmbedder, SamPartsEmbedder
 from napari_bloodcell.core.embed.sam_model import OpenSam
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress, silent
@@ -25,77 +25,139 @@ from napari_bloodcell.core.records import Crops, Embeddings, FloatArray
 
 Pool = Literal["whole", "parts"]
 
-SHRINK = 0.3  # of each covariance towards a multiple of one: labs have fewer cells than columns
-LEAST = 20  # cells that tell how a lab's cells are spread
+COMPONENTS = 30  # principal components of all labs together; 20 to 40 do about the same
+KINDS = 8  # 5 to 12 do about the same
+ROUNDS = 8  # of finding kinds and moving them
+SOFTNESS = 0.2  # how gradually a cell changes from one kind to the next
+CAUTION = 1.0  # cells' worth of doubt in each move: a kind that a lab hardly has hardly moves
+LEAST = 20  # cells that tell where a lab's kinds lie
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabSpace:
-    """Statistics of each known lab. ``whitening`` is symmetric, so columns keep their meaning."""
+    """D columns go in, P come out; K labs, C kinds."""
 
     labs: tuple[str, ...]
-    mean: FloatArray  # K x D
-    scale: FloatArray  # K x D
-    whitening: FloatArray  # K x D x D
-    founders: int = 0  # the first so many labs make the space; later ones only join it
+    founders: int  # the first so many labs make the space; later ones only join it
+    mean: FloatArray  # D
+    axes: FloatArray  # D x P, the scale of each column in it
+    precision: FloatArray  # P x P, of cells within their labs
+    kinds: FloatArray  # C x P, directions in the common space
+    common: FloatArray  # C x P, where each kind lies over all labs, before moving
+    start: FloatArray  # K x P, where each lab lies
+    move: FloatArray  # K x C x P, taken off the cells of a kind
 
     def bring(self, values: FloatArray, lab: str | None = None) -> FloatArray:
-        """N x D into the common space."""
-        each = [((values - m) / s) @ w for m, s, w in zip(self.mean, self.scale, self.whitening, strict=True)]
-        if lab is not None:
-            if lab not in self.labs:
-                raise DataError(f"There is no lab {lab!r} in this space; it knows {', '.join(self.labs)}.")
-            return np.asarray(each[self.labs.index(lab)], np.float32)
-        stacked = np.stack(each)
-        nearest = (stacked**2).sum(axis=2).argmin(axis=0)
-        return np.asarray(stacked[nearest, np.arange(len(values))], np.float32)
+        """N x D -> N x P in the common space."""
+        before = (values.astype(np.float64) - self.mean) @ self.axes
+        if lab is not None and lab not in self.labs:
+            raise DataError(f"There is no lab {lab!r} in this space; it knows {', '.join(self.labs)}.")
+        which = np.full(len(values), self.labs.index(lab)) if lab is not None else self.nearest(before)
+        after = before - self.start[which]
+        for _ in range(ROUNDS):
+            after = before - np.einsum("nc,ncp->np", shares(after, self.kinds), self.move[which])
+        return after.astype(np.float32)
+
+    def nearest(self, before: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The known lab each cell lies nearest to."""
+        off = before[:, None] - self.start[None]
+        return np.asarray(np.einsum("nkp,pq,nkq->nk", off, self.precision, off).argmin(axis=1))
 
     def with_lab(self, lab: str, values: FloatArray) -> "LabSpace":
         """One more lab, or new statistics for one that joined earlier."""
         if lab in self.labs[: self.founders]:
             raise DataError(f"{lab!r} is one of the labs this space was made from. Make the space again.")
-        mean, scale, whitening = statistics(lab, values)
-        others = [i for i, name in enumerate(self.labs) if name != lab]
+        check_count(lab, len(values))
+        before = (values.astype(np.float64) - self.mean) @ self.axes
+        start = before.mean(axis=0)
+        after = before - start
+        for _ in range(ROUNDS):
+            share = shares(after, self.kinds)
+            move = moves(before, share, self.common)
+            after = before - share @ move
+        kept = [i for i, name in enumerate(self.labs) if name != lab]
         return replace(
             self,
-            labs=(*(self.labs[i] for i in others), lab),
-            mean=np.concatenate([self.mean[others], mean[None]]),
-            scale=np.concatenate([self.scale[others], scale[None]]),
-            whitening=np.concatenate([self.whitening[others], whitening[None]]),
+            labs=(*(self.labs[i] for i in kept), lab),
+            start=np.concatenate([self.start[kept], start[None].astype(np.float32)]),
+            move=np.concatenate([self.move[kept], move[None].astype(np.float32)]),
         )
 
 
-def make_space(values: FloatArray, labs: Sequence[str]) -> LabSpace:
+def make_space(values: FloatArray, labs: Sequence[str], seed: int = 0) -> LabSpace:
     """From the vectors of cells of several labs; classes are not used."""
-    names = np.asarray(labs, np.str_)
-    known = tuple(sorted(set(labs)))
+    from sklearn.cluster import KMeans
+
+    known, lab = np.unique(np.asarray(labs, np.str_), return_inverse=True)
     if len(known) < 2:
-        raise DataError(
-            f"Laying labs over each other takes two at least; there is {known[0]!r} alone."
-            if known
-            else "There are no cells to lay over each other."
-        )
-    found = [statistics(lab, values[names == lab]) for lab in known]
-    mean, scale, whitening = (np.stack([one[part] for one in found]) for part in range(3))
-    return LabSpace(labs=known, mean=mean, scale=scale, whitening=whitening, founders=len(known))
-
-
-def statistics(lab: str, values: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Mean, spread and whitening of one lab."""
-    if len(values) < LEAST:
-        raise DataError(
-            f"{lab} has {len(values)} cells; {LEAST} at least tell how a lab's cells are spread. Add "
-            "cells, or leave the lab out."
-        )
-    plain = values.astype(np.float64)
-    mean, spread = plain.mean(axis=0), plain.std(axis=0)
-    scale = np.where(spread > 1e-6, spread, 1)
-    ready = (plain - mean) / scale
-    covariance = ready.T @ ready / len(ready)
+        told = f"there is {str(known[0])!r} alone" if len(known) else "there is none"
+        raise DataError(f"Laying labs over each other takes two at least; {told}. Add a lab.")
+    for name in known.tolist():
+        check_count(name, int((known[lab] == name).sum()))
+    mean, axes = components(values.astype(np.float64))
+    before = (values - mean) @ axes
+    start = np.stack([before[lab == k].mean(axis=0) for k in range(len(known))])
+    within = after = before - start[lab]
+    for _ in range(ROUNDS):
+        found = KMeans(min(KINDS, len(after)), n_init=3, random_state=seed).fit(directions(after))
+        kinds = directions(found.cluster_centers_)
+        share = shares(after, kinds)
+        common = share.T @ before / share.sum(axis=0)[:, None]
+        move = np.stack([moves(before[lab == k], share[lab == k], common) for k in range(len(known))])
+        after = before - np.einsum("nc,ncp->np", share, move[lab])
+    covariance = within.T @ within / len(within)
     level = np.trace(covariance) / len(covariance)
-    power, axes = np.linalg.eigh((1 - SHRINK) * covariance + SHRINK * max(level, 1e-6) * np.eye(len(mean)))
-    whitening = (axes / np.sqrt(power)) @ axes.T
-    return mean.astype(np.float32), scale.astype(np.float32), whitening.astype(np.float32)
+    arrays = {
+        "mean": mean,
+        "axes": axes,
+        "precision": np.linalg.inv(covariance + 0.1 * level * np.eye(len(covariance))),
+        "kinds": kinds,
+        "common": common,
+        "start": start,
+        "move": move,
+    }
+    ready = {name: array.astype(np.float32) for name, array in arrays.items()}
+    return LabSpace(labs=tuple(known.tolist()), founders=len(known), **ready)
+
+
+def components(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean, and the axes that bring standardised columns to their principal components."""
+    mean, spread = values.mean(axis=0), values.std(axis=0)
+    scale = np.where(spread > 1e-6, spread, 1)
+    _, strength, rows = np.linalg.svd((values - mean) / scale, full_matrices=False)
+    there = int((strength > 1e-6 * max(strength[0], 1e-6)).sum())
+    return mean, rows[: max(1, min(COMPONENTS, there))].T / scale[:, None]
+
+
+def directions(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9))
+
+
+def shares(values: NDArray[np.float64], kinds: NDArray[Any]) -> NDArray[np.float64]:
+    """N x C: how much each cell is of each kind, by its direction."""
+    closeness = 2 * directions(values) @ kinds.T / SOFTNESS
+    raised = np.exp(closeness - closeness.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+
+def moves(
+    before: NDArray[np.float64], share: NDArray[np.float64], common: NDArray[Any]
+) -> NDArray[np.float64]:
+    """C x P: how far each kind of one lab lies from where that kind lies over all."""
+    amount = share.sum(axis=0)[:, None]
+    return np.asarray((share.T @ before - amount * common) / (amount + CAUTION))
+
+
+def check_count(lab: str, count: int) -> None:
+    if count < LEAST:
+        raise DataError(
+            f"{lab} has {count} cells; {LEAST} at least tell where its kinds of cell lie. Add cells, or "
+            "leave the lab out."
+        )
+
+
+ARRAYS = tuple(f.name for f in fields(LabSpace) if f.name not in ("labs", "founders"))
+PER_LAB = ("start", "move")
 
 
 class AlignedEmbedder(SamEmbedder):
@@ -117,35 +179,38 @@ class AlignedEmbedder(SamEmbedder):
 
     @property
     def dim(self) -> int:
-        return self.sam.dim * (2 if self.pool == "parts" else 1)
+        return int(self.space.axes.shape[1])
 
-    def describe(self, tokens: Tensor, parts: Tensor) -> Tensor:
-        return pool_parts(tokens, parts).flatten(1) if self.pool == "parts" else tokens.mean(dim=(2, 3))
+    @property
+    def raw(self) -> SamEmbedder:
+        """The vectors before they are moved."""
+        return (SamPartsEmbedder if self.pool == "parts" else SamEmbedder)(self.sam, self.config)
 
     def embed(self, crops: Crops, *, progress: Progress = silent) -> Embeddings:
-        raw = super().embed(crops, progress=progress)
-        return replace(raw, values=self.space.bring(raw.values, self.lab))
+        values = self.space.bring(self.raw.embed(crops, progress=progress).values, self.lab)
+        return Embeddings(cell_id=crops.cell_id, values=values, names=self.names, embedder=self.hash)
 
     def for_lab(self, lab: str) -> "AlignedEmbedder":
         """The same for cells of one known lab."""
-        self.space.bring(np.zeros((0, self.dim), np.float32), lab)
+        self.space.bring(np.zeros((0, len(self.space.mean)), np.float32), lab)
         return AlignedEmbedder(self.sam, self.space, self.pool, self.config, lab, self.training)
 
     def with_lab(self, lab: str, crops: Crops, *, progress: Progress = silent) -> "AlignedEmbedder":
         """The same with one more lab, known by some of its cells."""
-        raw = super().embed(crops, progress=progress)
-        space = self.space.with_lab(lab, raw.values)
+        space = self.space.with_lab(lab, self.raw.embed(crops, progress=progress).values)
         return AlignedEmbedder(self.sam, space, self.pool, self.config, None, self.training)
 
     def own_settings(self) -> dict[str, Any]:
         """The labs that made the space; those that joined later do not change it."""
-        space, n = self.space, self.space.founders
-        arrays = (space.mean[:n], space.scale[:n], space.whitening[:n])
-        digest = hash_of([array.astype(np.float32).tobytes().hex() for array in arrays])
-        return {"pool": self.pool, "founders": list(space.labs[:n]), "space": digest}
+        n = self.space.founders
+        made = {
+            name: (array[:n] if name in PER_LAB else array).astype(np.float32).tobytes().hex()
+            for name, array in self.own_arrays().items()
+        }
+        return {"pool": self.pool, "founders": list(self.space.labs[:n]), "space": hash_of(made)}
 
     def own_arrays(self) -> dict[str, NDArray[Any]]:
-        return {"mean": self.space.mean, "scale": self.space.scale, "whitening": self.space.whitening}
+        return {name: getattr(self.space, name) for name in ARRAYS}
 
     def provenance(self) -> dict[str, Any]:
         return {**self.training, "known_labs": list(self.space.labs)}
@@ -157,10 +222,8 @@ class AlignedEmbedder(SamEmbedder):
         own, training = header.config["own"], dict(header.config["training"])
         space = LabSpace(
             labs=tuple(training.pop("known_labs")),
-            mean=arrays["mean"],
-            scale=arrays["scale"],
-            whitening=arrays["whitening"],
             founders=len(own["founders"]),
+            **{name: arrays[name] for name in ARRAYS},
         )
         return cls(sam, space, own["pool"], config, training=training)
 
