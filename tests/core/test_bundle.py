@@ -10,20 +10,34 @@ from napari_bloodcell.core.bundle import find_bundle, load_bundle, shipped
 from napari_bloodcell.core.bundle.members import MANIFEST
 from napari_bloodcell.core.classify.classifier import FILE as CLASSIFIER
 from napari_bloodcell.core.errors import ArtifactError
+from napari_bloodcell.core.segment.choose import shipped_weights
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(find_bundle("nano"), tmp_path / "copy"))
+    return Path(shutil.copytree(find_bundle("stain"), tmp_path / "copy"))
 
 
-def test_nano_ships_and_says_what_it_is() -> None:
-    assert "nano" in shipped()
-    nano = load_bundle("nano")
-    assert "weights-free" in nano.title
-    assert "synthetic" in nano.title
+def test_two_models_ship_and_say_what_they_are() -> None:
+    assert shipped() == ["nano", "stain"]
+    nano, stain = load_bundle("nano"), load_bundle("stain")
+    assert (nano.segmenter.kind, stain.segmenter.kind) == ("sam", "stain-watershed")
+    assert "three labs" in nano.title
+    assert "weights-free" in stain.title
+    assert "synthetic" in stain.title
     assert "Research use only" in nano.card
-    assert nano.scores["held-out synthetic"]["accuracy"] > 0.8
+    assert "Research use only" in stain.card
+    assert stain.scores["held-out synthetic"]["accuracy"] > 0.8
+
+
+def test_nano_tells_how_it_did_on_labs_it_never_saw() -> None:
+    nano = load_bundle("nano")
+    labs = nano.scores["leave_one_lab_out"]
+    assert set(labs) == set(nano.provenance["data"]) == {"jtsc", "cellavision", "bccd"}
+    for name, score in labs.items():
+        assert score["accuracy"] > score["majority"], name
+        assert f"{score['accuracy']:.3f}" in nano.card
+    assert {profile.name for profile in nano.stains} == set(labs)
 
 
 def test_a_bundle_is_loaded_once() -> None:
@@ -32,7 +46,7 @@ def test_a_bundle_is_loaded_once() -> None:
 
 
 def test_a_folder_anywhere_is_a_bundle(copy: Path) -> None:
-    assert load_bundle(copy).hash == load_bundle("nano").hash
+    assert load_bundle(copy).hash == load_bundle("stain").hash
 
 
 def test_unknown_bundle_lists_what_ships() -> None:
@@ -78,7 +92,7 @@ def test_a_path_out_of_the_folder_is_refused(copy: Path, name: str) -> None:
 
 
 def test_a_link_out_of_the_folder_is_refused(copy: Path) -> None:
-    original = find_bundle("nano") / CLASSIFIER
+    original = find_bundle("stain") / CLASSIFIER
     (copy / CLASSIFIER).unlink()
     (copy / CLASSIFIER).symlink_to(original)
     rewrite(copy, name="other")
@@ -108,6 +122,6 @@ def test_a_bundle_from_the_future_names_the_release(copy: Path) -> None:
 
 
 def test_the_shipped_bundle_holds_no_code_and_little_weight() -> None:
-    members = list(find_bundle("nano").iterdir())
+    members = [*find_bundle("nano").iterdir(), shipped_weights()]
     assert {path.suffix for path in members} <= {".json", ".safetensors", ".md"}
     assert sum(path.stat().st_size for path in members) < 15 * 2**20
