@@ -107,7 +107,7 @@ def viewer(make_napari_viewer: Any, qtbot: Any) -> "Iterator[Viewer]":
     window = make_napari_viewer(show=True)
     window.window._qt_window.resize(1366, 768)
     yield window
-    qtbot.waitUntil(lambda: under_way() == 0, timeout=60_000)
+    qtbot.waitUntil(lambda: under_way() == 0, timeout=180_000)
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def wait(qtbot: Any) -> Callable[[Any], None]:
     """Until a panel's task, started before, is done."""
 
     def until_done(panel: Any) -> None:
-        qtbot.waitUntil(lambda: not panel.task.busy, timeout=60_000)
+        qtbot.waitUntil(lambda: not panel.task.busy, timeout=180_000)
 
     return until_done
 
