@@ -110,7 +110,8 @@ def load_torch(progress: Progress) -> None:
         library = Path(found.origin).parent / "lib" / "libtorch_python.so"
         opener = ctypes.CDLL(None).dlopen  # a foreign call lets go of the interpreter
         opener.restype = ctypes.c_void_p
-        opener(str(library).encode(), ctypes.RTLD_GLOBAL | 2)  # 2: resolve now, RTLD_NOW
+        # Symbols stay local: other libraries of the window, LLVM among them, must not find them.
+        opener(str(library).encode(), ctypes.RTLD_LOCAL | 2)  # 2: resolve now, RTLD_NOW
     import torch  # noqa: F401
 
 
