@@ -1,8 +1,8 @@
 """Labs laid over each other without training: kinds of cell are found without labels, and in each lab each
 kind is moved to where that kind lies over all labs.
 
-Moving kinds instead of whole labs keeps labs with other shares of classes from being mixed up (the idea of
-Harmony, Korsunsky et al., Nature Methods 2019, in its simplest form). Which lab a cell is from can be said;
+Labs with other shares of classes are so mixed up less than by moving whole labs (the idea of Harmony,
+Korsunsky et al., Nature Methods 2019, in its simplest form). Which lab a cell is from can be said;
 else it is the known one it lies nearest to: labs are easily told apart, which is the whole trouble. A new lab
 joins by a few dozen of its own cells, without classes; the space, and classifiers trained in it, stay.
 """
@@ -29,7 +29,7 @@ COMPONENTS = 30  # principal components of all labs together; 20 to 40 do about 
 KINDS = 8  # 5 to 12 do about the same
 ROUNDS = 8  # of finding kinds and moving them
 SOFTNESS = 0.2  # how gradually a cell changes from one kind to the next
-CAUTION = 1.0  # cells' worth of doubt in each move: a kind that a lab hardly has hardly moves
+CAUTION = 0.01  # cells' worth of doubt in each move; more leaves a plain rest of the lab behind
 LEAST = 20  # cells that tell where a lab's kinds lie
 
 
