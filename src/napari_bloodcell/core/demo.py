@@ -47,7 +47,7 @@ def compare(smear: SyntheticSmear, analysis: Analysis) -> str:
     extra = len(analysis.masks) - len(found)
     return (
         f"Drawn: {len(truths)} white cells. Found: {len(found)}, and {extra} that are none. "
-        f"Right class: {right} of {len(found)}. (Drawn cells are not real ones, which the model learned from.)"
+        f"Right class: {right} of {len(found)}. (Drawn cells; the model learned from real ones.)"
     )
 
 
