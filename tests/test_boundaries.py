@@ -118,7 +118,16 @@ def test_nothing_loads_a_pickle(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((PACKAGE / "gui").glob("*.py")), ids=lambda p: p.name)
 def test_widgets_do_not_import_each_other(path: Path) -> None:
     shared = {"task", "form", "layers", "panel", "help", "samples", "choices", "scatter"}
-    shared |= {"classes", "autosave", "tally", "class_table", "classify_calls", "grid", "outlines", "selection"}
+    shared |= {
+        "classes",
+        "autosave",
+        "tally",
+        "class_table",
+        "classify_calls",
+        "grid",
+        "outlines",
+        "selection",
+    }
     shared |= {"stain_calls", "stain_layers", "stain_parts", "embed_calls", "embed_map"}
     shared |= {"segment_calls", "correct", "corrections", "prompt_layers"}
     shared |= {"gallery_view", "shelf", "differential_calls", "session_calls", "preferences"}

@@ -135,7 +135,8 @@ def test_stains_of_labs_provenance_and_taxonomy_go_along(tmp_path: Path) -> None
     own = load_bundle(tmp_path / "own")
     assert [profile.name for profile in own.stains] == ["Lab A", "Lab B"]
     assert own.provenance == {"cells": "made"}
-    assert own.taxonomy["neutrophil_banded"] == "neutrophil"
+    assert own.taxonomy["neutrophil"] == "neutrophil"
+    assert set(own.taxonomy) == set(own.classifier.class_names)
     assert "Lab A, Lab B" in describe(own)
     with pytest.raises(ArtifactError, match="Name each lab differently"):
         save(tmp_path / "twice", stains=[stained("Lab A"), stained("lab a")])

@@ -95,7 +95,11 @@ def workers_of(parent: int) -> list[int]:
                 command = (entry / "cmdline").read_text()
             except OSError:
                 continue
-            if int(fields[1]) == parent and "multiprocessing" in command and "resource_tracker" not in command:
+            if (
+                int(fields[1]) == parent
+                and "multiprocessing" in command
+                and "resource_tracker" not in command
+            ):
                 found.append(int(entry.name))
     return sorted(found)
 

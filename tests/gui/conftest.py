@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def made_up() -> Callable[..., Any]:
             hash="0" * 64,
             segmenter=StainSegmenter(),
             embedder=embedder,
-            classifier=None,  # type: ignore[arg-type]
+            classifier=SimpleNamespace(calibration=SimpleNamespace(basis="nothing")),
             scores={},
             card="",
         )

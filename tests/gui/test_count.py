@@ -90,7 +90,7 @@ def test_nothing_is_loaded_before_there_is_an_image(viewer, panel, add_smear, qt
     add_smear()
     with qtbot.waitSignal(panel.prepared, timeout=60_000) as caught:
         assert panel._preparing is not None
-    assert caught.args == [["nano"]]
+    assert caught.args == [["nano", "stain"]]
 
 
 def test_only_other_kinds_of_layers_are_no_image(viewer, panel):

@@ -11,7 +11,7 @@ from napari_bloodcell.core.config.base import Config, Knob
 class ReportConfig(Config):
     """What a report shows."""
 
-    count: CountConfig = CountConfig()
+    count: CountConfig = CountConfig()  # noqa: RUF009 (frozen)
     slide_by: Annotated[Literal["slide", "image"], Knob("Counted together")] = "slide"
     """Images of one slide together, as the analysis knows them (else: of one folder); or each image alone."""
     precision: Annotated[float, Knob("Close enough", low=0.1, high=50, unit="points")] = 10.0

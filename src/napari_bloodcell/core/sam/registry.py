@@ -51,8 +51,8 @@ REGISTRY = {
     for one in (
         # torchvision's IMAGENET1K_V1, for the backbones of SADA
         Weights(
-            name=name, file_name=file_name, url=_TORCHVISION + file_name, size_bytes=size_bytes, sha256=sha256,
-            licence="BSD-3-Clause", citation=_RESNET_CITATION,
+            name=name, file_name=file_name, url=_TORCHVISION + file_name, size_bytes=size_bytes,
+            sha256=sha256, licence="BSD-3-Clause", citation=_RESNET_CITATION,
         )
         for name, file_name, size_bytes, sha256 in (
             ("resnet18", "resnet18-f37072fd.pth", 46_830_571,

@@ -5,7 +5,7 @@
 """
 
 from pathlib import Path
-from typing import ClassVar, Protocol, Self
+from typing import Protocol, Self
 
 from napari_bloodcell.core.config import SegmentConfig
 from napari_bloodcell.core.image.lazy import LazyImage

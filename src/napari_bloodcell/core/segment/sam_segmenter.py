@@ -91,8 +91,8 @@ class SamSegmenter:
         found = cls(read_network(source)[0], config, white_ground=white, source=source)
         if found.hash != settings["hash"]:
             raise ArtifactError(
-                f"{folder} was made with other weights of {source!r} than this release ships. Use the release "
-                "it was made with, or a bundle made for this one."
+                f"{folder} was made with other weights of {source!r} than this release ships. Use the "
+                "release it was made with, or a bundle made for this one."
             )
         return found
 
