@@ -61,7 +61,9 @@ class SamSegmenter:
         source: str = "",
     ) -> None:
         self.model, self.source = model, source
-        self.config = config or SamConfig(size_px=model.variant.native_px)
+        config = config or SamConfig(size_px=model.variant.native_px)
+        # bf16 moves outlines by pixels with the machine and its threads: only where it is asked for.
+        self.config = replace(config, precision="fp32") if config.precision == "auto" else config
         self.white_ground = white_ground
 
     @property
