@@ -44,9 +44,14 @@ __all__ = [
     "write_labels_ome_tiff",
 ]
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".zarr")
-_ACCEPTED = "PNG, JPEG, BMP, TIFF, OME-TIFF and OME-Zarr"
-_SUFFIXES_OF = {"PNG": (".png",), "JPEG": (".jpg", ".jpeg"), "BMP": (".bmp",), "TIFF": (".tif", ".tiff")}
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".svs", ".ndpi", ".zarr")
+_ACCEPTED = "PNG, JPEG, BMP, TIFF, OME-TIFF, SVS, NDPI and OME-Zarr"
+_SUFFIXES_OF = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg"),
+    "BMP": (".bmp",),
+    "TIFF": (".tif", ".tiff", ".svs", ".ndpi"),
+}
 _FIRST_BYTES = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"\xff\xd8\xff", "JPEG"),

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from napari_bloodcell.core.config import ReadConfig
 from napari_bloodcell.core.errors import ImageError
 from napari_bloodcell.core.image.omezarr import is_zarr_folder, open_zarr
 from napari_bloodcell.core.image.pixels import DECODER_ERRORS, array_axes
+from napari_bloodcell.core.image.scanners import is_scan, open_scan
+from napari_bloodcell.core.image.tiff import is_tiff, open_tiff
 from napari_bloodcell.core.records import ByteArray
 
 
@@ -22,10 +24,12 @@ class LazyImage:
     """``image[rows, columns]`` reads that piece as H x W x 3 uint8 RGB and nothing else.
 
     ``array`` is numpy, dask, zarr or anything else with ``shape``, ``dtype`` and slices: bytes of
-    H x W x 3 or 3 x H x W.
+    H x W x 3 or 3 x H x W. ``coarser``: the same picture at lower resolutions, finest first, where the file
+    has them.
     """
 
     array: Any
+    coarser: tuple[Any, ...] = ()
     name: str = "image"
     source: str | None = None
     um_per_px: float | None = None
@@ -53,6 +57,21 @@ class LazyImage:
         return int(height), int(width), 3
 
     @property
+    def levels(self) -> "tuple[LazyImage, ...]":
+        """This image and the coarser ones, each with the size of its own pixels."""
+        return self, *(
+            replace(
+                self, array=array, coarser=(), um_per_px=self.um_per_px and self.um_per_px * self.step(array)
+            )
+            for array in self.coarser
+        )
+
+    def step(self, array: Any) -> float:
+        """Pixels of this image that one pixel of a coarser one spans."""
+        shape = array.shape[1:] if self._channels_first else array.shape[:2]
+        return float(np.mean([mine / other for mine, other in zip(self.shape, shape, strict=False)]))
+
+    @property
     def _channels_first(self) -> bool:
         return array_axes(tuple(self.array.shape), self.name) == "SYX"
 
@@ -72,14 +91,24 @@ class LazyImage:
 
 
 def open_lazily(path: Path, config: ReadConfig = ReadConfig()) -> LazyImage | None:
-    """The image of an OME-Zarr folder without reading it; None for what can only be read whole."""
+    """An OME-Zarr folder, tiled TIFF or slide of a scanner without reading it; None for what can only be
+    read whole. ``max_megapixels`` is a limit of what is read whole: it does not hold here."""
     path = Path(path)
-    if not is_zarr_folder(path):
+    if is_zarr_folder(path):
+        arrays, um_per_px, notes = open_zarr(path, config)
+    elif is_scan(path):
+        arrays, um_per_px, notes = open_scan(path)
+    elif is_tiff(path):
+        arrays, um_per_px, notes = open_tiff(path, config)
+    else:
         return None
-    array, um_per_px, notes = open_zarr(path, config)
-    if array is None:
+    if not arrays:
         return None
-    um_per_px = um_per_px if config.um_per_px is None else config.um_per_px
     return LazyImage(
-        array=array, name=path.name, source=str(path.absolute()), um_per_px=um_per_px, notes=notes
+        array=arrays[0],
+        coarser=tuple(arrays[1:]),
+        name=path.name,
+        source=str(path.absolute()),
+        um_per_px=um_per_px if config.um_per_px is None else config.um_per_px,
+        notes=notes,
     )

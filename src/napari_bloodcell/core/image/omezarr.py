@@ -19,6 +19,7 @@ from napari_bloodcell.core.image.pixels import (
     check_page,
     check_size,
     choose_plane,
+    read_by_pieces,
 )
 
 MARKERS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
@@ -38,23 +39,50 @@ def read_zarr(path: Path, config: ReadConfig) -> Raw:
     return Raw(array=raw.array, um_per_px=um_per_px, notes=raw.notes + notes)
 
 
-def open_zarr(path: Path, config: ReadConfig) -> tuple[Any, float | None, tuple[str, ...]]:
-    """The full-resolution array unread, its pixel size and notes; None for the array where it is no plain
-    RGB image of bytes, which only reading whole can make one."""
+def open_zarr(path: Path, config: ReadConfig) -> tuple[tuple[Any, ...], float | None, tuple[str, ...]]:
+    """The arrays of all resolutions unread, finest first, pixel size and notes; no arrays where it is no
+    plain RGB image of bytes, which only reading whole can make one."""
     where = f"'{path}'"
     try:
         array, axes, um_per_px, notes = _open(path, config, where)
         sizes = dict(zip(axes, array.shape, strict=True))
-        check_size(sizes.get("Y", 0), sizes.get("X", 0), config, where)
+        is_plain = _is_plain(array, axes)
+        check_size(
+            sizes.get("Y", 0), sizes.get("X", 0), read_by_pieces(config) if is_plain else config, where
+        )
         _check_storage(array, config, where)
+        coarser = _coarser(path, array, config, where) if is_plain else []
     except DECODER_ERRORS as error:
         raise _damaged(where, error) from error
-    plain = (
-        axes in ("YXS", "SYX", "YXC", "CYX")
-        and array.dtype == np.uint8
-        and 3 in (array.shape[0], array.shape[-1])
-    )
-    return (array if plain else None), um_per_px, notes
+    return ((array, *coarser) if is_plain else ()), um_per_px, notes
+
+
+def _is_plain(array: Any, axes: str) -> bool:
+    is_rgb = axes in ("YXS", "SYX", "YXC", "CYX") and 3 in (array.shape[0], array.shape[-1])
+    return bool(is_rgb and array.dtype == np.uint8)
+
+
+def _coarser(path: Path, finest: Any, config: ReadConfig, where: str) -> list[Any]:
+    """The other resolutions; one that is missing or unlike the first is passed over."""
+    import zarr
+
+    node = zarr.open(path, mode="r")
+    if isinstance(node, zarr.Array):
+        return []
+    group, image = _image_group(node, where)
+    found: list[Any] = []
+    for number in range(1, len(image["datasets"])):
+        array = group.get(_dataset(image, where, number), None)
+        before = found[-1] if found else finest
+        if (
+            isinstance(array, zarr.Array)
+            and array.dtype == finest.dtype
+            and array.ndim == finest.ndim
+            and array.size < before.size
+        ):
+            _check_storage(array, config, where)
+            found.append(array)
+    return found
 
 
 def _open(path: Path, config: ReadConfig, where: str) -> tuple[Any, str, float | None, tuple[str, ...]]:
@@ -67,7 +95,7 @@ def _open(path: Path, config: ReadConfig, where: str) -> tuple[Any, str, float |
         check_page(1, config.page, where)
         return node, axes, None, ()
     group, image = _image_group(node, where)
-    dataset = _first_dataset(image, where)
+    dataset = _dataset(image, where)
     if dataset not in group:
         raise ImageError(
             f"{where} names an array {dataset!r} that is not in it. Copy the whole folder again."
@@ -141,8 +169,8 @@ def _told(group: Any) -> dict[str, Any]:
     return dict(inner) if isinstance(inner, dict) else told
 
 
-def _first_dataset(image: dict[str, Any], where: str) -> str:
-    path = image["datasets"][0]["path"]
+def _dataset(image: dict[str, Any], where: str, number: int = 0) -> str:
+    path = image["datasets"][number]["path"]
     if not isinstance(path, str) or ".." in path.split("/") or path.startswith("/"):
         raise ImageError(
             f"{where} names its array by {path!r}, which is not a path inside it. Write it again."

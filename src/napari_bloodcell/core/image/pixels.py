@@ -4,7 +4,7 @@ import math
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from napari_bloodcell.core.errors import ImageError
 from napari_bloodcell.core.records import ByteArray
 
 MIN_SIDE_PX = 16
+LARGEST_MEGAPIXELS = 100_000  # the bound of ReadConfig.max_megapixels
 GRAY_NOTE = "gray image: no stain colour"
 _DEPTHS = (8, 10, 12, 14, 16)
 _TAKES = "An image is H x W x 3 (RGB), H x W x 4 (RGBA), H x W (gray), or the same with channels first."
@@ -75,6 +76,11 @@ def check_size(height: float, width: float, config: ReadConfig, where: str) -> N
             f"the limit is {config.max_megapixels:g} megapixels. Cut it into fields, "
             "or raise the limit with --read.max-megapixels if the memory is there."
         )
+
+
+def read_by_pieces(config: ReadConfig) -> ReadConfig:
+    """For ``check_size`` of what is never decoded whole: any size that a label can count."""
+    return replace(config, max_megapixels=LARGEST_MEGAPIXELS)
 
 
 def check_dtype(dtype: Any, where: str) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from napari_bloodcell.core.config import ReadConfig
 from napari_bloodcell.core.errors import ImageError
 from napari_bloodcell.core.image import pixelsize
+from napari_bloodcell.core.image.pieces import HeldFile, PiecewiseArray
 from napari_bloodcell.core.image.pixels import (
     DECODER_ERRORS,
     Raw,
@@ -20,6 +21,7 @@ from napari_bloodcell.core.image.pixels import (
     check_size,
     choose_plane,
     page_note,
+    read_by_pieces,
 )
 
 _MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
@@ -48,12 +50,63 @@ def read_tiff(path: Path, config: ReadConfig) -> Raw:
             raw = _decode(plane, where)
             um_per_px, bits, notes = _metadata(tiff, plane)
     except DECODER_ERRORS as error:
-        raise ImageError(
-            f"{where} cannot be decoded as TIFF: {error or type(error).__name__}. "
-            "The file is damaged or cut short; copy it again, or save it again as PNG or TIFF."
-        ) from error
+        raise _undecodable(where, error) from error
     return dataclasses.replace(
         raw, um_per_px=um_per_px, bits=raw.bits or bits, notes=plane.notes + raw.notes + notes
+    )
+
+
+def is_tiff(path: Path) -> bool:
+    """By the first bytes, for the suffixes that are TIFF; nothing is decoded."""
+    if path.suffix.lower() not in (".tif", ".tiff") or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def open_tiff(path: Path, config: ReadConfig) -> tuple[tuple[Any, ...], float | None, tuple[str, ...]]:
+    """The resolutions of a tiled RGB file unread, finest first, pixel size and notes; no arrays where the
+    file must be read whole. It stays open as long as one of the arrays is there."""
+    import tifffile
+
+    where = f"'{path}'"
+    try:
+        tiff = tifffile.TiffFile(path)
+        held = HeldFile(tiff.close)
+        plane = _choose(tiff, config, where)
+        if not _is_plain(plane):
+            return (), None, ()
+        _check_header(tiff, plane.series, config, where, whole=False)
+        stores = [
+            tiff.series[plane.number].aszarr(level=i) for i in range(len(tiff.series[plane.number].levels))
+        ]
+        um_per_px, _, notes = _metadata(tiff, plane)
+    except DECODER_ERRORS as error:
+        raise _undecodable(where, error) from error
+    return tuple(_level(store, held) for store in stores), um_per_px, plane.notes + notes
+
+
+def _level(store: Any, held: HeldFile) -> PiecewiseArray:
+    import zarr
+
+    array = zarr.open_array(store, mode="r")
+    return PiecewiseArray(array.shape, array.__getitem__, held)
+
+
+def _is_plain(plane: _Plane) -> bool:
+    """Bytes of RGB in tiles: a piece can be read alone, and is what reading whole would give."""
+    series, key = plane.series, plane.series.keyframe
+    photometric = int(key.photometric)
+    is_rgb = photometric == _RGB or (photometric == _YCBCR and int(key.compression) in _JPEG_COMPRESSIONS)
+    sizes = dict(zip(series.axes, series.shape, strict=True))
+    is_rgb = is_rgb and series.axes in ("YXS", "SYX") and sizes["S"] == 3 and not key.extrasamples
+    return bool(is_rgb and key.is_tiled and series.dtype == np.uint8 and key.bitspersample == 8)
+
+
+def _undecodable(where: str, error: Exception) -> ImageError:
+    return ImageError(
+        f"{where} cannot be decoded as TIFF: {error or type(error).__name__}. "
+        "The file is damaged or cut short; copy it again, or save it again as PNG or TIFF."
     )
 
 
@@ -78,12 +131,13 @@ def _plane_count(series: Any) -> int:
     return int(np.prod([n for axis, n in zip(series.axes, series.shape, strict=True) if axis not in "YXSC"]))
 
 
-def _check_header(tiff: Any, series: Any, config: ReadConfig, where: str) -> None:
+def _check_header(tiff: Any, series: Any, config: ReadConfig, where: str, *, whole: bool = True) -> None:
     """All that can be refused before a sample is decoded."""
+    limit = config if whole else read_by_pieces(config)
     sizes = dict(zip(series.axes, series.shape, strict=True))
     key = series.keyframe
     for height, width in ((sizes.get("Y", 0), sizes.get("X", 0)), (key.imagelength, key.imagewidth)):
-        check_size(height, width, config, where)
+        check_size(height, width, limit, where)
     # A tile may be declared far larger than the image it covers, and is decoded whole.
     if np.prod([float(n) for n in key.chunks]) > 4e6 * max(config.max_megapixels, 4):
         raise ImageError(
