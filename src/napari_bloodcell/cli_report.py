@@ -17,14 +17,15 @@ def report(
     readers: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
     config: Annotated[ReportConfig, Parameter(name="*")] = ReportConfig(),
 ) -> int:
-    """Turn results of `analyse` into a report: each slide and all together, with limits and doubtful cells.
+    """Turn results or sessions into a report: each slide and all together, with limits and doubtful cells.
 
     Writes report.html (one file, to print), report.pdf, report.json, report.csv, cells.csv, cells.parquet.
 
     Parameters
     ----------
     results: list[Path]
-        Folders that `analyse --out` wrote.
+        Folders that `analyse --out` wrote, or folders of sessions: those are counted as corrected, with who
+        reviewed them, the kappa of two readers who named the same cells, and the sign-off.
     out: Path
         Folder for the report.
     readers: list[Path]
@@ -38,7 +39,6 @@ def report(
         made = make_report(results, out, config, readers=readers or (), progress=progress)
     print(to_text(made.pooled.differential))
     print(made.pooled.enough.text())
-    if made.agreement is not None:
-        print(made.agreement.text())
+    print("\n".join(made.said_by_people()))
     print(f"Everything is in {out}; begin with {out / 'report.html'}")
     return 0

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from napari_bloodcell.core.config import CountConfig
+from napari_bloodcell.core.config import CountConfig, ReadConfig
 from napari_bloodcell.core.report import count
 from napari_bloodcell.gui import classes, layers
 
@@ -206,3 +206,35 @@ def test_bars_and_table_can_be_read_in_both_themes(viewer, panel, theme, qtbot):
             for y in range(image.height())
         ]
         assert max(lights) - min(lights) > 0.5
+
+
+def test_a_report_of_the_session_has_the_numbers_and_the_signature_of_the_panel(
+    viewer, panel, counted, click, tmp_path, qtbot
+):
+    from napari_bloodcell.core.config.report import ReportConfig
+    from napari_bloodcell.core.report.make import make_report
+    from napari_bloodcell.core.session import Session
+    from napari_bloodcell.gui.autosave import OpenSession
+
+    session = OpenSession(Session(tmp_path / "session", who="ada"))
+    try:
+        smear = layers.picture_of(viewer.layers["smear"], viewer).read(ReadConfig())
+        session.watch(counted, None, session.session.add_image(smear))
+        ids = classes.ids(counted)
+        classes.give(viewer, {counted: ids[:3]}, "neutrophil_banded", "ada")
+        classes.give(viewer, {counted: ids[1:3]}, "basophil", "bo")
+        panel.form.widget("level").value = "fine"
+        panel.form.widget("count_border").value = False
+        panel.merge.setChecked(True)
+        panel.cells_changed()
+        click(panel.sign_button)
+    finally:
+        session.close()  # everything handed in is written first
+    config = ReportConfig(count=CountConfig(level="fine", count_border=False), merge_bands=True)
+    report = make_report([tmp_path / "session"], tmp_path / "report", config)
+    assert report.pooled.differential == panel.shown.pooled
+    assert [(slide.name, slide.differential) for slide in report.slides] == list(panel.shown.slides)
+    assert report.sign_off[0].startswith("Signed by ada")
+    assert make_report([tmp_path / "session"], tmp_path / "other").sign_off == report.sign_off
+    assert report.agreement is not None
+    assert (set(report.agreement.readers), report.agreement.cells) == ({"ada", "bo"}, 2)

@@ -256,7 +256,8 @@ class DifferentialPanel(CellsPanel):
             return
         who = self.reader.text().strip() or preferences.reader()
         when = datetime.now(UTC).isoformat(timespec="seconds")
-        signed = {"who": who, "when": when, "digest": self.shown.digest}
+        counted_by = {"count": self.shown.config.to_json(), "merge_bands": self.shown.merge_bands}
+        signed = {"who": who, "when": when, "digest": self.shown.digest} | counted_by
         for layer in self.chosen:
             before = _ours(layer).get("signed")
             _note(layer, {"signed": signed})

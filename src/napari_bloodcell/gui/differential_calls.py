@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from napari_bloodcell.core.report import Differential
 
-BANDS = {"neutrophil_banded": "neutrophil", "neutrophil_segmented": "neutrophil"}
 POOLED = "All together"
 
 
@@ -44,16 +43,17 @@ class Shown:
     slides: Sequence[tuple[str, "Differential"]]
     pooled: "Differential"
     comment: str = ""
-    signed: Mapping[str, str] = field(default_factory=dict)
+    signed: Mapping[str, Any] = field(default_factory=dict)
     agreement: str = ""
+    config: CountConfig = field(default_factory=CountConfig)
+    merge_bands: bool = False
 
     @property
     def digest(self) -> str:
         """Changes whenever a figure does."""
-        from napari_bloodcell.core.artifact import hash_of
-        from napari_bloodcell.core.report import to_json
+        from napari_bloodcell.core.report import digest_of
 
-        return hash_of([to_json(self.pooled), *([name, to_json(one)] for name, one in self.slides)])
+        return digest_of(self.pooled, self.slides)
 
 
 def slide_of(layer: "Labels") -> Slide:
@@ -80,7 +80,8 @@ def counted(slides: Sequence[Slide], config: CountConfig, *, merge_bands: bool) 
     for slide in slides:
         by_name.setdefault(slide.name, []).append(slide)
     each = [(name, _count(of, config, merge_bands=merge_bands)) for name, of in by_name.items()]
-    return Shown(slides=each, pooled=_count(slides, config, merge_bands=merge_bands))
+    pooled = _count(slides, config, merge_bands=merge_bands)
+    return Shown(slides=each, pooled=pooled, config=config, merge_bands=merge_bands)
 
 
 def prepare(progress: Progress) -> None:
@@ -163,16 +164,15 @@ def export(folder: Path, shown: Shown, slides: Sequence[Slide], progress: Progre
 
 
 def _count(slides: Sequence[Slide], config: CountConfig, *, merge_bands: bool) -> "Differential":
-    from napari_bloodcell.core.report import count
+    from napari_bloodcell.core.report import count_cells
 
-    kinds, reviewed = [], 0
-    for slide in slides:
-        for kind, seen, at_border in zip(slide.kinds, slide.seen, slide.at_border, strict=True):
-            if at_border and not config.count_border:
-                continue
-            kinds.append(BANDS.get(kind, kind) if merge_bands else kind)
-            reviewed += seen
-    return count(kinds, config, reviewed=reviewed)
+    return count_cells(
+        [kind for slide in slides for kind in slide.kinds],
+        [seen for slide in slides for seen in slide.seen],
+        [cut for slide in slides for cut in slide.at_border],
+        config,
+        merge_bands=merge_bands,
+    )
 
 
 def _cells(slides: Sequence[Slide]) -> str:

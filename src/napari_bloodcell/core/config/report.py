@@ -14,6 +14,8 @@ class ReportConfig(Config):
     count: CountConfig = CountConfig()  # noqa: RUF009 (frozen)
     slide_by: Annotated[Literal["slide", "image"], Knob("Counted together")] = "slide"
     """Images of one slide together, as the analysis knows them (else: of one folder); or each image alone."""
+    merge_bands: Annotated[bool, Knob("Merge bands")] = False
+    """Count banded and segmented neutrophils together (fine classes)."""
     precision: Annotated[float, Knob("Close enough", low=0.1, high=50, unit="points")] = 10.0
     """Half of the width of a class's limits at which its share is known closely enough."""
     gallery: Annotated[int, Knob("Doubtful cells shown", low=0, high=500)] = 48

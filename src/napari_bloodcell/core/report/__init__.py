@@ -1,7 +1,8 @@
 """Predictions -> Differential -> what a person reads, prints and keeps.
 
 ``differential`` counts, ``enough`` says when to stop counting, ``readers`` compares two people, ``slides``
-reads what ``analyse`` left on disk, ``make`` turns it into a report.
+reads what ``analyse`` left on disk, ``sessions`` what a session's folder holds, ``make`` turns it into a
+report.
 """
 
 from napari_bloodcell.core.report.chart import draw, draw_to_file
@@ -10,6 +11,8 @@ from napari_bloodcell.core.report.differential import (
     CountRow,
     Differential,
     count,
+    count_cells,
+    digest_of,
     exact_limits,
     state_of,
     to_json,
@@ -22,6 +25,8 @@ __all__ = [
     "CountRow",
     "Differential",
     "count",
+    "count_cells",
+    "digest_of",
     "draw",
     "draw_to_file",
     "exact_limits",

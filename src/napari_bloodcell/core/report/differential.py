@@ -6,15 +6,17 @@ given per 100 white cells.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from napari_bloodcell.core.artifact import hash_of
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.taxonomy import COARSE, DEFAULT, FINE, NOT_IN_DENOMINATOR, PER_HUNDRED, Taxonomy
 
 RESEARCH_USE = "Research use only. Not for diagnosis."
+BANDS = {"neutrophil_banded": "neutrophil", "neutrophil_segmented": "neutrophil"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,29 @@ def count(
         confidence=config.confidence,
         reviewed=reviewed,
     )
+
+
+def count_cells(
+    kinds: Iterable[str],
+    seen: Iterable[bool],
+    at_border: Iterable[bool],
+    config: CountConfig,
+    *,
+    merge_bands: bool = False,
+) -> Differential:
+    """The differential of cells. Of each is known its class, whether a person has looked, and whether the
+    border cuts it. Windows and reports count by this."""
+    rows = [
+        (BANDS.get(kind, kind) if merge_bands else kind, looked)
+        for kind, looked, cut in zip(kinds, seen, at_border, strict=True)
+        if config.count_border or not cut
+    ]
+    return count([kind for kind, _ in rows], config, reviewed=sum(bool(looked) for _, looked in rows))
+
+
+def digest_of(pooled: Differential, slides: Iterable[tuple[str, Differential]]) -> str:
+    """What a signature is under: it changes whenever a figure does."""
+    return hash_of([to_json(pooled), *([name, to_json(one)] for name, one in slides)])
 
 
 def exact_limits(n: float, total: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -83,7 +83,7 @@ def _pixels(source: str, sha256: str) -> ByteArray | None:
 
 
 def _doubtful(cell: Any, pixels: ByteArray | None) -> Doubtful:
-    guess = f"{_said(cell['best'])} {cell['cell_type_prob']:.0%}"
+    guess = f"{_said(cell['best'])} {cell['cell_type_prob']:.0%}" if cell["best"] else "no model has named it"
     if cell["second_prob"] > 0:
         guess += f", {_said(cell['second'])} {cell['second_prob']:.0%}"
     box = [int(cell[name]) for name in ("x0", "y0", "x1", "y1")]

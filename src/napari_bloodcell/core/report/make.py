@@ -1,4 +1,4 @@
-"""Result folders -> report: counted by slide and pooled, written in every form."""
+"""Result folders and sessions -> report: counted by slide and pooled, written in every form."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from napari_bloodcell.core.artifact import atomic_path, check_writable, write_bytes, write_json
 from napari_bloodcell.core.config.report import ReportConfig
 from napari_bloodcell.core.progress import Progress, silent
-from napari_bloodcell.core.report.differential import RESEARCH_USE, Differential, count, to_json
+from napari_bloodcell.core.report.differential import RESEARCH_USE, Differential, count_cells, to_json
 from napari_bloodcell.core.report.enough import Enough, enough
 from napari_bloodcell.core.report.gallery import Doubtful, doubtful_rows, pictures
-from napari_bloodcell.core.report.readers import Agreement, agreement, merge, read_reader
+from napari_bloodcell.core.report.readers import PERSON, Agreement, Reader, agreement, merge, read_reader
+from napari_bloodcell.core.report.sessions import Signature, read_work, readers_of, sessions_in
 from napari_bloodcell.core.report.slides import Run, read_runs, together, with_answers
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Report:
     doubtful: tuple[Doubtful, ...]
     notes: tuple[str, ...]
     made: str
+    sign_off: tuple[str, ...] = ()  # of sessions: who signed, and whether the count is still the signed one
+    comments: tuple[str, ...] = ()
 
     @property
     def calibration(self) -> tuple[str, ...]:
@@ -61,7 +64,20 @@ class Report:
         if not done:
             return f"No cell was reviewed by a person: all {all_cells} classes are the model's own."
         changed = int((self.table["reviewed"] & (self.table["cell_type"] != self.table["model_type"])).sum())
-        return f"{done} of {all_cells} cells were reviewed by a person, who changed {changed} of them."
+        names = f" ({', '.join(self.reviewers)})" if self.reviewers else ""
+        return f"{done} of {all_cells} cells were reviewed by a person{names}, who changed {changed} of them."
+
+    @property
+    def reviewers(self) -> tuple[str, ...]:
+        """Whose word stands on some cell."""
+        said = self.table.loc[self.table["reviewed"], "cell_type_source"] if len(self.table) else ()
+        return tuple(sorted({str(who).removeprefix(PERSON).strip() for who in said} - {""}))
+
+    def said_by_people(self) -> tuple[str, ...]:
+        """What belongs under the count beside the count itself."""
+        agreed = () if self.agreement is None else (self.agreement.text(),)
+        comments = tuple(f"Comment: {text}" for text in self.comments)
+        return (self.reviewed_text(), *agreed, *self.sign_off, *comments)
 
 
 def make_report(
@@ -72,9 +88,11 @@ def make_report(
     readers: Sequence[Path] = (),
     progress: Progress = silent,
 ) -> Report:
-    """Read result folders of ``analyse`` and readers' tables; write the report into ``out``."""
+    """Read result folders of ``analyse``, sessions and readers' tables; write the report into ``out``."""
     people = [read_reader(Path(path)) for path in readers]
-    runs = read_runs(results)
+    works = [read_work(folder, config) for folder in sessions_in(results)]
+    runs = read_runs(results, [run for work in works for run in work.runs])
+    others, notes = readers_of(works)
     if config.slide_by == "image":
         runs = _each_alone(runs)
     check_writable(Path(out))
@@ -91,10 +109,12 @@ def make_report(
         pooled=_count("All slides", runs, table, config),
         table=table,
         runs=tuple(runs),
-        agreement=agreement(people[0], people[1]) if len(people) > 1 else None,
+        agreement=_agreement(people, others),
         doubtful=tuple(doubtful),
-        notes=_notes(runs),
+        notes=(*_notes(runs), *notes),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
+        sign_off=_sign_off([signature for work in works for signature in work.signatures], bool(works)),
+        comments=tuple(dict.fromkeys(text for work in works for text in work.comments)),
     )
     _write(Path(out), report, progress)
     return report
@@ -103,7 +123,26 @@ def make_report(
 def _each_alone(runs: Sequence[Run]) -> list[Run]:
     from dataclasses import replace
 
-    return [replace(run, slide=f"{run.slide}/{run.image['name']}") for run in runs]
+    return [
+        run if run.slide == run.image["name"] else replace(run, slide=f"{run.slide}/{run.image['name']}")
+        for run in runs
+    ]
+
+
+def _agreement(people: Sequence[Reader], others: Sequence[Reader]) -> Agreement | None:
+    """Of the first two tables; else of the two readers, of sessions too, with the most cells in common."""
+    if len(people) > 1:
+        return agreement(people[0], people[1])
+    readers = [*people, *others]
+    pairs = [agreement(a, b) for at, a in enumerate(readers) for b in readers[at + 1 :]]
+    best = max(pairs, key=lambda one: one.cells, default=None)
+    return best if best is not None and best.cells else None
+
+
+def _sign_off(signatures: Sequence[Signature], has_sessions: bool) -> tuple[str, ...]:
+    if not signatures:
+        return ("Not signed yet.",) if has_sessions else ()
+    return tuple(signature.text() for signature in signatures)
 
 
 def _slides(runs: Sequence[Run]) -> list[str]:
@@ -111,9 +150,13 @@ def _slides(runs: Sequence[Run]) -> list[str]:
 
 
 def _count(name: str, runs: Sequence[Run], table: "pd.DataFrame", config: ReportConfig) -> SlideCount:
-    counted = table if config.count.count_border else table[~table["touches_border"].astype(bool)]
-    reviewed = int(counted["reviewed"].sum())
-    differential = count(list(counted["cell_type"].astype(str)), config.count, reviewed=reviewed)
+    differential = count_cells(
+        table["cell_type"].astype(str),
+        table["reviewed"],
+        table["touches_border"].astype(bool),
+        config.count,
+        merge_bands=config.merge_bands,
+    )
     slides = set(table["slide"]) if len(table) else {name}
     return SlideCount(
         name=name,
@@ -186,6 +229,8 @@ def _body(report: Report) -> dict[str, Any]:
             "high": agreed.high,
             "text": agreed.text(),
         },
+        "sign_off": list(report.sign_off),
+        "comments": list(report.comments),
         "notes": list(report.notes),
         "runs": [_provenance(run) for run in report.runs],
         "software": f"napari-bloodcell {version('napari-bloodcell')}",

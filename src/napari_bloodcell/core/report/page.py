@@ -50,10 +50,7 @@ def _pooled(report: "Report") -> str:
     pooled = report.pooled
     state = "good" if pooled.enough.now else "open"
     said = [f'<p class="{state}"><b>{escape(pooled.enough.text())}</b></p>', f"<p>{_state(pooled)}</p>"]
-    said.append(f"<p>{escape(report.reviewed_text())}</p>")
-    said += [f"<p>{escape(text)}</p>" for text in report.calibration]
-    if report.agreement is not None:
-        said.append(f"<p>{escape(report.agreement.text())}</p>")
+    said += [f"<p>{escape(text)}</p>" for text in (*report.said_by_people(), *report.calibration)]
     return (
         f"<section><h2>{'All slides' if len(report.slides) > 1 else 'Differential'}</h2>"
         f'<div class="two"><div>{_table(pooled.differential)}</div>'

@@ -46,9 +46,8 @@ def _first(report: "Report") -> "Figure":
     d = report.pooled.differential
     said = [
         report.pooled.enough.text(),
-        report.reviewed_text(),
+        *report.said_by_people(),
         *report.calibration,
-        *([report.agreement.text()] if report.agreement is not None else []),
         f"{len(report.slides)} slides, {len(report.runs)} images. Report made {report.made_text}.",
     ]
     lines = [line for text in said for line in textwrap.wrap(text, 100)]

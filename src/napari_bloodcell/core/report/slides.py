@@ -1,4 +1,5 @@
-"""What ``analyse`` left on disk -> slides: each image's run and table, and what people said of its cells."""
+"""What ``analyse`` left on disk -> slides: each image's run and table, and what people said of its cells.
+``sessions`` gives the same of a session's folder."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from napari_bloodcell.core.artifact import read_json
 from napari_bloodcell.core.errors import ArtifactError, DataError
 from napari_bloodcell.core.image import hash_file
 from napari_bloodcell.core.report.readers import PERSON, Cell
+from napari_bloodcell.core.session.folder import SESSION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,15 +42,14 @@ class Run:
         return bundle
 
 
-def read_runs(paths: Iterable[str | Path]) -> list[Run]:
-    """Every finished analysis in the folders; the same image twice counts once."""
-    folders = list(dict.fromkeys(folder for path in paths for folder in _folders_in(Path(path))))
+def read_runs(paths: Iterable[str | Path], sessions: Sequence[Run] = ()) -> list[Run]:
+    """Every finished analysis in the folders, after the runs of sessions; an image counts once."""
+    folders = dict.fromkeys(folder for path in paths for folder in _folders_in(Path(path)))
     runs: dict[str, Run] = {}
-    for folder in folders:
-        run = _read(folder)
+    for run in (*sessions, *map(_read, folders)):
         same = runs.get(str(run.image["sha256"]))
         if same is not None:
-            note = f"{folder} holds the same image as {same.folder}: it is counted once."
+            note = f"{run.folder} holds the same image as {same.folder}: it is counted once."
             runs[str(run.image["sha256"])] = replace(same, notes=(*same.notes, note))
             continue
         runs[str(run.image["sha256"])] = run
@@ -57,12 +58,14 @@ def read_runs(paths: Iterable[str | Path]) -> list[Run]:
 
 def _folders_in(path: Path) -> list[Path]:
     if not path.is_dir():
-        raise DataError(f"{path} is no folder. Give a folder that `napari-bloodcell analyse --out` wrote.")
-    found = sorted(run.parent for run in path.rglob(RUN))
-    if not found:
         raise DataError(
-            f"{path} holds no finished analysis: there is no {RUN} in it. Give a folder that "
-            "`napari-bloodcell analyse --out` wrote."
+            f"{path} is no folder. Give a folder that `napari-bloodcell analyse --out` wrote, or a session's."
+        )
+    found = sorted(run.parent for run in path.rglob(RUN))
+    if not found and not any(path.rglob(SESSION)):
+        raise DataError(
+            f"{path} holds no finished analysis: there is no {RUN} in it, and no {SESSION}. Give a folder "
+            "that `napari-bloodcell analyse --out` wrote, or a session's."
         )
     return found
 
@@ -113,7 +116,8 @@ def together(runs: Sequence[Run]) -> "pd.DataFrame":
     table = pd.concat(tables, ignore_index=True)
     source = table["cell_type_source"].astype(str) if "cell_type_source" in table else ""
     table["reviewed"] = np.asarray(pd.Series(source, index=table.index).str.startswith(PERSON), bool)
-    table["model_type"] = table["cell_type"]
+    known = table["model_type"] if "model_type" in table else table["cell_type"]
+    table["model_type"] = known.where(known.notna(), table["cell_type"])
     return table
 
 
