@@ -46,6 +46,7 @@ FORMATS = {
     "trial": (1, "0.1"),
     "evaluation": (1, "0.1"),
     "report": (1, "0.1"),
+    "restained": (1, "0.1"),
 }
 
 

@@ -7,11 +7,13 @@ from napari_bloodcell.core.embed import EMBEDDERS, Embedder
 from napari_bloodcell.core.errors import ArtifactError
 
 FILE = "embedder.safetensors"
+RESTAINED = "embedder-restained.json"
 MADE_BY = {
     "sam+bcsam": "train bcsam",
     "sam+dorl": "train dorl",
     "sam+aligned": "embed align",
     "sada": "train sada",
+    "restained": "classify adapt",
 }
 
 FROM_FILES = ("dinov2", "dinobloom")  # written "dinobloom:FILE"
@@ -24,6 +26,9 @@ def find_embedder(name_or_folder: str | Path) -> Embedder:
         header, _ = read_arrays(folder / FILE, "embedder")
         loaded: Embedder = EMBEDDERS[str(header.config.get("kind"))].load(folder)
         return loaded
+    if (folder / RESTAINED).is_file():
+        restaining: Embedder = EMBEDDERS["restained"].load(folder)
+        return restaining
     family, colon, file = name.partition(":")
     if colon and family in FROM_FILES:
         from napari_bloodcell.core.embed.dino import DinoEmbedder

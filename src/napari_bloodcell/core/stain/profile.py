@@ -48,8 +48,8 @@ class StainProfile:
         point: FloatArray = points_of(self.dictionary[None], self.background[None], self.scale[None])[0]
         return point
 
-    def save(self, path: Path) -> str:
-        body = {
+    def to_json(self) -> dict[str, Any]:
+        return {
             "name": self.name,
             "dictionary": np.round(self.dictionary.astype(float), 6).tolist(),
             "background": np.round(self.background.astype(float), 6).tolist(),
@@ -58,7 +58,9 @@ class StainProfile:
             "images": self.images,
             "flag": self.flag,
         }
-        return write_json(path, KIND, body)
+
+    def save(self, path: Path) -> str:
+        return write_json(path, KIND, self.to_json())
 
 
 def points_of(dictionary: FloatArray, background: FloatArray, scale: FloatArray) -> FloatArray:
@@ -71,7 +73,7 @@ def points_of(dictionary: FloatArray, background: FloatArray, scale: FloatArray)
 
 def load_profile(path: Path) -> StainProfile:
     _, body = read_json(path, KIND)
-    return _from_json(path, body)
+    return profile_from_json(path, body)
 
 
 def profiles_of(
@@ -146,7 +148,8 @@ def check_same_stains(profiles: Sequence[StainProfile]) -> None:
         )
 
 
-def _from_json(path: Path, body: Mapping[str, Any]) -> StainProfile:
+def profile_from_json(path: Path, body: Mapping[str, Any]) -> StainProfile:
+    """What ``to_json`` gave; ``path`` is the file it is from."""
     try:
         profile = StainProfile(
             dictionary=np.array(body["dictionary"], np.float32),
