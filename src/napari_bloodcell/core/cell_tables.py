@@ -56,7 +56,7 @@ class Correction:
 def read_cells(paths: Sequence[Path], embedder: str = "", taxonomy: Taxonomy = DEFAULT) -> CellVectors:
     """Tables (.h5ad, .parquet, .csv) or folders of ``analyse`` results, joined. ``embedder`` says which
     vectors, where a table holds several."""
-    parts = [_read(path, embedder) for given in paths for path in _tables_in(Path(given))]
+    parts = [_read(path, embedder) for given in paths for path in tables_in(Path(given))]
     hashes = {made for _, _, _, made in parts}
     if len(hashes) != 1:
         raise DataError("The tables hold vectors of different embedders. Embed all cells with the same one.")
@@ -133,7 +133,7 @@ def labels_for(cells: CellVectors, corrections: Sequence[Correction]) -> list[st
     return labels
 
 
-def _tables_in(path: Path) -> list[Path]:
+def tables_in(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     found = sorted(path.glob("*/cells.parquet")) or sorted(path.glob("cells.parquet"))

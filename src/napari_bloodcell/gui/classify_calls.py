@@ -85,6 +85,7 @@ def adapt(
 ) -> Adapted:
     """Update the model from a person's classes, judged on those held out; kept only if it is better."""
     from napari_bloodcell.core.adapt import adapt as adapt_classifier
+    from napari_bloodcell.core.adapt import restain_of_image
     from napari_bloodcell.core.adapt.bundles import save_adapted
     from napari_bloodcell.core.folders import cache_folder
 
@@ -92,7 +93,13 @@ def adapt(
     model, cells = before.analysis.bundle, before.analysis.embeddings
     labels = [corrected.get(int(cell), "") for cell in cells.cell_id]
     lab = outlined.picture.name
-    adaptation = adapt_classifier(model.classifier, cells, labels, lab=lab, progress=progress)
+    image, masks = before.analysis.image, before.analysis.masks
+    restained = restain_of_image(
+        model, image, masks, list(corrected), config.crop, lab=lab, progress=progress
+    )
+    adaptation = adapt_classifier(
+        model.classifier, cells, labels, lab=lab, restained=restained, progress=progress
+    )
     if adaptation.classifier is adaptation.before:
         return Adapted(text=adaptation.text(), folder=None, predicted=None)
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_bloodcell.core.adapt.restaining import Restained
 from napari_bloodcell.core.adapt.updates import (
+    OF_RESTAINED,
     WITHOUT_LABELS,
     Lab,
     Update,
@@ -60,30 +62,34 @@ class Adaptation:
     judged: tuple[Judged, ...]
     before: Classifier
     classifier: Classifier
+    restained: Restained | None = None  # where the kept update restains cells before they are described
 
     def text(self) -> str:
+        width = max(20, *(len(one.name) for one in self.judged))
         lines = [
             f"{self.corrected} corrected cells of {self.lab}, each held out in turn:",
-            f"{'update':<20} {'loss':>6} {'right':>6} {'by class':>9}",
+            f"{'update':<{width}} {'loss':>6} {'right':>6} {'by class':>9}",
         ]
         for one in self.judged:
             mark = "  kept" if one.name == self.kept else ""
-            lines.append(f"{one.name:<20} {one.loss:6.3f} {one.accuracy:6.1%} {one.balanced:9.1%}{mark}")
+            lines.append(f"{one.name:<{width}} {one.loss:6.3f} {one.accuracy:6.1%} {one.balanced:9.1%}{mark}")
         if self.kept == NO_UPDATE:
             lines.append("No update was better: the model stays as it is. Correct more cells and try again.")
         return "\n".join(lines)
 
 
-def adapt(
+def adapt(  # noqa: PLR0913 (what is known of the lab)
     before: Classifier,
     cells: Embeddings,
     labels: Sequence[str],
     config: AdaptConfig = AdaptConfig(),
     *,
     lab: str = "new lab",
+    restained: Restained | None = None,
     progress: Progress = silent,
 ) -> Adaptation:
-    """``cells`` are all cells of the lab; ``labels`` their corrected classes, "" where nobody looked."""
+    """``cells`` are all cells of the lab; ``labels`` their corrected classes, "" where nobody looked.
+    ``restained``: the corrected cells in the stain of another lab, to judge that too."""
     new = _lab(before, cells, labels, lab)
     if before.known is not None:
         before = replace(before, known=without_cells_of(before.known, new))
@@ -92,18 +98,26 @@ def adapt(
     quick = _quick(before, rng)
     repeats = 1 if before.kind in SLOW else config.repeats
     parts = [deal(truths, None, config.folds, rng) for _ in range(repeats)]
-    updates: dict[str, Update] = {NO_UPDATE: lambda same, _: same} | possible(before, new)
+    updates: dict[str, Update] = {NO_UPDATE: _same} | possible(before, new)
+    labs = dict.fromkeys(updates, new)
+    if restained is not None:
+        other = _in_other_stain(new, cells, restained)
+        for name, update in _restained_updates(restained, updates).items():
+            updates[name], labs[name] = update, other
     judged, held_out, losses = [], {}, {}
     for number, (name, update) in enumerate(updates.items()):
         progress(STAGE, number, len(updates) + 1)
-        held_out[name] = _held_out(quick, new, update, parts[:1] if name in WITHOUT_LABELS else parts)
+        dealt = parts[:1] if name in WITHOUT_LABELS or update is _same else parts
+        held_out[name] = _held_out(quick, labs[name], update, dealt)
         losses[name] = _losses(name, held_out[name], new.labels)
         judged.append(_judge(name, held_out[name], new.labels, losses[name]))
     progress(STAGE, len(updates), len(updates) + 1)
     kept = _best(judged, losses, config)
-    after = before
+    after, stain = before, restained if labs[kept] is not new else None
     if kept != NO_UPDATE:
-        after = _finished(before, new, kept, updates[kept], held_out[kept])
+        after = _finished(before, labs[kept], kept, updates[kept], held_out[kept])
+    if stain is not None:
+        after = replace(after, embedder=stain.embedder.hash)
     progress(STAGE, len(updates) + 1, len(updates) + 1)
     return Adaptation(
         lab=lab,
@@ -112,7 +126,31 @@ def adapt(
         judged=tuple(judged),
         before=before,
         classifier=after,
+        restained=stain,
     )
+
+
+def _same(before: Classifier, _: Lab) -> Classifier:
+    return before
+
+
+def _restained_updates(restained: Restained, updates: dict[str, Update]) -> dict[str, Update]:
+    """Restaining alone, and before each update that needs no more than the corrected cells."""
+    also = {name: updates[name] for name in OF_RESTAINED if name in updates}
+    return {restained.name: _same} | {f"{restained.name}, {name}": update for name, update in also.items()}
+
+
+def _in_other_stain(lab: Lab, cells: Embeddings, restained: Restained) -> Lab:
+    """The same corrected cells, and no others."""
+    place = {int(cell): row for row, cell in enumerate(restained.cells.cell_id)}
+    ids = cells.cell_id[lab.rows].tolist()
+    missing = [cell for cell in ids if cell not in place]
+    if missing:
+        raise ClassifyError(
+            f"Cell {missing[0]} is corrected, but not among the restained ones. Restain all corrected cells."
+        )
+    values = restained.cells.values[[place[cell] for cell in ids]]
+    return replace(lab, values=values, rows=np.arange(len(ids)))
 
 
 def _lab(before: Classifier, cells: Embeddings, labels: Sequence[str], name: str) -> Lab:

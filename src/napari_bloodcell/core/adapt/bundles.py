@@ -1,9 +1,12 @@
-"""A bundle with its classifier adapted to a lab, and the way back."""
+"""A bundle adapted to a lab, by its classifier and maybe by restaining the cells first; and the way back."""
 
 from pathlib import Path
 
 from napari_bloodcell.core.adapt.adapting import NO_UPDATE, Adaptation
 from napari_bloodcell.core.bundle import Bundle, load_bundle, save_bundle
+from napari_bloodcell.core.classify import Classifier
+from napari_bloodcell.core.embed import Embedder
+from napari_bloodcell.core.embed.restained import RestainedEmbedder
 from napari_bloodcell.core.errors import ArtifactError
 
 CARD_TITLE = "## Adapted"
@@ -29,7 +32,7 @@ def save_adapted(folder: Path, bundle: Bundle, adaptation: Adaptation) -> Bundle
         if adaptation.kept != NO_UPDATE
         else bundle.title,
         segmenter=bundle.segmenter,
-        embedder=bundle.embedder,
+        embedder=bundle.embedder if adaptation.restained is None else adaptation.restained.embedder,
         classifier=adaptation.classifier,
         scores=bundle.scores,
         card=card,
@@ -38,6 +41,14 @@ def save_adapted(folder: Path, bundle: Bundle, adaptation: Adaptation) -> Bundle
         before=adaptation.before,
     )
     return load_bundle(folder)
+
+
+def _embedder_of(bundle: Bundle, classifier: Classifier) -> Embedder:
+    """The one a classifier was made for: without the restaining that came with the adaptation."""
+    if isinstance(bundle.embedder, RestainedEmbedder) and classifier.embedder == bundle.embedder.inside.hash:
+        inside: Embedder = bundle.embedder.inside
+        return inside
+    return bundle.embedder
 
 
 def undo(folder: Path) -> Bundle:
@@ -50,7 +61,7 @@ def undo(folder: Path) -> Bundle:
         folder,
         title=bundle.title.rpartition("; adapted to ")[0] or bundle.title,
         segmenter=bundle.segmenter,
-        embedder=bundle.embedder,
+        embedder=_embedder_of(bundle, bundle.before),
         classifier=bundle.before,
         scores=bundle.scores,
         card=bundle.card.rpartition(CARD_TITLE)[0] or bundle.card,

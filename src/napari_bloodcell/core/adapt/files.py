@@ -7,6 +7,7 @@ import numpy as np
 
 from napari_bloodcell.core.adapt.adapting import NO_UPDATE, adapt
 from napari_bloodcell.core.adapt.bundles import save_adapted
+from napari_bloodcell.core.adapt.restaining import restain_of_results
 from napari_bloodcell.core.adapt.suggesting import suggest
 from napari_bloodcell.core.artifact import atomic_path
 from napari_bloodcell.core.bundle import load_bundle
@@ -73,11 +74,17 @@ def adapt_on_tables(  # noqa: PLR0913 (what is given, what is made, and how)
     model = load_bundle(bundle)
     cells = read_cells(tables, embedder)
     labels = labels_for(cells, read_corrections(corrected))
-    adaptation = adapt(model.classifier, cells.embeddings, labels, config, lab=lab, progress=progress)
+    restained, why_not = restain_of_results(
+        model, tables, cells, [label != "" for label in labels], lab=lab, progress=progress
+    )
+    adaptation = adapt(
+        model.classifier, cells.embeddings, labels, config, lab=lab, restained=restained, progress=progress
+    )
+    told = "\n".join(text for text in (adaptation.text(), why_not) if text)
     if adaptation.kept == NO_UPDATE:
-        return adaptation.text()
+        return told
     made = save_adapted(out, model, adaptation)
-    return f"{adaptation.text()}\n{out} ({made.hash[:12]})"
+    return f"{told}\n{out} ({made.hash[:12]})"
 
 
 def suggest_from_tables(

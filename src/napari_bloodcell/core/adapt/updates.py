@@ -95,6 +95,7 @@ UPDATES: dict[str, Update] = {
     "recalibrate": recalibrate,
 }
 WITHOUT_LABELS = ("align half", "align")
+OF_RESTAINED = ("refit", "shift prototypes", "recalibrate")  # tried on restained cells too
 
 
 def possible(before: Classifier, lab: Lab) -> dict[str, Update]:

@@ -7,6 +7,7 @@ from typing import Any
 from napari_bloodcell.core.bundle import Bundle, load_bundle, save_bundle
 from napari_bloodcell.core.classify import Classifier
 from napari_bloodcell.core.embed.choose import find_embedder
+from napari_bloodcell.core.embed.restained import RestainedEmbedder
 from napari_bloodcell.core.errors import ArtifactError
 from napari_bloodcell.core.stain.profile import load_profile
 
@@ -23,6 +24,7 @@ def describe(bundle: Bundle) -> str:
         ("hash", bundle.hash),
         ("segmenter", f"{bundle.segmenter.kind} {bundle.segmenter.hash[:12]}"),
         ("embedder", f"{bundle.embedder.kind} {bundle.embedder.hash[:12]}"),
+        *_restaining(bundle),
         ("classifier", f"{classifier.kind} {classifier.hash[:12]}"),
         ("classes", ", ".join(classifier.class_names)),
         ("calibration", classifier.calibration.basis),
@@ -32,6 +34,13 @@ def describe(bundle: Bundle) -> str:
     rows += [("note", note) for note in classifier.notes]
     rows += [(f"made: {key}", value) for key, value in bundle.provenance.items() if key != "adapted"]
     return "\n".join(f"{name:<17} {value}" for name, value in rows)
+
+
+def _restaining(bundle: Bundle) -> list[tuple[str, Any]]:
+    """What happens to every cell before it is described; nothing in most bundles."""
+    if not isinstance(bundle.embedder, RestainedEmbedder):
+        return []
+    return [("stain transfer", str(bundle.embedder))]
 
 
 def build(  # noqa: PLR0913 (each is one part of the bundle)

@@ -40,5 +40,6 @@ EMBEDDERS = Registry(
         "sam+aligned": f"{_HERE}.aligned:AlignedEmbedder",
         "sam+dorl": f"{_HERE}.trained:DorlEmbedder",
         "sada": f"{_HERE}.sada.embedder:SadaEmbedder",
+        "restained": f"{_HERE}.restained:RestainedEmbedder",
     },
 )
