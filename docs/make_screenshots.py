@@ -5,6 +5,7 @@ is that of a scene below, all of them without one.
 """
 
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,20 @@ def differential(viewer: Any) -> None:
     panel.sign_button.click()
 
 
+def train(viewer: Any) -> None:
+    """An adapter learnt from the outlines of one field: curves, scores, before and after."""
+    outline = opened(viewer, "Segment cells")
+    press(outline.sample_button, outline.task)
+    press(outline.task.run_button, outline.task)
+    viewer.window.remove_dock_widget(outline.parentWidget())
+    panel = opened(viewer, "Train")
+    panel.out.value = Path(tempfile.mkdtemp()) / "my-cells"
+    for name, value in (("masks.steps_per_epoch", 2), ("masks.batch", 8), ("masks.held_out", 0.3)):
+        panel.form("adapter").widget(name).value = value
+    panel.form("training").widget("epochs").value = 12
+    press(panel.task.run_button, panel.task)
+
+
 SCENES: dict[str, Callable[[Any], None]] = {
     "count": count,
     "segment": segment,
@@ -133,6 +148,7 @@ SCENES: dict[str, Callable[[Any], None]] = {
     "classify": classify,
     "gallery": gallery,
     "differential": differential,
+    "train": train,
 }
 
 

@@ -38,7 +38,9 @@ ORDER = [
     {"robustness"},
     {"picture"},
     {"store"},
+    {"slide"},
     {"jobs"},
+    {"attempts"},
     {"cluster", "ledger", "results"},
     {"batch"},
     {"outline_files"},
@@ -130,6 +132,7 @@ def test_widgets_do_not_import_each_other(path: Path) -> None:
     }
     shared |= {"stain_calls", "stain_layers", "stain_parts", "embed_calls", "embed_map"}
     shared |= {"segment_calls", "correct", "corrections", "prompt_layers"}
+    shared |= {"train_calls", "train_methods", "train_data", "train_result", "curves"}
     shared |= {"gallery_view", "shelf", "differential_calls", "session_calls", "preferences"}
     for name in imports(path):
         if name.startswith("napari_bloodcell.gui."):

@@ -49,6 +49,7 @@ def test_names_and_ids_stay_as_they_were_published(manifest):
         "Gallery",
         "Differential",
         "Session",
+        "Train",
     ]
     assert [sample.key for sample in contributions.sample_data] == ["giemsa", "wright", "rapid"]
     assert {command.id for command in contributions.commands} == {
@@ -60,6 +61,7 @@ def test_names_and_ids_stay_as_they_were_published(manifest):
         "napari-bloodcell.gallery",
         "napari-bloodcell.differential",
         "napari-bloodcell.session",
+        "napari-bloodcell.train",
         "napari-bloodcell.open",
         "napari-bloodcell.sample_giemsa",
         "napari-bloodcell.sample_wright",
@@ -83,7 +85,9 @@ def test_sample_commands_lead_to_functions(manifest, command):
 
 
 @pytest.mark.gui
-@pytest.mark.parametrize("command", ["classify", "gallery", "differential", "session", "count", "segment"])
+@pytest.mark.parametrize(
+    "command", ["classify", "gallery", "differential", "session", "count", "segment", "train"]
+)
 def test_widget_commands_lead_to_widgets(manifest, command):
     qt = pytest.importorskip("qtpy.QtWidgets", exc_type=ImportError)
     assert issubclass(_python_of(manifest, command), qt.QWidget)

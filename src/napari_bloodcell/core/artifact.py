@@ -37,12 +37,14 @@ FORMATS = {
     "features": (1, "0.1"),
     "judgement": (1, "0.1"),
     "run": (1, "0.1"),
+    "slide-plan": (1, "0.1"),
     "outlines": (1, "0.1"),
     "session": (1, "0.1"),
     "session-cells": (1, "0.1"),
     "batch": (1, "0.1"),
     "stain-profile": (1, "0.1"),
     "training": (1, "0.1"),
+    "training-plan": (1, "0.1"),
     "trial": (1, "0.1"),
     "evaluation": (1, "0.1"),
     "report": (1, "0.1"),
@@ -69,7 +71,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -79,7 +81,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -91,7 +93,7 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise cannot_write(folder, error) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -242,7 +244,8 @@ def hash_arrays(
     return digest.hexdigest()
 
 
-def _cannot_write(path: Path, error: OSError) -> ArtifactError:
+def cannot_write(path: Path, error: OSError) -> ArtifactError:
+    """What to say when the disk refuses."""
     advice = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Choose another folder"
     return ArtifactError(
         f"{path} could not be written: {error.strerror or error}. Nothing was changed. "

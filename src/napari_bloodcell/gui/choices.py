@@ -10,7 +10,17 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QWi
 DEFAULT_BUNDLE = "nano"
 
 
-class Chooser(QComboBox):
+class _Box(QComboBox):
+    """It tells that it is about to open: what it offers may have changed meanwhile."""
+
+    opening = Signal()
+
+    def showPopup(self) -> None:  # noqa: N802 (Qt's name)
+        self.opening.emit()
+        super().showPopup()
+
+
+class Chooser(_Box):
     """``changed`` comes only where the value is another one afterwards."""
 
     changed = Signal()
@@ -50,17 +60,18 @@ class Chooser(QComboBox):
 
 
 class BundleChoice(QHBoxLayout):
-    """The models that ship, and any other folder. ``box`` holds names and paths."""
+    """The models that ship, those a person kept, and any other. ``box`` holds names and paths."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.box = QComboBox()
+        self.box = _Box()
+        self.box.opening.connect(self.offer_kept)
         self.box.setToolTip("The model: what finds, measures and classifies the cells.")
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.box.addItem(DEFAULT_BUNDLE, DEFAULT_BUNDLE)
         other = QToolButton()
         other.setText("…")
-        other.setToolTip("Use a model from another folder")
+        other.setToolTip("Use another model: a .bloodcell file, or bundle.json of a folder.")
         other.clicked.connect(self._choose)
         self.addWidget(self.box, 1)
         self.addWidget(other)
@@ -74,11 +85,28 @@ class BundleChoice(QHBoxLayout):
             if self.box.findData(name) < 0:
                 self.box.addItem(name, name)
 
+    def offer_kept(self) -> None:
+        """Models adapted or trained on this machine, by any panel, today or earlier; those gone go."""
+        from napari_bloodcell.core.bundle.kept import kept_bundles, kept_folder
+
+        here = kept_bundles()
+        for row in reversed(range(self.box.count())):
+            path = Path(str(self.box.itemData(row)))
+            if path.parent == kept_folder() and path not in here and row != self.box.currentIndex():
+                self.box.removeItem(row)
+        for path in here:
+            if self.box.findData(str(path)) < 0:
+                self.box.addItem(path.stem, str(path))
+
     def choose(self, path: Path) -> None:
-        self.box.addItem(path.name, str(path))
-        self.box.setCurrentIndex(self.box.count() - 1)
+        if self.box.findData(str(path)) < 0:
+            self.box.addItem(path.stem if path.suffix == ".bloodcell" else path.name, str(path))
+        self.box.setCurrentIndex(self.box.findData(str(path)))
 
     def _choose(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(self.box, "Folder of a model")
+        """A file, or bundle.json of a folder: one dialog for both."""
+        kinds = "Models (*.bloodcell bundle.json)"
+        chosen, _ = QFileDialog.getOpenFileName(self.box, "A model: its file, or bundle.json", "", kinds)
         if chosen:
-            self.choose(Path(chosen))
+            path = Path(chosen)
+            self.choose(path.parent if path.name == "bundle.json" else path)

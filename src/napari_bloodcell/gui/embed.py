@@ -229,6 +229,13 @@ class EmbedCells(Panel):
         self._list_ways()
         self.way.value = way
 
+    def _list_kept(self) -> None:
+        """Trained or adapted since, by any panel."""
+        new = [one for one in calls.kept_ways() if one not in self._ways]
+        if new:
+            self._ways += new
+            self._list_ways()
+
     def _list_ways(self) -> None:
         self.way.offer([(one.text, one) for one in self._ways])
         alike = [
@@ -258,6 +265,8 @@ class EmbedCells(Panel):
         self.way = Chooser("How cells are described: what a map is made of.")
         self.other = Chooser("A second map of the same cells: are images together, classes apart?")
         self._list_ways()
+        self.way.opening.connect(self._list_kept)
+        self.other.opening.connect(self._list_kept)
         model = QPushButton("…")
         model.setMaximumWidth(32)
         model.setToolTip("Describe cells with another model: a folder that holds bundle.json.")

@@ -57,6 +57,15 @@ def prepare(progress: Progress) -> list[str]:
     return shipped()
 
 
+def kept_ways() -> list[Way]:
+    """Embedders and models a person trained or adapted and kept. By name alone, nothing is read."""
+    from napari_bloodcell.core.bundle.kept import kept_bundles
+    from napari_bloodcell.core.embed.choose import kept_embedders
+
+    embedders = [Way(f"Embedder {path.name}", str(path)) for path in kept_embedders()]
+    return [*embedders, *(Way(f"Model {path.stem}", str(path)) for path in kept_bundles())]
+
+
 def embed_fields(fields: "list[Outlined]", ways: list[Way], how: "How", progress: Progress) -> Embedded:
     from napari_bloodcell.core.cellmap import in_one_stain, vectors_of
     from napari_bloodcell.core.embed.plane import to_plane
@@ -71,7 +80,10 @@ def embed_fields(fields: "list[Outlined]", ways: list[Way], how: "How", progress
         if way.one_stain:
             load_torch(seen)
         if way.bundle:
-            load_for(way.bundle, seen)
+            if _is_embedder(way.bundle):
+                load_torch(seen)
+            else:
+                load_for(way.bundle, seen)
         if way.one_stain and alike is None:
             alike = in_one_stain(as_they_are, progress=seen)
         taken = alike if way.one_stain and alike is not None else as_they_are
@@ -80,11 +92,26 @@ def embed_fields(fields: "list[Outlined]", ways: list[Way], how: "How", progress
     return Embedded(maps=tuple(maps), fields=tuple(fields))
 
 
+def _is_embedder(place: str) -> bool:
+    """Whether a folder holds a trained embedder alone, and no model."""
+    from napari_bloodcell.core.bundle.members import MANIFEST
+    from napari_bloodcell.core.embed.choose import FILE
+
+    folder = Path(place)
+    return (folder / FILE).is_file() and not (folder / MANIFEST).is_file()
+
+
 def embedder_of(way: Way) -> "Embedder":
     from napari_bloodcell.core.bundle import load_bundle
     from napari_bloodcell.core.embed.measurements import MeasurementEmbedder
 
-    return load_bundle(way.bundle).embedder if way.bundle else MeasurementEmbedder()
+    if not way.bundle:
+        return MeasurementEmbedder()
+    if _is_embedder(way.bundle):
+        from napari_bloodcell.core.embed.choose import find_embedder
+
+        return find_embedder(way.bundle)
+    return load_bundle(way.bundle).embedder
 
 
 def judge(maps: tuple[Mapped, ...], classes: list[str], images: list[str], progress: Progress) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from napari_bloodcell.core.artifact import read_arrays
 from napari_bloodcell.core.embed import EMBEDDERS, Embedder
 from napari_bloodcell.core.errors import ArtifactError
+from napari_bloodcell.core.folders import cache_folder
 
 FILE = "embedder.safetensors"
 RESTAINED = "embedder-restained.json"
@@ -17,6 +18,15 @@ MADE_BY = {
 }
 
 FROM_FILES = ("dinov2", "dinobloom")  # written "dinobloom:FILE"
+
+
+def kept_embedders_folder() -> Path:
+    """Where embedders lie that a person trained and kept; each in a folder of its own."""
+    return cache_folder() / "embedders"
+
+
+def kept_embedders() -> list[Path]:
+    return sorted(path.parent for path in kept_embedders_folder().glob(f"*/{FILE}"))
 
 
 def find_embedder(name_or_folder: str | Path) -> Embedder:

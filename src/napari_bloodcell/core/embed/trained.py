@@ -24,7 +24,7 @@ from napari_bloodcell.core.embed.training_cells import TrainingCells, prepare
 from napari_bloodcell.core.errors import ArtifactError
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.sam.checkpoint import hash_tensors
-from napari_bloodcell.core.training import TrainingRun, train
+from napari_bloodcell.core.training import TrainingRun, Watch, train
 
 
 class TrainedEmbedder(SamEmbedder):
@@ -100,6 +100,7 @@ def train_embedder(  # noqa: PLR0913 (what to train on, how, and where to)
     *,
     store: Path | None = None,
     resume: bool = True,
+    watch: Watch | None = None,
     progress: Progress = silent,
 ) -> tuple[TrainingRun, TrainedEmbedder]:
     """Train the method the config is of, and leave ``embedder.safetensors`` in ``out`` beside the run."""
@@ -111,7 +112,7 @@ def train_embedder(  # noqa: PLR0913 (what to train on, how, and where to)
         recipe, kind = BcsamRecipe(cells, config, sam.hash), BcsamEmbedder
     else:
         recipe, kind = DorlRecipe(cells, config, sam.hash), DorlEmbedder
-    run = train(recipe, loop, out, resume=resume, progress=progress)
+    run = train(recipe, loop, out, resume=resume, watch=watch, progress=progress)
     embedder = kind(sam, recipe.module.network.cpu(), config.features, told(recipe, cells, run))
     embedder.save(out)
     return run, embedder

@@ -27,8 +27,7 @@ from napari_bloodcell.core.sam.model import CellSam
 from napari_bloodcell.core.sam.train.cells import MaskedCells
 from napari_bloodcell.core.sam.train.recipe import MaskRecipe, choose_trained, outline_cells, scores_of
 from napari_bloodcell.core.segment.choose import read_network
-from napari_bloodcell.core.training import TrainingRun, train
-from napari_bloodcell.core.training.loop import Watch
+from napari_bloodcell.core.training import TrainingRun, Watch, train
 
 RUN = "run"  # the folder of the loop's own files, beside the adapter
 WARMUP_EPOCHS = 10  # as published; the loop counts steps
@@ -47,26 +46,37 @@ class AdapterRun:
     notes: tuple[str, ...]
 
 
-def train_adapter(  # noqa: PLR0913 (what, onto what, where, how)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ready:
+    """What a training of an adapter begins with: nothing is trained or written yet."""
+
+    recipe: MaskRecipe
+    loop: TrainConfig
+    notes: tuple[str, ...]  # the device, the memory, and what had to be decided
+
+    @property
+    def held_out(self) -> MaskedCells:
+        return self.recipe.held_out
+
+    def text(self) -> str:
+        """For a person, before the start."""
+        cells = f"{len(self.recipe.train_cells)} cells to train on, {len(self.held_out)} held out."
+        return "\n".join((cells, *self.notes))
+
+
+def ready_adapter(
     data: Sequence[Path | Picture],
     sam: str | Path,
-    out: Path,
     config: AdapterConfig = AdapterConfig(),
     loop: TrainConfig = ADAPTER_TRAINING,
     *,
-    watch: Watch | None = None,
     progress: Progress = silent,
-) -> AdapterRun:
-    """Train LoRA, prompt encoder and mask decoder on masks. ``sam``: as ``find_segmenter`` takes it.
-
-    Started again with the same settings it goes on. A cancel keeps the best so far and writes it like a
-    finished one; before the first epoch nothing is written.
-    """
-    out = Path(out)
-    check_writable(out)
+) -> Ready:
+    """Read the data and the model, and measure the memory. ``sam``: as ``find_segmenter`` takes it."""
     pictures: list[Picture] = []
     for one in data:
         pictures += [one] if isinstance(one, Picture) else read_pictures(one, progress=progress)
+    progress("Reading the model", 0, 1)
     model, _ = read_network(sam, channels=config.masks.channels)
     masks = config.masks
     train_cells, held_out, note = divide(pictures, masks.held_out)
@@ -77,12 +87,46 @@ def train_adapter(  # noqa: PLR0913 (what, onto what, where, how)
     device, told = resolve(loop.device)
     model.to(device)
     recipe = MaskRecipe(model, train_cells, held_out, masks, config.views, seed=loop.seed)
+    progress("Measuring the memory", 0, 1)
     free, memory = free_bytes(device), measure(recipe)
     parts = max(loop.accumulate, 1 if free is None else memory.parts(masks.batch, free))
-    notes = [told, memory.text(masks.batch, parts), *([note] if note else [])]
-    progress(notes[1], 0, 1)
+    needed = memory.text(masks.batch, parts)
+    if free is not None:
+        needed += f" {free / 2**30:.1f} GiB are free."
+    notes = (told, needed, *([note] if note else []))
+    progress(needed, 0, 1)
+    return Ready(recipe=recipe, loop=replace(loop, accumulate=parts), notes=notes)
+
+
+def train_adapter(  # noqa: PLR0913 (what, onto what, where, how)
+    data: Sequence[Path | Picture],
+    sam: str | Path,
+    out: Path,
+    config: AdapterConfig = AdapterConfig(),
+    loop: TrainConfig = ADAPTER_TRAINING,
+    *,
+    watch: Watch | None = None,
+    progress: Progress = silent,
+) -> AdapterRun:
+    """Train LoRA, prompt encoder and mask decoder on masks, from data to report.
+
+    Started again with the same settings it goes on. A cancel keeps the best so far and writes it like a
+    finished one; before the first epoch nothing is written.
+    """
+    check_writable(Path(out))
+    ready = ready_adapter(data, sam, config, loop, progress=progress)
+    return train_ready(ready, out, watch=watch, progress=progress)
+
+
+def train_ready(
+    ready: Ready, out: Path, *, watch: Watch | None = None, progress: Progress = silent
+) -> AdapterRun:
+    out = Path(out)
+    check_writable(out)
+    model, masks = ready.recipe.model, ready.recipe.config
+    train_cells, held_out = ready.recipe.train_cells, ready.held_out
     before = outline_cells(model.eval(), held_out, masks.size_px)
-    run = train(recipe, replace(loop, accumulate=parts), out / RUN, watch=watch, progress=progress)
+    run = train(ready.recipe, ready.loop, out / RUN, watch=watch, progress=progress)
     after = outline_cells(model.eval(), held_out, masks.size_px)
     scores = (scores_of(before, held_out, masks.size_px), scores_of(after, held_out, masks.size_px))
     sha256 = _save(model, out, masks, (train_cells, held_out), scores[1], run)
@@ -91,7 +135,7 @@ def train_adapter(  # noqa: PLR0913 (what, onto what, where, how)
     )
     return AdapterRun(
         folder=out, sha256=sha256, training=run, before=scores[0], after=scores[1],
-        cells=(len(train_cells), len(held_out)), notes=tuple(dict.fromkeys((*notes, *run.notes))),
+        cells=(len(train_cells), len(held_out)), notes=tuple(dict.fromkeys((*ready.notes, *run.notes))),
     )  # fmt: skip
 
 

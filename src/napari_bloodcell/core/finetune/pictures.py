@@ -116,9 +116,10 @@ def divide(pictures: Sequence[Picture], held_out: float) -> tuple[MaskedCells, M
             f"{len(every)} cells of {len(pictures)} pictures are too few to hold {held_out:.0%} of them out. "
             "Mark more cells, or change the share."
         )
+    few = "One picture is" if len(pictures) == 1 else f"The {len(pictures)} pictures are"
     note = (
-        f"The {len(pictures)} pictures are too few to hold whole ones out: cells of the same pictures were "
-        "held out, so the scores are of these pictures, not of new ones."
+        f"{few} too few to hold whole ones out: some of the cells are held out instead, so the scores are of "
+        "these pictures, not of new ones."
     )
     return every.take(rows["train"]), every.take(rows["held_out"]), note
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from napari_bloodcell.core.artifact import check_writable, write_json
+from napari_bloodcell.core.artifact import check_writable, read_json, write_json
 from napari_bloodcell.core.config import TrainConfig
 from napari_bloodcell.core.device import is_out_of_memory
 from napari_bloodcell.core.errors import Cancelled, DeviceError, TrainingError
@@ -295,6 +295,14 @@ def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
         return config.learning_rate
     way = (step - warmup) / max(steps - warmup, 1)
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * way))
+
+
+def read_history(folder: Path) -> tuple[Epoch, ...]:
+    """The epochs of a run, finished or not; none where the folder holds no run."""
+    path = Path(folder) / files.HISTORY
+    if not path.is_file():
+        return ()
+    return tuple(_epoch_from(stored) for stored in read_json(path, files.KIND)[1]["epochs"])
 
 
 def _epoch_from(stored: Mapping[str, Any]) -> Epoch:

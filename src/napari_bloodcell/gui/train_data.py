@@ -1,0 +1,188 @@
+"""The part of the train panel that says what to train on: folders, and outlines drawn or corrected here."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_bloodcell.gui import outlines
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+LIST_PX = 92
+VALUE = Qt.ItemDataRole.UserRole
+
+
+class DataList(QWidget):
+    """Ticked: folders, and for the adapter outlines too."""
+
+    changed = Signal()
+
+    def __init__(self, viewer: "Viewer") -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.ask_folder = self._ask_folder
+        self._takes_layers = True
+        self.list = QListWidget()
+        self.list.setToolTip("What to train on: folders of cells, and outlines you drew or corrected here.")
+        self.list.setFixedHeight(LIST_PX)
+        self.list.itemChanged.connect(lambda _: self.changed.emit())
+        self.add_button = QPushButton("Add folder …")
+        self.add_button.setToolTip("A folder of pictures with masks, or a data set of labelled cells.")
+        self.add_button.clicked.connect(lambda *_: self._add())
+        self.remove_button = QPushButton("Remove")
+        self.remove_button.setToolTip("Takes the chosen folder off the list; nothing is deleted.")
+        self.remove_button.clicked.connect(lambda *_: self._remove())
+        self.nothing = QLabel("Add a folder, or open an image and outline its cells.")
+        self.nothing.setWordWrap(True)
+        row = QHBoxLayout()
+        row.addWidget(self.add_button, 1)
+        row.addWidget(self.remove_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for one in (self.list, self.nothing):
+            layout.addWidget(one)
+        layout.addLayout(row)
+        self.layers_changed()
+
+    def take_layers(self, takes: bool) -> None:
+        self._takes_layers = takes
+        self.layers_changed()
+
+    def layers_changed(self) -> None:
+        """Folders stay, layers follow the viewer. New outlines are ticked where they were made here."""
+        from napari_bloodcell.gui.layers import role_of
+
+        ticks = {id(value): ticked for value, ticked in self._items() if not isinstance(value, Path)}
+        folders = [(value, ticked) for value, ticked in self._items() if isinstance(value, Path)]
+        self.list.blockSignals(True)
+        self.list.clear()
+        if self._takes_layers:
+            for layer in outlines.outlines(self.viewer):
+                image = outlines.image_of(layer, self.viewer)
+                on = "no image of its size" if image is None else f"on {image.name}"
+                known = bool(role_of(layer)) and image is not None and not folders
+                self._put(f"{layer.name} ({on})", layer, ticks.get(id(layer), known), layer.name)
+        for folder, ticked in folders:
+            self._put(folder.name or str(folder), folder, ticked, str(folder))
+        self.list.blockSignals(False)
+        self.nothing.setVisible(self.list.count() == 0)
+        self.changed.emit()
+
+    def set_folders(self, folders: Sequence[Path]) -> None:
+        """These folders, ticked; outlines are unticked where there are folders."""
+        self.list.blockSignals(True)
+        for row in reversed(range(self.list.count())):
+            if isinstance(self._value(row), Path):
+                self.list.takeItem(row)
+        for row in range(self.list.count()) if folders else ():
+            item = self.list.item(row)
+            if item is not None:
+                item.setCheckState(Qt.CheckState.Unchecked)
+        for folder in folders:
+            self._put(folder.name or str(folder), folder, True, str(folder))
+        self.list.blockSignals(False)
+        self.layers_changed()
+
+    def add_folder(self, folder: Path) -> None:
+        known = [value for value, _ in self._items() if isinstance(value, Path)]
+        if folder not in known:
+            self._put(folder.name or str(folder), folder, True, str(folder))
+        self.nothing.setVisible(False)
+        self.changed.emit()
+
+    def ticked(self) -> list[Any]:
+        """Folders and layers."""
+        return [value for value, ticked in self._items() if ticked]
+
+    def taken(self) -> tuple[Any, ...]:
+        """The same, safe to hand to a thread. A layer without its image raises."""
+        return tuple(
+            one if isinstance(one, Path) else outlines.outlined(one, self.viewer) for one in self.ticked()
+        )
+
+    def _items(self) -> list[tuple[Any, bool]]:
+        items = [item for row in range(self.list.count()) if (item := self.list.item(row)) is not None]
+        return [(one.data(VALUE), one.checkState() == Qt.CheckState.Checked) for one in items]
+
+    def _value(self, row: int) -> Any:
+        item = self.list.item(row)
+        return None if item is None else item.data(VALUE)
+
+    def _put(self, text: str, value: Any, ticked: bool, tooltip: str) -> None:
+        item = QListWidgetItem(text)
+        item.setData(VALUE, value)
+        item.setToolTip(tooltip)
+        item.setCheckState(Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
+        self.list.addItem(item)
+
+    def _add(self) -> None:
+        folder = self.ask_folder()
+        if folder is not None:
+            self.add_folder(folder)
+
+    def _remove(self) -> None:
+        row = self.list.currentRow()
+        if row >= 0 and isinstance(self._value(row), Path):
+            self.list.takeItem(row)
+            self.layers_changed()
+
+    def _ask_folder(self) -> Path | None:
+        chosen = QFileDialog.getExistingDirectory(self, "Folder of cells")
+        return Path(chosen) if chosen else None
+
+
+class PathRow(QWidget):
+    """A path to type or to choose; empty is allowed."""
+
+    def __init__(self, tooltip: str, *, file_kinds: str = "", placeholder: str = "") -> None:
+        super().__init__()
+        self.ask = self._ask
+        self._kinds = file_kinds
+        self.line = QLineEdit()
+        self.line.setToolTip(tooltip)
+        self.line.setPlaceholderText(placeholder)
+        other = QToolButton()
+        other.setText("…")
+        other.setToolTip(tooltip)
+        other.clicked.connect(lambda *_: self._choose())
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.line, 1)
+        layout.addWidget(other)
+
+    @property
+    def value(self) -> Path | None:
+        text = self.line.text().strip()
+        return Path(text).expanduser() if text else None
+
+    @value.setter
+    def value(self, path: Path | None) -> None:
+        self.line.setText("" if path is None else str(path))
+        self.line.setCursorPosition(len(self.line.text()))  # the end of a path tells most
+
+    def _choose(self) -> None:
+        chosen = self.ask()
+        if chosen is not None:
+            self.value = chosen
+
+    def _ask(self) -> Path | None:
+        if self._kinds:
+            chosen, _ = QFileDialog.getOpenFileName(self, "Choose a file", "", self._kinds)
+        else:
+            chosen = QFileDialog.getExistingDirectory(self, "Choose a folder")
+        return Path(chosen) if chosen else None
