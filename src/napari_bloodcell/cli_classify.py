@@ -1,7 +1,7 @@
 """``napari-bloodcell classify``: train, predict, adapt, suggest. Like ``cli.py``, no logic of its own."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -111,20 +111,24 @@ def adapt(  # noqa: PLR0913 (each is a flag)
 
 
 @classify_app.command
-def export(classifier: str, file: Path, /) -> int:
-    """Write a classifier as ONNX, for other programs (logistic and ann).
+def export(classifier: str, file: Path, /, *, format: Literal["onnx", "ubj"] | None = None) -> int:  # noqa: A002 (a flag)
+    """Write a classifier for other programs: as ONNX (logistic and ann), or as XGBoost's UBJSON (xgboost).
 
     Parameters
     ----------
     classifier: str
         Classifier file, or a bundle: its name, folder or file.
     file: Path
-        File to write (.onnx).
+        File to write (.onnx, .ubj).
+    format: str
+        onnx or ubj. Empty: as the file's name ends, else onnx.
     """
     from napari_bloodcell.core.adapt.files import find_classifier
     from napari_bloodcell.core.classify.onnx_file import export_onnx
+    from napari_bloodcell.core.classify.ubj_file import export_ubj
 
-    export_onnx(find_classifier(classifier), file)
+    as_ubj = format == "ubj" or (format is None and file.suffix == ".ubj")
+    (export_ubj if as_ubj else export_onnx)(find_classifier(classifier), file)
     print(file)
     return 0
 

@@ -1,5 +1,6 @@
 """Each classifier's own arrays against the library that fitted them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from napari_bloodcell.core.classify import CLASSIFIERS, Classifier, fit, publish
 from napari_bloodcell.core.classify.fitting import fit_head
 from napari_bloodcell.core.classify.folds import deal
 from napari_bloodcell.core.config import ClassifierConfig, ClassifyConfig
-from napari_bloodcell.core.errors import ArtifactError, ClassifyError
+from napari_bloodcell.core.errors import ArtifactError, ClassifyError, DeviceError
 from napari_bloodcell.core.records import Embeddings
 
 KINDS = ("logistic", "svm_linear", "svm_poly", "svm_rbf", "random_forest", "ann", "xgboost")
@@ -253,3 +254,56 @@ def test_what_onnx_cannot_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ClassifyError, match="It takes logistic or ann"):
         export_onnx(forest, tmp_path / "c.onnx")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("calibration", ["temperature", "none"])
+def test_xgboost_reads_our_export_and_gives_the_same_probabilities(
+    classes: int, calibration: str, tmp_path: Path
+) -> None:
+    """Of plain vectors, those at the thresholds too: standardising and calibration are in the file."""
+    import xgboost
+
+    from napari_bloodcell.core.classify.ubj_file import export_ubj
+
+    vectors, labels = cells(classes=classes)
+    config = ClassifierConfig(kind="xgboost", **(QUICK | {"calibration": calibration, "folds": 2}))
+    classifier = fit(vectors, labels, config)
+    export_ubj(classifier, tmp_path / "c.ubj")
+    theirs = xgboost.Booster(model_file=str(tmp_path / "c.ubj"))
+    rng = np.random.default_rng(0)
+    far = rng.normal(0, 30, vectors.values.shape).astype(np.float32)
+    feature, below = classifier.head.arrays["feature"], classifier.head.arrays["below"]
+    at_thresholds = np.tile(vectors.values[:1], (len(feature), 1))
+    at = (below * classifier.scale[feature] + classifier.mean[feature]).astype(np.float32)
+    at_thresholds[np.arange(len(feature)), feature] = at
+    for values in (vectors.values, far, at_thresholds):
+        rows = replace(vectors, cell_id=np.arange(len(values)), values=values)
+        ours = classifier.predict(rows).probabilities
+        np.testing.assert_allclose(theirs.predict(xgboost.DMatrix(values)), ours, atol=2e-6)
+    assert theirs.attr("classes") == ",".join(classifier.class_names)
+    assert theirs.attr("embedder") == classifier.embedder
+
+
+def test_what_ubjson_cannot_hold_is_refused(tmp_path: Path) -> None:
+    from napari_bloodcell.core.classify.ubj_file import export_ubj
+
+    vectors, labels = cells(60)
+    plain = fit(vectors, labels, ClassifierConfig(kind="logistic", **QUICK))
+    with pytest.raises(ClassifyError, match="It takes xgboost"):
+        export_ubj(plain, tmp_path / "c.ubj")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_gpu_that_is_not_there_is_refused_and_auto_does_without() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    vectors, labels = cells(60)
+    config = ClassifierConfig(kind="xgboost", **QUICK)
+    with pytest.raises(DeviceError, match="'cuda:0' was asked for"):
+        fit(vectors, labels, replace(config, device="cuda"))
+    found = fit(vectors, labels, replace(config, device="auto"))
+    assert found.hash == fit(vectors, labels, config).hash
+    assert found.config.device == "cpu"

@@ -57,7 +57,7 @@ def fit(
     return Classifier(
         class_names=tuple(str(name) for name in names),
         embedder=embeddings.embedder,
-        config=config,
+        config=replace(config, device="cpu"),  # it may be adapted on a machine without a GPU
         mean=mean,
         scale=scale,
         head=head,

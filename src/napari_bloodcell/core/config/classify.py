@@ -36,8 +36,9 @@ class ClassifierConfig(Config):
     few parts the sets are wider than need be: what is held out is judged on fewer training cells."""
     keep_cells: Annotated[int, Knob("Cells kept", low=0, high=100_000)] = 5_000
     """How many training vectors go into the file, for adapting to another lab later. They hold no image."""
-    device: Annotated[Literal["cpu", "cuda"], Knob("Device")] = "cpu"
-    """Where XGBoost trains."""
+    device: Annotated[Literal["auto", "cpu", "cuda"], Knob("Device")] = "cpu"
+    """Where XGBoost trains. auto: on the GPU where there is one; worth it from tens of thousands of cells on.
+    The last digits of a model may depend on it."""
     seed: Annotated[int, Knob("Seed", low=0, high=2_147_483_647)] = 0
     """The same seed trains the same way."""
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_bloodcell.core.classify.heads import trees
 from napari_bloodcell.core.classify.heads.base import Floats, Head, in_blocks
 from napari_bloodcell.core.config import ClassifierConfig
+from napari_bloodcell.core.device import resolve
 
 
 class BoostedHead(Head):
@@ -26,7 +27,7 @@ class BoostedHead(Head):
         settings = {
             "objective": "multi:softprob",
             "num_class": int(truths.max()) + 1,
-            "device": config.device,
+            "device": _device(config.device),
             "seed": config.seed,
             "tree_method": "hist",
         }
@@ -59,6 +60,14 @@ class BoostedHead(Head):
         shapes = [a[name].shape for name in ("gains", "tree_class", "start")]
         expected = [a["feature"].shape, a["roots"].shape, (classes,)]
         return shapes == expected and 0 <= a["tree_class"].min() <= a["tree_class"].max() < classes
+
+
+def _device(choice: str) -> str:
+    """XGBoost falls back to the CPU without a word; a GPU that was asked for and is not there is an error."""
+    if choice == "cpu":
+        return choice
+    found = resolve(choice)[0]
+    return str(found) if found.type == "cuda" else "cpu"
 
 
 def _flat(tree: dict[str, Any]) -> dict[str, NDArray[Any]]:

@@ -9,6 +9,7 @@ from napari_bloodcell.core.classify.heads import trees
 from napari_bloodcell.core.classify.heads.base import Floats, Head, in_blocks
 from napari_bloodcell.core.config import ClassifierConfig
 
+WORTH_THREADS = 2_000  # cells; below, threads gain nothing, and scikit-learn warns where they race
 LEAST = 1e-6  # share of trees a class is given that has none: its logarithm must be finite
 
 
@@ -22,7 +23,10 @@ class ForestHead(Head):
         from sklearn.ensemble import RandomForestClassifier
 
         model = RandomForestClassifier(
-            config.trees, max_depth=config.depth, random_state=config.seed, n_jobs=-1
+            config.trees,
+            max_depth=config.depth,
+            random_state=config.seed,
+            n_jobs=-1 if len(ready) > WORTH_THREADS else 1,
         )
         model.fit(ready, truths, sample_weight=weights)
         grown = [one.tree_ for one in model.estimators_]
