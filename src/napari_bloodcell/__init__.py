@@ -5,10 +5,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_bloodcell.core.bundle import load_bundle
     from napari_bloodcell.core.pipeline import analyse
+    from napari_bloodcell.core.slide.analysis import analyse_slide
 
-__all__ = ["__version__", "analyse", "load_bundle"]
+__all__ = ["__version__", "analyse", "analyse_slide", "load_bundle"]
 
-_HOMES = {"analyse": "napari_bloodcell.core.pipeline", "load_bundle": "napari_bloodcell.core.bundle"}
+_HOMES = {
+    "analyse": "napari_bloodcell.core.pipeline",
+    "analyse_slide": "napari_bloodcell.core.slide.analysis",
+    "load_bundle": "napari_bloodcell.core.bundle",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,17 +10,23 @@ from napari_bloodcell.core.config import CropConfig
 from napari_bloodcell.core.errors import SegmentError
 from napari_bloodcell.core.image.square import cut_square
 from napari_bloodcell.core.progress import Progress, silent
-from napari_bloodcell.core.records import Crops, Masks, SmearImage
+from napari_bloodcell.core.records import Crops, FloatArray, Masks, SmearImage
 from napari_bloodcell.core.stain import ground_light
 
 REPORT_EVERY = 64
 
 
 def crop(
-    image: SmearImage, masks: Masks, config: CropConfig = CropConfig(), *, progress: Progress = silent
+    image: SmearImage,
+    masks: Masks,
+    config: CropConfig = CropConfig(),
+    *,
+    light: FloatArray | None = None,
+    progress: Progress = silent,
 ) -> Crops:
     """Cut a square around every cell and resample it to ``config.size_px``. Beyond the image edge the
-    border pixels go on, so that no black frame tells where the cell was cut."""
+    border pixels go on, so that no black frame tells where the cell was cut. ``light``: of the ground, where
+    the image is a piece of a larger one."""
     if image.pixels.shape[:2] != masks.labels.shape:
         raise SegmentError(
             f"The masks are {masks.labels.shape[1]} x {masks.labels.shape[0]} px, the image {image.name} is "
@@ -44,7 +50,7 @@ def crop(
         px_per_crop_px=scales,
         area_px=_areas(masks.labels, masks),
         nucleus_area_px=_areas(masks.labels[masks.nucleus], masks),
-        ground_rgb=ground_light(image.pixels),
+        ground_rgb=ground_light(image.pixels) if light is None else light,
         um_per_px=masks.um_per_px,
     )
 

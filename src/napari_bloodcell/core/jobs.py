@@ -7,10 +7,12 @@ from pathlib import Path
 
 from napari_bloodcell.core.bundle import Bundle, load_bundle
 from napari_bloodcell.core.config import AnalyseConfig, ReadConfig
-from napari_bloodcell.core.errors import BloodcellError, Cancelled
+from napari_bloodcell.core.errors import ArtifactError, BloodcellError, Cancelled
 from napari_bloodcell.core.image import hash_file, read_image
+from napari_bloodcell.core.image.lazy import LazyImage, hash_of_source
 from napari_bloodcell.core.pipeline import analyse
 from napari_bloodcell.core.progress import Progress, silent, within
+from napari_bloodcell.core.slide.analysis import analyse_slide, open_slide
 from napari_bloodcell.core.store import is_done, write_analysis
 
 
@@ -48,15 +50,33 @@ def do(job: Job, bundle: Bundle | None = None, *, progress: Progress = silent) -
     try:
         if job.path.is_file() and is_done(job.folder, hash_file(job.path), job.bundle_hash, config):
             return item
-        image = read_image(job.path, config.read)
-        if is_done(job.folder, image.sha256, job.bundle_hash, config):  # a folder of pixels: OME-Zarr
-            return item
-        analysis = analyse(image, bundle or _same_bundle(job), config, progress=progress)
+        slide = open_slide(job.path, config)
+        if slide is None:
+            image = read_image(job.path, config.read)
+            if is_done(job.folder, image.sha256, job.bundle_hash, config):  # a folder of pixels: OME-Zarr
+                return item
+            analysis = analyse(image, bundle or _same_bundle(job), config, progress=progress)
     except Cancelled:
         raise
     except BloodcellError as error:
         return replace(item, state="failed", reason=str(error), seconds=time.monotonic() - started)
+    if slide is not None:
+        return _do_slide(slide, job, bundle, item, progress)
     write_analysis(job.folder, analysis)
+    return replace(item, state="done", seconds=time.monotonic() - started)
+
+
+def _do_slide(slide: LazyImage, job: Job, bundle: Bundle | None, item: Item, progress: Progress) -> Item:
+    """Its blocks are kept one by one: a slide goes on where it was stopped."""
+    started, config = time.monotonic(), config_of(job)
+    try:
+        if job.path.is_dir() and is_done(job.folder, hash_of_source(job.path), job.bundle_hash, config):
+            return item
+        analyse_slide(slide, job.folder, bundle or _same_bundle(job), config, progress=progress)
+    except (Cancelled, ArtifactError):  # no room on the disk would fail all
+        raise
+    except BloodcellError as error:
+        return replace(item, state="failed", reason=str(error), seconds=time.monotonic() - started)
     return replace(item, state="done", seconds=time.monotonic() - started)
 
 

@@ -5,15 +5,25 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from napari_bloodcell.core.bundle import Bundle, load_bundle
-from napari_bloodcell.core.config import AnalyseConfig
+from napari_bloodcell.core.config import AnalyseConfig, CropConfig
 from napari_bloodcell.core.crop import crop
 from napari_bloodcell.core.embed.measurements import measure
 from napari_bloodcell.core.image import read_image
 from napari_bloodcell.core.progress import Progress, silent
-from napari_bloodcell.core.records import Embeddings, Masks, Measurements, Predictions, SmearImage
+from napari_bloodcell.core.records import (
+    BoolArray,
+    Crops,
+    Embeddings,
+    FloatArray,
+    IntArray,
+    Masks,
+    Measurements,
+    Predictions,
+    SmearImage,
+)
 from napari_bloodcell.core.report import Differential, count
 from napari_bloodcell.core.segment import Segmenter, StainSegmenter
 from napari_bloodcell.core.segment.choose import shipped_segmenter
@@ -37,37 +47,72 @@ class Analysis:
     config: AnalyseConfig
 
     def table(self) -> "pd.DataFrame":
-        """One row a cell: place, class, doubt, measurements."""
-        import pandas as pd
+        return table_of(self.image, self.masks, self.bundle, self.measurements, self.predictions)
 
-        boxes, predictions = self.masks.boxes_xyxy, self.predictions
-        best, probability = predictions.top(0)
-        second, second_probability = predictions.top(1)
-        table = pd.DataFrame(
-            {
-                "image": self.image.name,
-                "source": self.image.source or "",
-                "cell_id": self.masks.cell_id,
-                "cell_type": predictions.labels,
-                "cell_type_prob": probability,
-                "cell_type_source": f"bundle {self.bundle.name} {self.bundle.hash[:12]}",
-                "best": best,
-                "second": second,
-                "second_prob": second_probability,
-                "possible": list(predictions.possible()),
-                "doubt": list(predictions.doubt),
-                "distance": predictions.distance,
-                "x0": boxes[:, 0],
-                "y0": boxes[:, 1],
-                "x1": boxes[:, 2],
-                "y1": boxes[:, 3],
-                "touches_border": self.masks.touches_border,
-                "um_per_px": float("nan") if self.masks.um_per_px is None else self.masks.um_per_px,
-                "scale_source": self.masks.scale_source,
-            }
-        )
-        measured = pd.DataFrame(self.measurements.values, columns=list(self.measurements.names))
-        return pd.concat([table, measured], axis=1)
+
+class Named(Protocol):
+    """Where cells were found: a ``SmearImage`` or a ``LazyImage``."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def source(self) -> str | None: ...
+
+
+class Places(Protocol):
+    """Where cells are: ``Masks``, or the same of a piece of a slide."""
+
+    @property
+    def cell_id(self) -> IntArray: ...
+
+    @property
+    def boxes_xyxy(self) -> IntArray: ...
+
+    @property
+    def touches_border(self) -> BoolArray: ...
+
+    @property
+    def um_per_px(self) -> float | None: ...
+
+    @property
+    def scale_source(self) -> str: ...
+
+
+def table_of(
+    image: Named, places: Places, bundle: Bundle, measurements: Measurements, predictions: Predictions
+) -> "pd.DataFrame":
+    """One row a cell: place, class, doubt, measurements."""
+    import pandas as pd
+
+    boxes = places.boxes_xyxy
+    best, probability = predictions.top(0)
+    second, second_probability = predictions.top(1)
+    table = pd.DataFrame(
+        {
+            "image": image.name,
+            "source": image.source or "",
+            "cell_id": places.cell_id,
+            "cell_type": predictions.labels,
+            "cell_type_prob": probability,
+            "cell_type_source": f"bundle {bundle.name} {bundle.hash[:12]}",
+            "best": best,
+            "second": second,
+            "second_prob": second_probability,
+            "possible": list(predictions.possible()),
+            "doubt": list(predictions.doubt),
+            "distance": predictions.distance,
+            "x0": boxes[:, 0],
+            "y0": boxes[:, 1],
+            "x1": boxes[:, 2],
+            "y1": boxes[:, 3],
+            "touches_border": places.touches_border,
+            "um_per_px": float("nan") if places.um_per_px is None else places.um_per_px,
+            "scale_source": places.scale_source,
+        }
+    )
+    measured = pd.DataFrame(measurements.values, columns=list(measurements.names))
+    return pd.concat([table, measured], axis=1)
 
 
 def analyse(
@@ -80,11 +125,11 @@ def analyse(
     """One smear image to a counted differential. ``image`` is a path or an array; it is never changed."""
     model = load_bundle(bundle)
     smear = read_image(image, config.read)
-    masks = _segmenter(model, config).segment(smear, config.segment, progress=progress)
+    masks = segmenter_of(model, config).segment(smear, config.segment, progress=progress)
     return classify_masks(smear, masks, model, config, progress=progress)
 
 
-def _segmenter(bundle: Bundle, config: AnalyseConfig) -> Segmenter:
+def segmenter_of(bundle: Bundle, config: AnalyseConfig) -> Segmenter:
     if config.segmenter == "bundle":
         return bundle.segmenter
     return StainSegmenter() if config.segmenter == "stain" else shipped_segmenter()
@@ -94,12 +139,8 @@ def classify_masks(
     smear: SmearImage, masks: Masks, bundle: Bundle, config: AnalyseConfig, *, progress: Progress = silent
 ) -> Analysis:
     """The second half, for outlines that are there already: found by us, drawn or corrected by a person."""
-    crops = crop(smear, masks, config.crop, progress=progress)
-    measurements = measure(crops, progress=progress)
-    wanted = getattr(bundle.embedder, "crop", None)  # an embedder may ask for crops of its own
-    own = crops if wanted in (None, config.crop) else crop(smear, masks, wanted, progress=progress)
-    embeddings = bundle.embedder.embed(own, progress=progress)
-    predictions = bundle.classifier.predict(embeddings, config.classify)
+    cut = cut_cells(smear, masks, bundle, config, progress=progress)
+    measurements, embeddings, predictions = describe(*cut, bundle, config, progress=progress)
     counted = ~masks.touches_border | config.count.count_border
     return Analysis(
         image=smear,
@@ -111,6 +152,37 @@ def classify_masks(
         bundle=bundle,
         config=config,
     )
+
+
+def cut_cells(
+    smear: SmearImage,
+    masks: Masks,
+    bundle: Bundle,
+    config: AnalyseConfig,
+    *,
+    light: FloatArray | None = None,
+    progress: Progress = silent,
+) -> tuple[Crops, Crops]:
+    """Crops to measure, and those the embedder asks for. ``light``: of the ground, for a piece of a slide."""
+    crops = crop(smear, masks, config.crop, light=light, progress=progress)
+    wanted = wanted_crops(bundle)
+    if wanted in (None, config.crop):
+        return crops, crops
+    return crops, crop(smear, masks, wanted, light=light, progress=progress)
+
+
+def wanted_crops(bundle: Bundle) -> CropConfig | None:
+    """An embedder may ask for crops of its own."""
+    wanted: CropConfig | None = getattr(bundle.embedder, "crop", None)
+    return wanted
+
+
+def describe(
+    crops: Crops, own: Crops, bundle: Bundle, config: AnalyseConfig, *, progress: Progress = silent
+) -> tuple[Measurements, Embeddings, Predictions]:
+    measurements = measure(crops, progress=progress)
+    embeddings = bundle.embedder.embed(own, progress=progress)
+    return measurements, embeddings, bundle.classifier.predict(embeddings, config.classify)
 
 
 def versions() -> dict[str, Any]:

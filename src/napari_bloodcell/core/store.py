@@ -74,11 +74,16 @@ def _is_intact(path: Path, sha256: str) -> bool:
     return path.is_file() and hash_file(path) == sha256
 
 
-def _run_record(folder: Path, analysis: Analysis) -> dict[str, Any]:
-    masks = analysis.masks
-    outputs = sorted(
+def outputs_of(folder: Path) -> dict[str, str]:
+    """Name and hash of each file in a folder of results; ``is_done`` looks whether they are still there."""
+    files = sorted(
         p for p in folder.iterdir() if p.is_file() and p.name != RUN and not p.name.startswith(".")
     )
+    return {p.name: hash_file(p) for p in files}
+
+
+def _run_record(folder: Path, analysis: Analysis) -> dict[str, Any]:
+    masks = analysis.masks
     return {
         "image": {
             "name": analysis.image.name,
@@ -103,7 +108,7 @@ def _run_record(folder: Path, analysis: Analysis) -> dict[str, Any]:
         },
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
-        "outputs": {p.name: hash_file(p) for p in outputs},
+        "outputs": outputs_of(folder),
         "note": RESEARCH_USE,
     }
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 DIGITS = "0123456789"
-EARLIER_STEPS = ("segment", "count", "read.page", "read.max_megapixels")
+EARLIER_STEPS = ("segment", "count", "slide", "read.page", "read.max_megapixels")
 
 HELP = """
 ### Classify

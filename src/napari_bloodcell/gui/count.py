@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari_bloodcell.core.report import Differential
 
 # Settings of files, which a layer has behind it.
-OF_FILES = ("read.page", "read.max_megapixels")
+OF_FILES = ("slide", "read.page", "read.max_megapixels")
 
 HELP = """
 ### Count cells

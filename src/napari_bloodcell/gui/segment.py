@@ -21,7 +21,7 @@ from napari_bloodcell.gui.task import Partial
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-LATER_STEPS = ("crop", "classify", "count", "read.page", "read.max_megapixels")
+LATER_STEPS = ("crop", "classify", "count", "slide", "read.page", "read.max_megapixels")
 WHOLE, VIEW, ALL = "whole", "view", "all"
 
 HELP = """

@@ -37,6 +37,7 @@ from napari_bloodcell.core.config.masks import (
 )
 from napari_bloodcell.core.config.sada import SADA_TRAINING, BackboneConfig, SadaConfig
 from napari_bloodcell.core.config.sam import LoraConfig, SamConfig
+from napari_bloodcell.core.config.slide import SlideConfig
 from napari_bloodcell.core.config.smear import SmearConfig, SmearLook
 from napari_bloodcell.core.config.stain import ClusterConfig, StainAugmentConfig, StainConfig, TransferConfig
 from napari_bloodcell.core.config.train import TrainConfig
@@ -73,6 +74,7 @@ __all__ = [
     "SadaConfig",
     "SamConfig",
     "SegmentConfig",
+    "SlideConfig",
     "SmearConfig",
     "SmearLook",
     "StainAugmentConfig",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from napari_bloodcell.core.config.base import Config, Knob
+from napari_bloodcell.core.config.slide import SlideConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +89,7 @@ class AnalyseConfig(Config):
     crop: CropConfig = CropConfig()
     classify: ClassifyConfig = ClassifyConfig()
     count: CountConfig = CountConfig()
+    slide: SlideConfig = SlideConfig()  # noqa: RUF009 (frozen)
 
 
 @dataclass(frozen=True, kw_only=True)

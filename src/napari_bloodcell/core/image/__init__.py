@@ -30,6 +30,7 @@ from napari_bloodcell.core.image.pixels import (
     check_size,
     to_rgb,
 )
+from napari_bloodcell.core.image.plate import fields_in, name_of, well_of
 from napari_bloodcell.core.image.rasters import read_raster
 from napari_bloodcell.core.image.tiff import read_tiff
 from napari_bloodcell.core.records import SmearImage
@@ -40,7 +41,9 @@ __all__ = [
     "from_array",
     "hash_file",
     "is_image_file",
+    "name_of",
     "read_image",
+    "well_of",
     "write_labels_ome_tiff",
 ]
 
@@ -132,7 +135,7 @@ def _from_path(path: Path, config: ReadConfig, name: str | None) -> SmearImage:
         sha256 = hash_file(path)
         if path.suffix.lower() not in _SUFFIXES_OF[kind]:
             raw = dataclasses.replace(raw, notes=(f"the file is {kind}, whatever its name says", *raw.notes))
-    return _finish(raw, config, where, name=name or path.name, sha256=sha256, source=str(path.absolute()))
+    return _finish(raw, config, where, name=name or name_of(path), sha256=sha256, source=str(path.absolute()))
 
 
 def _finish(
@@ -186,7 +189,8 @@ def is_image_file(path: str | Path) -> bool:
 
 
 def find_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
-    """Files, folders (with all below them, dot files left out) and patterns -> image paths, each once.
+    """Files, folders (with all below them, dot files left out), OME-Zarr plates (their fields) and patterns
+    -> image paths, each once.
 
     What is named comes in the order named; what a folder or pattern holds is sorted.
     """
@@ -228,7 +232,7 @@ def _is_pattern(path: Path) -> bool:
 
 def _below(folder: Path) -> list[Path]:
     if is_zarr_folder(folder):
-        return [folder]
+        return fields_in(folder) or [folder]
 
     def refuse(error: OSError) -> None:
         raise ImageError(
@@ -241,7 +245,7 @@ def _below(folder: Path) -> list[Path]:
         images += [here / name for name in files if not name.startswith(".") and is_image_file(here / name)]
         visible = [name for name in folders if not name.startswith(".")]
         zarrs = {name for name in visible if is_zarr_folder(here / name)}
-        images += [here / name for name in zarrs]
+        images += [field for name in zarrs for field in fields_in(here / name) or [here / name]]
         folders[:] = [name for name in visible if name not in zarrs]  # the chunks of a zarr are not images
     return sorted(images)
 

@@ -3,6 +3,7 @@
 ``LazyImage`` stands where a ``SmearImage`` does, for whoever can work tile by tile.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from napari_bloodcell.core.config import ReadConfig
 from napari_bloodcell.core.errors import ImageError
+from napari_bloodcell.core.image import hash_file
 from napari_bloodcell.core.image.omezarr import is_zarr_folder, open_zarr
 from napari_bloodcell.core.image.pixels import DECODER_ERRORS, array_axes
 from napari_bloodcell.core.image.scanners import is_scan, open_scan
@@ -112,3 +114,13 @@ def open_lazily(path: Path, config: ReadConfig = ReadConfig()) -> LazyImage | No
         um_per_px=um_per_px if config.um_per_px is None else config.um_per_px,
         notes=notes,
     )
+
+
+def hash_of_source(path: Path) -> str:
+    """SHA-256 of a file, or of all files of an OME-Zarr folder with their names."""
+    if path.is_file():
+        return hash_file(path)
+    digest = hashlib.sha256()
+    for one in sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(f"{one.relative_to(path).as_posix()} {hash_file(one)}\n".encode())
+    return digest.hexdigest()

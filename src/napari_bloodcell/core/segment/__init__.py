@@ -11,8 +11,10 @@ from napari_bloodcell.core.config import SegmentConfig
 from napari_bloodcell.core.image.lazy import LazyImage
 from napari_bloodcell.core.parts import Registry
 from napari_bloodcell.core.progress import Progress, silent
-from napari_bloodcell.core.records import Masks, SmearImage
+from napari_bloodcell.core.records import ByteArray, Masks, SmearImage
 from napari_bloodcell.core.segment.stain_segmenter import StainSegmenter
+from napari_bloodcell.core.segment.survey import Survey
+from napari_bloodcell.core.segment.tiles import Found
 
 __all__ = ["SEGMENTERS", "Segmenter", "StainSegmenter"]
 
@@ -34,6 +36,10 @@ class Segmenter(Protocol):
     def segment(
         self, image: SmearImage | LazyImage, config: SegmentConfig = ..., *, progress: Progress = silent
     ) -> Masks: ...
+
+    def find(
+        self, pixels: ByteArray, seen: Survey, config: SegmentConfig, *, progress: Progress = silent
+    ) -> Found: ...
 
 
 SEGMENTERS = Registry(

@@ -108,7 +108,7 @@ class SamSegmenter:
         """A cancel raises ``Stopped`` with the cells finished before."""
 
         def find(pixels: ByteArray, seen: Survey, report: Progress) -> Found:
-            return self._find(pixels, seen, config, report)
+            return self.find(pixels, seen, config, progress=report)
 
         return segment_field(image, look(image, progress), find, config, kind=self.kind, progress=progress)
 
@@ -122,7 +122,10 @@ class SamSegmenter:
         merge_for_good(model)
         return model
 
-    def _find(self, pixels: ByteArray, seen: Survey, config: SegmentConfig, progress: Progress) -> Found:
+    def find(
+        self, pixels: ByteArray, seen: Survey, config: SegmentConfig, *, progress: Progress = silent
+    ) -> Found:
+        """The cells of one piece of an image that was looked at before."""
         proposed = find_by_stain(pixels, seen, config, progress=progress)
         proposals = proposals_of(proposed)
         widest_px = config.max_cell_um / seen.assumed_um_per_px

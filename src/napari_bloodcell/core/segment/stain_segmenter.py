@@ -51,9 +51,15 @@ class StainSegmenter:
         """A cancel raises ``Stopped`` with the cells of the tiles finished before."""
 
         def find(pixels: ByteArray, seen: Survey, report: Progress) -> Found:
-            return find_by_stain(pixels, seen, config, progress=report)
+            return self.find(pixels, seen, config, progress=report)
 
         return segment_field(image, look(image, progress), find, config, kind=self.kind, progress=progress)
+
+    def find(
+        self, pixels: ByteArray, seen: Survey, config: SegmentConfig, *, progress: Progress = silent
+    ) -> Found:
+        """The cells of one piece of an image that was looked at before."""
+        return find_by_stain(pixels, seen, config, progress=progress)
 
 
 def look(image: SmearImage | LazyImage, progress: Progress = silent) -> Survey | None:

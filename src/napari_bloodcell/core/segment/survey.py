@@ -80,10 +80,13 @@ def otsu(values: FloatArray, floor: float) -> float:
 
 def survey(pixels: Pixels, um_per_px: float | None) -> Survey | None:
     """None where there is nothing to see: too small, too dark, or no contrast at all."""
-    height, width = pixels.shape[:2]
-    if min(height, width) < 8:
+    if min(pixels.shape[:2]) < 8:
         return None
-    windows = windows_of(pixels)
+    return survey_windows(windows_of(pixels), um_per_px)
+
+
+def survey_windows(windows: list[ByteArray], um_per_px: float | None) -> Survey | None:
+    """The same on windows that were chosen elsewhere: most of a slide is glass."""
     stride = max(1, -(-max(windows[0].shape[:2]) // LOOK_PX))
     small = [reduce(window, stride) for window in windows]
     light = ground_light(np.concatenate([s.reshape(-1, 3) for s in small])[None])

@@ -114,15 +114,21 @@ def segment_field(
 def _put(canvas: Canvas, tile: Tile, found: Found, *, drop_border: bool) -> None:
     """The cells whose anchor lies in the core of the tile."""
     top, left = tile.outer[0].start, tile.outer[1].start
-    for number, box in enumerate(ndi.find_objects(found.labels), 1):
-        if box is None:
-            continue
-        y, x = found.anchors[number]
-        is_mine = all(
-            s.start <= at + edge < s.stop for s, at, edge in zip(tile.core, (y, x), (top, left), strict=True)
-        )
+    for number, box in own_cells(tile, found):
         corner = (box[0].start + top, box[1].start + left)
         is_cut = 0 in corner or box[0].stop + top == canvas.shape[0] or box[1].stop + left == canvas.shape[1]
-        if is_mine and not (drop_border and is_cut):
+        if not (drop_border and is_cut):
             cell = found.labels[box] == number
             canvas.put(cell, np.asarray(found.nucleus[box]), corner, found.notes.get(number, ""))
+
+
+def own_cells(tile: Tile, found: Found) -> Iterator[tuple[int, Span]]:
+    """Number and box, in pixels of the tile, of each cell whose anchor lies in the core: the others are
+    counted by the tiles beside."""
+    edges = [s.start for s in tile.outer]
+    for number, box in enumerate(ndi.find_objects(found.labels), 1):
+        if box is not None and all(
+            s.start <= at + edge < s.stop
+            for s, at, edge in zip(tile.core, found.anchors[number], edges, strict=True)
+        ):
+            yield number, box
