@@ -3,6 +3,7 @@
 import json
 import stat
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,12 +132,20 @@ def save(folder: Path, **changes: object) -> None:
 
 
 def test_stains_of_labs_provenance_and_taxonomy_go_along(tmp_path: Path) -> None:
-    save(tmp_path / "own", stains=[stained("Lab A"), stained("Lab B")], provenance={"cells": "made"})
+    nano = load_bundle("nano").classifier
+    fine = tuple(name.replace("neutrophil", "neutrophil_banded") for name in nano.class_names)
+    save(
+        tmp_path / "own",
+        stains=[stained("Lab A"), stained("Lab B")],
+        provenance={"cells": "made"},
+        classifier=replace(nano, class_names=fine),
+    )
     own = load_bundle(tmp_path / "own")
     assert [profile.name for profile in own.stains] == ["Lab A", "Lab B"]
     assert own.provenance == {"cells": "made"}
-    assert own.taxonomy["neutrophil"] == "neutrophil"
-    assert set(own.taxonomy) == set(own.classifier.class_names)
+    assert own.taxonomy["neutrophil_banded"] == "neutrophil"
+    assert own.taxonomy["monocyte"] == "monocyte"
+    assert set(own.taxonomy) == set(fine)
     assert "Lab A, Lab B" in describe(own)
     with pytest.raises(ArtifactError, match="Name each lab differently"):
         save(tmp_path / "twice", stains=[stained("Lab A"), stained("lab a")])
