@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_bloodcell.core.artifact import read_json, write_json
 from napari_bloodcell.core.config import StainConfig
@@ -64,11 +65,28 @@ class StainProfile:
 
 
 def points_of(dictionary: FloatArray, background: FloatArray, scale: FloatArray) -> FloatArray:
-    """Many profiles as points: N x 3 x K, N x 3, N x K to N x (4 K + 3)."""
+    """Many profiles as points: N x 3 x K, N x 3, N x K to N x (4 K + 3). The order of the stains plays no
+    part: which one is nuclear is a judgement, and two images judged apart need not differ in stain."""
+    dictionary, scale = by_colour(dictionary, scale)
     directions = dictionary.swapaxes(1, 2).reshape(len(dictionary), -1)
     strength = np.log(scale + FAINTEST_SCALE)
     parts = (background / BACKGROUND_UNIT, directions / DICTIONARY_UNIT, strength / LOG_SCALE_UNIT)
     return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def by_colour(dictionary: FloatArray, scale: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """N x 3 x K and N x K with the stains in the order of their colour: how those of several images are laid
+    beside each other."""
+    order = colour_order(dictionary)
+    return (
+        np.take_along_axis(dictionary, order[:, None], 2),
+        np.take_along_axis(scale, order, 1),
+    )
+
+
+def colour_order(dictionary: FloatArray) -> NDArray[np.intp]:
+    """N x K: the stain that takes most red light first."""
+    return np.argsort(-(dictionary[:, 0] - 1e-3 * dictionary[:, 2]), axis=1, kind="stable")
 
 
 def load_profile(path: Path) -> StainProfile:
@@ -108,17 +126,20 @@ def profiles_of(
 
 def average(profiles: Sequence[StainProfile], name: str = "") -> StainProfile:
     """The mean profile of a slide or a lab. Images that show no stain count for the ground only where no
-    other image is there."""
+    other image is there. Which stain is nuclear is what most images say."""
     if not profiles:
         raise DataError("The mean of no profiles was asked for. Give at least one image or profile.")
     check_same_stains(profiles)
     measured = [p for p in profiles if not p.flag] or list(profiles)
     weights = np.array([p.images for p in measured], np.float64)
-    dictionary = np.average([p.dictionary for p in measured], axis=0, weights=weights)
+    all_stains = np.stack([p.dictionary for p in measured])
+    stains, scales = by_colour(all_stains, np.stack([p.scale for p in measured]))
+    dictionary = np.average(stains, axis=0, weights=weights)
+    order = np.argsort(np.average(colour_order(all_stains), axis=0, weights=weights), kind="stable")
     return StainProfile(
-        dictionary=dictionary / np.linalg.norm(dictionary, axis=0),
+        dictionary=(dictionary / np.linalg.norm(dictionary, axis=0))[:, order],
         background=np.average([p.background for p in measured], axis=0, weights=weights),
-        scale=np.exp(np.average([np.log(p.scale) for p in measured], axis=0, weights=weights)),
+        scale=np.exp(np.average(np.log(scales), axis=0, weights=weights))[order],
         pixels=sum(p.pixels for p in profiles),
         images=sum(p.images for p in profiles),
         name=name,

@@ -105,15 +105,15 @@ def flag_samples(levels: "Tensor", light: "Tensor", density: "Tensor") -> list[s
 
 def dictionary_of(
     density: "Tensor", stains: int, iterations: int, sparsity: float
-) -> "tuple[Tensor, Tensor]":
-    """B x 3 x K unit columns and B x K scales of B x 3 x n densities, none below zero."""
+) -> "tuple[Tensor, Tensor, Tensor]":
+    """B x 3 x K unit columns, B x K scales and B x K x n concentrations of B x 3 x n densities, none below
+    zero."""
     import torch
 
     total = density.sum(1)
     dense = one_of_rising(total, total.shape[1] - 1 - int(TOP * total.shape[1]))
     chosen = total > (FOREGROUND * dense).clamp(min=FAINT)[:, None]
-    w = torch.empty(0)
-    scale = torch.empty(0)
+    w = scale = h = torch.empty(0)
     for step in range(ROUNDS):
         chosen = torch.where(chosen.sum(1, keepdim=True) < FEWEST, torch.ones_like(chosen), chosen)
         w = _edges(density, chosen, stains)
@@ -122,7 +122,16 @@ def dictionary_of(
         h = solve(w, density)
         scale = top_of(h, chosen)
         chosen = ((h / scale[:, :, None]).amax(1) > STAINED) & (total > FAINT)
-    return w, scale
+    return w, scale, h
+
+
+def nuclear_first(w: "Tensor", h: "Tensor") -> "Tensor":
+    """B x K: the order of the stains, by how dense the pixels are that hold each. A smear is densest in its
+    nuclei. Blue light does not count: red cells and yellow grounds take most of it."""
+    import torch
+
+    dense = (h @ h.mT) @ (w[:, 0] + w[:, 1])[:, :, None]
+    return torch.argsort(dense[..., 0] / h.sum(2).clamp_(min=EPS), dim=1, descending=True, stable=True)
 
 
 def top_of(h: "Tensor", chosen: "Tensor") -> "Tensor":

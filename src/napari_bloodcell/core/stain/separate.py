@@ -11,6 +11,7 @@ from napari_bloodcell.core.stain.sampled import (
     TYPICAL_SCALE,
     dictionary_of,
     flag_samples,
+    nuclear_first,
     solver,
     sweep,
     take_sample,
@@ -126,8 +127,8 @@ def _measure_batch(batch: "Tensor", config: StainConfig, mask: "Tensor | None") 
     levels, light = take_sample(batch, mask, config.sample_px, generator)
     density = (light.log()[:, :, None] - levels.log()).clamp_(min=0)
     flags = flag_samples(levels, light, density)
-    w, scale = dictionary_of(density, config.stains, config.iterations, config.sparsity)
-    w, scale = _in_order(w, scale)[:2]
+    w, scale, h = dictionary_of(density, config.stains, config.iterations, config.sparsity)
+    w, scale = _in_order(w, scale, nuclear_first(w, h))
     w, scale = _typical_where_flagged(w, scale, flags)
     seen = levels.shape[2]
     background = torch.log(BYTE / light)
@@ -161,7 +162,8 @@ def _by_updates(
             b, w, h = updates.fused(
                 image, config.stains, config.iterations, config.sparsity, compiled=config.compiled
             )
-        w, scale, order = _in_order(w[None], _top(h)[None])
+        order = nuclear_first(w[None], h[None])
+        w, scale = _in_order(w[None], _top(h)[None], order)
         flag = _flag_image(image, b)
         w, scale = _typical_where_flagged(w, scale, [flag])
         ws.append(w[0])
@@ -196,12 +198,8 @@ def _top(h: "Tensor") -> "Tensor":
     return torch.kthvalue(h, h.shape[1] - rank + 1, dim=1).values.clamp_(min=1e-3)
 
 
-def _in_order(w: "Tensor", scale: "Tensor") -> "tuple[Tensor, Tensor, Tensor]":
-    """Nuclear first: basic dyes take red light away, acid ones do not."""
-    import torch
-
-    order = torch.argsort(w[:, 0] - 1e-3 * w[:, 2], dim=1, descending=True, stable=True)
-    return w.gather(2, order[:, None].expand(-1, 3, -1)), scale.gather(1, order), order
+def _in_order(w: "Tensor", scale: "Tensor", order: "Tensor") -> "tuple[Tensor, Tensor]":
+    return w.gather(2, order[:, None].expand(-1, 3, -1)), scale.gather(1, order)
 
 
 def _typical_where_flagged(w: "Tensor", scale: "Tensor", flags: list[str]) -> "tuple[Tensor, Tensor]":

@@ -6,6 +6,7 @@ profile an image has already, that is the image itself. One small matrix does it
 """
 
 from dataclasses import dataclass
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +43,13 @@ class Stains:
     def take(self, rows: "Tensor") -> "Stains":
         return Stains(
             dictionary=self.dictionary[rows], background=self.background[rows], scale=self.scale[rows]
+        )
+
+    def in_order(self, order: "Tensor") -> "Stains":
+        return Stains(
+            dictionary=self.dictionary.gather(2, order[:, None].expand(-1, 3, -1)),
+            background=self.background,
+            scale=self.scale.gather(1, order),
         )
 
     def points(self) -> "np.ndarray[Any, np.dtype[np.float32]]":
@@ -136,7 +144,7 @@ def _recipe(start: Stains, end: Stains, config: TransferConfig) -> "tuple[Tensor
     """B x 3 x (3 + K) and B x 3: -(restained density) + ln 255, from [density above the ground; h]."""
     import torch
 
-    goal = _towards(start, end, config.strength)
+    goal = _towards(start, end.in_order(partners(start, end)), config.strength)
     ratio = (goal.scale / start.scale).clamp_(1 / MOST_SCALING, MOST_SCALING)
     ratio = torch.where(ratio > 1, ratio**config.contrast, ratio)
     gap = torch.from_numpy(np.linalg.norm(goal.points() - start.points(), axis=1)).to(ratio.device)
@@ -144,6 +152,19 @@ def _recipe(start: Stains, end: Stains, config: TransferConfig) -> "tuple[Tensor
     columns = _apart(start.dictionary, goal.dictionary) * ratio[:, None]
     mix = torch.cat([keep * torch.eye(3, device=ratio.device), columns - keep * start.dictionary], 2)
     return -mix, float(np.log(BYTE)) - goal.background
+
+
+def partners(start: Stains, end: Stains) -> "Tensor":
+    """B x K: which stain of the end each stain of the start becomes. The colours decide, by the pairing that
+    moves them least, and not the names: a stain whose name was judged wrongly still finds its like."""
+    import torch
+
+    here, there = (one.dictionary * one.scale[:, None] for one in (start, end))
+    moved = (here[:, :, :, None] - there[:, :, None]).norm(dim=1)
+    orders = torch.tensor(list(permutations(range(here.shape[2]))), device=here.device)
+    places = torch.arange(here.shape[2], device=here.device)
+    best = torch.stack([moved[:, places, order].sum(1) for order in orders], 1).argmin(1)
+    return orders[best]
 
 
 def _towards(start: Stains, end: Stains, strength: float) -> Stains:
