@@ -3,36 +3,22 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from cluster_parts import MODEL, draw, free_address, start_scheduler, start_worker, stop, tables, workers_of
 
 from napari_bloodcell.core.batch import analyse_files
 from napari_bloodcell.core.bundle import load_bundle
-from napari_bloodcell.core.config import EngineConfig, SmearConfig
+from napari_bloodcell.core.config import EngineConfig
 from napari_bloodcell.core.errors import Cancelled, DataError, EngineError
 from napari_bloodcell.core.inputs import list_inputs
 from napari_bloodcell.core.ledger import open_ledger, read_ledger
 from napari_bloodcell.core.results import pooled, summarise
-from napari_bloodcell.core.synthetic import make_smear
 
 TWO = EngineConfig(workers=2)
-MODEL = "nano"  # workers have one thread each, this process as many as it likes: the results must not show it
-
-
-def draw(path: Path, seed: int, cells: int = 1) -> Path:
-    path.parent.mkdir(exist_ok=True, parents=True)
-    config = SmearConfig(width_px=192, height_px=160, white_cells=cells, seed=seed)
-    Image.fromarray(np.array(make_smear(config).image.pixels)).save(path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +36,6 @@ def by_one(fields: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def tables(out: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*.parquet"))}
-
-
 def test_two_workers_write_what_one_writes(fields: Path, by_one: Path, tmp_path: Path) -> None:
     result = analyse_files([fields], tmp_path, MODEL, engine=TWO)
     assert [item.state for item in result.items] == ["done"] * 6
@@ -62,6 +44,14 @@ def test_two_workers_write_what_one_writes(fields: Path, by_one: Path, tmp_path:
     assert len({line["worker"] for line in read_ledger(tmp_path)}) == 2
     again = analyse_files([fields], tmp_path, MODEL, engine=TWO)
     assert [item.state for item in again.items] == ["kept"] * 6
+
+
+def test_a_network_gives_the_same_on_workers(fields: Path, tmp_path: Path) -> None:
+    """Workers have one thread each, this process as many as it likes: the results must not show it."""
+    images = [fields / "slide 0" / "f0.png", fields / "slide 1" / "f1.png"]
+    for name, engine in (("two", TWO), ("one", EngineConfig())):
+        analyse_files(images, tmp_path / name, "nano", engine=engine)
+    assert tables(tmp_path / "two") == tables(tmp_path / "one")
 
 
 def test_a_corrupt_image_among_many_costs_only_itself(fields: Path, by_one: Path, tmp_path: Path) -> None:
@@ -84,25 +74,6 @@ class KillOneWorker:
         if not self.killed and workers and done >= 1:
             os.kill(workers[0], signal.SIGKILL)
             self.killed.append(workers[0])
-
-
-def workers_of(parent: int) -> list[int]:
-    """Dask's worker processes below this one (each stands below its nanny's process group)."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                command = (entry / "cmdline").read_text()
-            except OSError:
-                continue
-            if (
-                int(fields[1]) == parent
-                and "multiprocessing" in command
-                and "resource_tracker" not in command
-            ):
-                found.append(int(entry.name))
-    return sorted(found)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers by /proc")
@@ -169,40 +140,9 @@ def test_a_scheduler_that_does_not_answer_is_named(
         analyse_files([fields], tmp_path, MODEL, engine=EngineConfig(scheduler="tcp://127.0.0.1:9"))
 
 
-@pytest.fixture
-def scheduler() -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
-    """A scheduler and a worker of their own, as on a cluster."""
-    address = f"tcp://127.0.0.1:{free_port()}"
-    running = start_cluster(address)
-    yield address, running
-    for process in running:
-        process.kill()
-        process.wait()
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def start_cluster(address: str) -> list[subprocess.Popen[str]]:
-    port = address.rpartition(":")[2]
-    dask = [sys.executable, "-W", "ignore", "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1"]
-    worker = [sys.executable, "-W", "ignore", "-m", "distributed.cli.dask_worker", address, "--no-nanny"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "text": True}
-    return [
-        subprocess.Popen([*dask, "--port", port, "--no-dashboard"], **quiet),  # type: ignore[call-overload]
-        subprocess.Popen([*worker, "--nthreads", "1", "--no-dashboard"], **quiet),  # type: ignore[call-overload]
-    ]
-
-
-def test_a_running_cluster_does_the_same_and_its_end_loses_nothing(
-    fields: Path, by_one: Path, tmp_path: Path, scheduler: tuple[str, list[subprocess.Popen[str]]]
-) -> None:
-    address, running = scheduler
+def test_a_scheduler_that_is_killed_loses_nothing(fields: Path, by_one: Path, tmp_path: Path) -> None:
+    address = free_address()
+    running = [start_scheduler(address), start_worker(address, "--no-nanny")]
 
     def end_it(stage: str, done: int, total: int) -> None:
         if stage.startswith("Image ") and done >= 2:
@@ -213,11 +153,10 @@ def test_a_running_cluster_does_the_same_and_its_end_loses_nothing(
     with pytest.raises(EngineError, match=r"scheduler went away after \d of 6 images.*same command"):
         analyse_files([fields], tmp_path, MODEL, engine=engine, progress=end_it)
     assert len(list(tmp_path.glob("*/run.json"))) >= 2
-    for process in running:
-        process.wait()
-    running[:] = start_cluster(address)
-    time.sleep(1)
+    stop(running)
+    running = [start_scheduler(address), start_worker(address, "--no-nanny")]
     result = analyse_files([fields], tmp_path, MODEL, engine=engine)
+    stop(running)
     assert sum(item.state == "kept" for item in result.items) >= 2
     assert tables(tmp_path) == tables(by_one)
 

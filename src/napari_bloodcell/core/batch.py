@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_bloodcell.core.artifact import check_writable, hash_of, write_json
+from napari_bloodcell.core.attempts import forget_attempts
 from napari_bloodcell.core.bundle import Bundle, load_bundle
 from napari_bloodcell.core.config import AnalyseConfig, EngineConfig
 from napari_bloodcell.core.errors import EngineError, ImageError
+from napari_bloodcell.core.image import name_of
 from napari_bloodcell.core.inputs import Input, list_inputs
 from napari_bloodcell.core.jobs import Item, Job, in_this_process
-from napari_bloodcell.core.ledger import open_ledger
+from napari_bloodcell.core.ledger import LEDGER, open_ledger
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.report import Differential, count, write_differential
 from napari_bloodcell.core.results import add_to_table, keep_only
-from napari_bloodcell.core.store import source_of, write_table
+from napari_bloodcell.core.store import RUN, source_of, write_table
 
 WORTH_A_WORKER = 10  # images: starting a process takes as long
 
@@ -43,15 +45,13 @@ def analyse_files(
     *,
     progress: Progress = silent,
 ) -> BatchResult:
-    """Analyse files, folders and lists (CSV) into ``out``: one folder an image, and the pooled count."""
+    """Analyse files, folders, plates and lists (CSV) into ``out``: a folder each, and the pooled count."""
     out = Path(out)
-    # The results may lie inside the folder of the images: what we wrote is no input of the next run.
-    inputs = [one for one in list_inputs(paths) if not one.path.resolve().is_relative_to(out.resolve())]
-    if not inputs:
-        raise ImageError(f"All images named lie in the output folder {out}. Choose another folder for --out.")
+    inputs = _without_results(list_inputs(paths), out)
     model = load_bundle(bundle)
     check_writable(out)
     with open_ledger(out) as ledger:
+        forget_attempts(out)
         jobs = _jobs(inputs, out, bundle, model, config)
         done: dict[Path, Item] = {}
         for item in _run(jobs, model, bundle, engine, progress):
@@ -59,9 +59,24 @@ def analyse_files(
             ledger.add(item)
             done[item.folder] = item
         items = [done[job.folder] for job in jobs]
+        forget_attempts(out)
         keep_only(out, items)
         differential = _pool(items, out, model, config)
     return BatchResult(items=tuple(items), differential=differential, out=out)
+
+
+def _without_results(inputs: list[Input], out: Path) -> list[Input]:
+    """Results may lie among the images: what this run or another wrote is no input."""
+    folders = {one.path.parent for one in inputs}
+    ours = {f for f in folders if (f / RUN).is_file() or (f / LEDGER).is_file()}
+    ours |= {f for f in folders if f.resolve().is_relative_to(out.resolve())}
+    kept = [one for one in inputs if one.path.parent not in ours]
+    if not kept:
+        raise ImageError(
+            f"All images named lie in the output folder {out}, or in results of another run. "
+            "Name images, and choose another folder for --out."
+        )
+    return kept
 
 
 def _run(
@@ -123,13 +138,13 @@ def _folders(images: Sequence[Path], out: Path) -> list[Path]:
     """A folder for each image, named after the file. Where that name holds another file's result, from this
     run or an earlier one, a piece of the path's hash is added: nothing is overwritten, and a file finds its
     own folder again whatever else is analysed beside it."""
-    result: list[Path] = []
+    result: dict[Path, None] = {}  # a million paths: looking one up must not cost a million steps
     for path in images:
-        place = str(path.absolute())
-        plain = out / path.stem
+        place, name = str(path.absolute()), Path(name_of(path)).stem
+        plain = out / name
         is_free = plain not in result and source_of(plain) in (None, place)
-        result.append(plain if is_free else out / f"{path.stem}-{hash_of(place)[:8]}")
-    return result
+        result[plain if is_free else out / f"{name}-{hash_of(place)[:8]}"] = None
+    return list(result)
 
 
 def _pool(items: Sequence[Item], out: Path, bundle: Bundle, config: AnalyseConfig) -> Differential:

@@ -5,10 +5,16 @@ dies costs its image one attempt; a scheduler that dies ends the run, and the ne
 """
 
 import os
-from collections.abc import Iterable, Iterator
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from napari_bloodcell.core.attempts import attempts_of, begin, end
 from napari_bloodcell.core.config import EngineConfig
 from napari_bloodcell.core.errors import BloodcellError, EngineError
 from napari_bloodcell.core.jobs import Item, Job, do
@@ -18,87 +24,169 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 POLL_S = 0.2  # how soon a Cancel is heard while all workers are busy
+LOOK_S = 1.0  # how soon new workers are seen
+PATIENCE = 10  # deaths beside other images, for each attempt of one's own
 CONNECT_S = 15
 
 
 def on_workers(
-    jobs: Iterable[Job], engine: EngineConfig, total: int, progress: Progress = silent
+    jobs: Sequence[Job], engine: EngineConfig, total: int, progress: Progress = silent
 ) -> Iterator[Item]:
     """Items in the order they are finished."""
     with _connected(engine) as client:
-        yield from _work(client, iter(jobs), engine, total, progress)
+        yield from _work(client, deque(jobs), engine, total, progress)
 
 
 def _work(
-    client: "Client", jobs: Iterator[Job], engine: EngineConfig, total: int, progress: Progress
+    client: "Client", waiting: deque[Job], engine: EngineConfig, total: int, progress: Progress
 ) -> Iterator[Item]:
-    from concurrent.futures import CancelledError as FutureCancelled
+    from distributed.comm import CommClosedError
 
-    from distributed import wait
-
-    flying: dict[Future, Job] = {}
-    done = 0
+    crew, flying, done = Crew(client, engine), Flying(client, engine), 0
     try:
-        while True:
-            _fill(client, jobs, flying, engine)
-            if not flying:
-                return
-            progress(f"Image {done + 1} of {total}", done, total)
-            try:
-                landed = wait(list(flying), timeout=POLL_S, return_when="FIRST_COMPLETED").done
-            except TimeoutError:
-                _check_alive(client, done, total)
-                continue
-            except (FutureCancelled, OSError) as error:  # how a lost connection shows
-                raise EngineError(_lost(done, total)) from error
-            for future in landed:
-                job = flying.pop(future)
-                item = _landed(future, job, done, total)
-                future.release()
+        while waiting or flying.jobs:
+            room = crew.room(done, total)
+            while waiting and len(flying.jobs) < room:
+                flying.send(waiting.popleft())
+            progress(f"Image {done + 1} of {total}" if room else crew.awaited(), done, total)
+            _check_alive(client, done, total)
+            item = flying.landed()
+            if item:
                 done += 1
                 yield item
+    except (ConnectionError, CommClosedError) as error:
+        raise EngineError(_lost(done, total)) from error
     finally:
-        for future in flying:
+        flying.cancel()
+
+
+class Crew:
+    """The workers that may take our images: how many images fit, and how long there has been none."""
+
+    def __init__(self, client: "Client", engine: EngineConfig) -> None:
+        self._client, self._engine = client, engine
+        self._looked, self._seen = float("-inf"), time.monotonic()
+        self._room = 0
+
+    def room(self, done: int, total: int) -> int:
+        """Images that may be under way. 0 for longer than ``wait_s`` ends the run."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK_S:  # a question to the scheduler: not for each image
+            able = sum(self._slots(worker) for worker in self._workers())
+            self._room, self._looked = able * self._engine.in_flight, now
+        if self._room:
+            self._seen = now
+        elif now - self._seen > self._engine.wait_s:
+            raise EngineError(self._nobody(done, total))
+        return self._room
+
+    def awaited(self) -> str:
+        return f"Waiting for {self._wanted()}"
+
+    def _workers(self) -> list[dict[str, Any]]:
+        return list(self._client.scheduler_info(n_workers=-1)["workers"].values())
+
+    def _slots(self, worker: dict[str, Any]) -> int:
+        if self._engine.resource:
+            return int(worker["resources"].get(self._engine.resource, 0))
+        return int(worker["nthreads"])
+
+    def _wanted(self) -> str:
+        resource = self._engine.resource
+        return f"a worker that announces {resource!r}" if resource else "a worker"
+
+    def _nobody(self, done: int, total: int) -> str:
+        workers, resource = self._workers(), self._engine.resource
+        announced = sorted({name for worker in workers for name in worker["resources"]})
+        there = f"{len(workers)} are there, announcing {', '.join(announced) or 'nothing'}"
+        flag = f' --resources "{resource}=1"' if resource else ""
+        where = self._client.scheduler.address if self._client.scheduler else "the scheduler"
+        return (
+            f"No worker{f' that announces {resource!r}' if resource else ''} in {self._engine.wait_s:g} s "
+            f"({there if workers else 'none is there'}); {done} of {total} images are done and kept. "
+            f"Start one with `dask worker {where}{flag}`"
+            f"{', ask for another --resource,' if resource else ''} or wait longer (--wait-s)."
+        )
+
+
+class Flying:
+    """The images that are under way."""
+
+    def __init__(self, client: "Client", engine: EngineConfig) -> None:
+        self._client, self._engine = client, engine
+        self._landed: SimpleQueue[Future] = SimpleQueue()
+        self._blamed: Counter[Path] = Counter()  # deaths of workers, as Dask reports them
+        self.jobs: dict[Future, Job] = {}
+
+    def send(self, job: Job) -> None:
+        resources = {self._engine.resource: 1} if self._engine.resource else None
+        attempts = self._engine.attempts
+        future = self._client.submit(_do_here, job, attempts, pure=False, resources=resources)
+        self.jobs[future] = job
+        future.add_done_callback(self._landed.put)
+
+    def landed(self) -> Item | None:
+        """The next image that is finished; None where a moment passes without one."""
+        try:
+            future = self._landed.get(timeout=POLL_S)
+        except Empty:
+            return None
+        job = self.jobs.pop(future)
+        item = self._item(future, job)
+        future.release()
+        if item is None:
+            self.send(job)
+        return item
+
+    def cancel(self) -> None:
+        for future in self.jobs:
             future.cancel()
 
+    def _item(self, future: "Future", job: Job) -> Item | None:
+        """None for an image to be sent again."""
+        if future.status == "finished":
+            item: Item = future.result()
+            return item
+        error = future.exception() if future.status == "error" else None
+        if _is_killed(error):
+            return self._killed(job)
+        if isinstance(error, BloodcellError):  # a folder that cannot be written: it would fail them all
+            raise error
+        if error is not None:
+            raise EngineError(
+                f"{job.path}: a worker failed with {type(error).__name__}: {error}. Is the same release of "
+                "napari-bloodcell installed on every machine?"
+            ) from error
+        raise ConnectionError  # a future is cancelled when the scheduler is gone
 
-def _fill(client: "Client", jobs: Iterator[Job], flying: "dict[Future, Job]", engine: EngineConfig) -> None:
-    workers = len(client.scheduler_info(n_workers=-1)["workers"]) or engine.workers or 1
-    while len(flying) < max(1, workers) * engine.in_flight:
-        job = next(jobs, None)
-        if job is None:
-            return
-        resources = {engine.resource: 1} if engine.resource else None
-        flying[client.submit(_do_here, job, pure=False, resources=resources)] = job
+    def _killed(self, job: Job) -> Item | None:
+        """An image that only waited at a worker that died is blamed too: it is not given up for that, unless
+        its workers die again and again before they begin."""
+        self._blamed[job.path] += 1
+        tried, limit = attempts_of(job), self._engine.attempts
+        return _given_up(job) if tried >= limit or self._blamed[job.path] >= PATIENCE * limit else None
 
 
-def _do_here(job: Job) -> Item:
+def _do_here(job: Job, attempts: int) -> Item:
     """What a worker runs. Our own errors travel as text: any version of the package can read it."""
-    from dataclasses import replace
-
+    worker = f"{os.uname().nodename}:{os.getpid()}" if hasattr(os, "uname") else ""
+    if attempts_of(job) >= attempts:
+        return _given_up(job)
+    begin(job)
     item = do(job)
-    return replace(item, worker=f"{os.uname().nodename}:{os.getpid()}" if hasattr(os, "uname") else "")
+    end(job)
+    return replace(item, worker=worker)
 
 
-def _landed(future: "Future", job: Job, done: int, total: int) -> Item:
-    if future.status == "finished":
-        item: Item = future.result()
-        return item
-    error = future.exception() if future.status == "error" else None
-    if _is_killed(error):
-        reason = (
-            f"{job.path}: its worker died each time it was tried (out of memory, or killed). "
-            "Analyse it alone, on a machine with more memory, or with smaller tiles."
-        )
-        return Item(path=job.path, folder=job.folder, state="failed", reason=reason, slide=job.slide)
-    if isinstance(error, BloodcellError):  # a folder that cannot be written: it would fail them all
-        raise error
-    if error is not None:
-        raise EngineError(
-            f"{job.path}: a worker failed with {type(error).__name__}: {error}. Is the same release of "
-            "napari-bloodcell installed on every machine?"
-        ) from error
-    raise EngineError(_lost(done, total))
+def _given_up(job: Job) -> Item:
+    tried = attempts_of(job)
+    times = "once" if tried == 1 else f"{tried} times" if tried else "before it was begun"
+    reason = (
+        f"{job.path}: its worker died each time it was tried, {times} (out of memory, or killed). "
+        "Analyse it alone, on a machine with more memory, or with smaller tiles."
+    )
+    end(job)
+    return Item(path=job.path, folder=job.folder, state="failed", reason=reason, slide=job.slide)
 
 
 def _is_killed(error: BaseException | None) -> bool:
@@ -124,11 +212,7 @@ def _connected(engine: EngineConfig) -> "Iterator[Client]":
     import dask
     from distributed import Client, LocalCluster
 
-    settings: dict[str, Any] = {
-        "distributed.scheduler.allowed-failures": engine.attempts - 1,
-        "distributed.comm.timeouts.connect": f"{CONNECT_S}s",
-    }
-    with dask.config.set(settings):
+    with dask.config.set({"distributed.comm.timeouts.connect": f"{CONNECT_S}s"}):
         if engine.scheduler:
             with _remote(engine.scheduler) as client:
                 yield client
@@ -140,6 +224,9 @@ def _connected(engine: EngineConfig) -> "Iterator[Client]":
                 threads_per_worker=1,
                 processes=True,
                 dashboard_address=None,
+                scheduler_kwargs={
+                    "dashboard_address": "127.0.0.1:0"
+                },  # a second run here finds its port free
                 silence_logs=50,
                 resources=resources,
             ) as cluster,

@@ -1,4 +1,4 @@
-"""What a batch works on: files, folders, patterns, and lists (CSV) of images."""
+"""What a batch works on: files, folders, patterns, plates, and lists (CSV) of images."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_bloodcell.core.errors import DataError
-from napari_bloodcell.core.image import find_images
+from napari_bloodcell.core.image import find_images, well_of
 
 COLUMNS = ("image", "slide", "um_per_px")
 
@@ -20,7 +20,7 @@ class Input:
 
 def list_inputs(paths: Iterable[str | Path]) -> list[Input]:
     """Each image once, in the order named. A ``.csv`` is a list with the columns image, and perhaps slide
-    and um_per_px; elsewhere the slide is the folder an image lies in."""
+    and um_per_px; elsewhere the slide is the folder an image lies in, or the well of its plate."""
     found: dict[Path, Input] = {}
     plain: list[str | Path] = []
     for one in paths:
@@ -30,8 +30,12 @@ def list_inputs(paths: Iterable[str | Path]) -> list[Input]:
             plain.append(one)
     if plain or not found:
         for path in find_images(plain):
-            found.setdefault(path, Input(path=path, slide=path.absolute().parent.name))
+            found.setdefault(path, Input(path=path, slide=_slide_of(path)))
     return list(found.values())
+
+
+def _slide_of(path: Path) -> str:
+    return well_of(path) or path.absolute().parent.name
 
 
 def _read_list(path: Path) -> list[Input]:
@@ -67,5 +71,5 @@ def _entry(path: Path, number: int, row: Mapping[Any, Any]) -> Input:
         um_per_px = None if scale is None or pd.isna(scale) else float(scale)
     except ValueError as error:
         raise DataError(f"{path}, line {number}: um_per_px is {scale!r}; it takes a number.") from error
-    name = image.absolute().parent.name if slide is None or pd.isna(slide) else str(slide)
+    name = _slide_of(image) if slide is None or pd.isna(slide) else str(slide)
     return Input(path=image, slide=name, um_per_px=um_per_px)

@@ -1,0 +1,44 @@
+"""How often each image was begun and never ended: a worker that died at it is known, whoever tries it next.
+
+Counted on disk, beside the results, where every worker sees it. Dask counts deaths too, but blames each image
+that waited at the worker, and its limit is a setting of the scheduler, which may not be ours.
+"""
+
+import shutil
+from pathlib import Path
+
+from napari_bloodcell.core.artifact import cannot_write
+from napari_bloodcell.core.jobs import Job
+
+FOLDER = ".attempts"
+
+
+def forget_attempts(out: Path) -> None:
+    """Each run counts anew."""
+    shutil.rmtree(out / FOLDER, ignore_errors=True)
+
+
+def attempts_of(job: Job) -> int:
+    try:
+        return _place(job).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def begin(job: Job) -> None:
+    """One byte an attempt."""
+    place = _place(job)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("ab") as file:
+            file.write(b".")
+    except OSError as error:
+        raise cannot_write(place, error) from error
+
+
+def end(job: Job) -> None:
+    _place(job).unlink(missing_ok=True)
+
+
+def _place(job: Job) -> Path:
+    return job.folder.parent / FOLDER / job.folder.name
