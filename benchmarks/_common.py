@@ -4,9 +4,12 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
+
+import numpy as np
 
 Figure = float | int | str | None
 
@@ -32,6 +35,18 @@ def finish(
     if "--json" in sys.argv:
         ready = {name: round(v, 5) if isinstance(v, float) else v for name, v in figures.items()}
         print(json.dumps(ready | ({"reasons": dict(reasons)} if reasons else {})))
+
+
+def in_turn(*calls: Callable[[], object], rounds: int) -> list[float]:
+    """Median seconds of each, one after the other in every round, after one call that warms up."""
+    taken: list[list[float]] = [[] for _ in calls]
+    for number in range(rounds + 1):
+        for call, times in zip(calls, taken, strict=True):
+            start = time.perf_counter()
+            call()
+            if number:
+                times.append(time.perf_counter() - start)
+    return [float(np.median(times)) for times in taken]
 
 
 def real_data() -> Path | None:

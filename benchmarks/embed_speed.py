@@ -9,8 +9,6 @@ Cells are synthetic; token maps have the shape of the model that ships (``nano``
 import gzip
 import pickle  # noqa: TID251 (the baseline; nothing of ours reads one)
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from benchmarks._common import Figure, finish, header
+from benchmarks._common import Figure, finish, header, in_turn
 from napari_bloodcell.core.config import BcsamConfig, DorlConfig, TargetConfig
 from napari_bloodcell.core.embed.bcsam import BcsamAutoencoder
 from napari_bloodcell.core.embed.dorl import DorlAutoencoder
@@ -106,18 +104,6 @@ def published_dorl(
     return (1 - published_ssim(shown, target)) + 2 * published_mmd(z, domain) + F.mse_loss(made, line)
 
 
-def in_turn(*calls: Callable[[], object], rounds: int = ROUNDS) -> list[float]:
-    """Median seconds of each, one after the other in every round, after one call that warms up."""
-    taken: list[list[float]] = [[] for _ in calls]
-    for number in range(rounds + 1):
-        for call, times in zip(calls, taken, strict=True):
-            start = time.perf_counter()
-            call()
-            if number:
-                times.append(time.perf_counter() - start)
-    return [float(np.median(times)) for times in taken]
-
-
 def made_crops() -> Crops:
     """Ragged discs of many sizes."""
     rng = np.random.default_rng(0)
@@ -156,7 +142,7 @@ def measure_data(crops: Crops, store: FeatureStore, reader: CellReader) -> dict[
         store.read_tokens(places)
         return pictures(torch.from_numpy(store.read_targets(places)))
 
-    slow, once, fast, stream = in_turn(published, lambda: targets_of(crops), ours, streamed)
+    slow, once, fast, stream = in_turn(published, lambda: targets_of(crops), ours, streamed, rounds=ROUNDS)
     return {
         "published_cell_ms": 1e3 * slow / BATCH,
         "first_epoch_cell_ms": 1e3 * once / CELLS,
@@ -201,7 +187,7 @@ def measure_steps(crops: Crops, recipes: tuple[AlignedRecipe, AlignedRecipe]) ->
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 ours()
 
-        slow, fast, low = in_turn(published, ours, ours_bf16)
+        slow, fast, low = in_turn(published, ours, ours_bf16, rounds=ROUNDS)
         name = recipe.name
         figures |= {
             f"{name}_published_cell_ms": 1e3 * slow / BATCH,
@@ -236,8 +222,8 @@ def measure_store(folder: Path) -> dict[str, Figure]:
         store.add([f"{i:064d}" for i in range(STORED)], tokens, blank)
         stores.append(store)
 
-    slow_write, write = in_turn(write_plain, write_ours)
-    slow_read, read = in_turn(read_plain, lambda: stores[-1].read_tokens(np.arange(STORED)))
+    slow_write, write = in_turn(write_plain, write_ours, rounds=ROUNDS)
+    slow_read, read = in_turn(read_plain, lambda: stores[-1].read_tokens(np.arange(STORED)), rounds=ROUNDS)
 
     def size(root: Path) -> int:
         return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())

@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks._common import real_data  # noqa: E402
 
 from napari_bloodcell.core.bundle import save_bundle  # noqa: E402
+from napari_bloodcell.core.cells import central_cell  # noqa: E402
 from napari_bloodcell.core.classify import Classifier, fit  # noqa: E402
 from napari_bloodcell.core.config import ClassifierConfig  # noqa: E402
 from napari_bloodcell.core.crop import crop  # noqa: E402
@@ -39,24 +40,18 @@ SEGMENTER, EMBEDDER = StainSegmenter(), MeasurementEmbedder()
 TITLE = "weights-free baseline (stain outlines, measurements, linear classifier trained on synthetic cells)"
 
 
-def central_cell(image: SmearImage) -> np.ndarray | None:
+def vector_of(image: SmearImage) -> np.ndarray | None:
     """The vector of the cell in the middle of a single-cell picture; None where none is found there."""
     masks = SEGMENTER.segment(image)
-    if not len(masks):
-        return None
-    middle = np.array(image.pixels.shape[1::-1]) / 2
-    off = np.abs((masks.boxes_xyxy[:, :2] + masks.boxes_xyxy[:, 2:]) / 2 - middle).max(axis=1)
-    nearest = int(off.argmin())
-    if off[nearest] > 0.6 * middle.max():
-        return None
-    return np.array(EMBEDDER.embed(crop(image, masks)).values[nearest])
+    nearest = central_cell(masks)
+    return None if nearest is None else np.array(EMBEDDER.embed(crop(image, masks)).values[nearest])
 
 
 def gather(images: Any, labels: list[str]) -> tuple[Embeddings, list[str], int]:
     """Vectors and labels of the cells that were found, and how many were not."""
     rows, kept = [], []
     for image, label in zip(images, labels, strict=True):
-        vector = central_cell(image)
+        vector = vector_of(image)
         if vector is not None:
             rows.append(vector)
             kept.append(label)

@@ -8,16 +8,26 @@ from cyclopts import App, Parameter
 from napari_bloodcell.cli_progress import progress_bar
 from napari_bloodcell.core.config import AdaptConfig, ClassifierConfig, ClassifyConfig, SuggestConfig
 
+Tables = Annotated[
+    list[Path],
+    Parameter(help="Tables of `embed cells` (.h5ad, .parquet, .csv), or results folders of `analyse`."),
+]
+LabTables = Annotated[
+    list[Path],
+    Parameter(help="All cells of the lab: results folders of `analyse`, or tables of `embed cells`."),
+]
+Vectors = Annotated[str, Parameter(help="Which vectors, where a table holds several.")]
+
 classify_app = App(name="classify", help="Classifiers: train, predict, adapt to a lab, what to look at next.")
 
 
 @classify_app.command
 def train(
-    tables: list[Path],
+    tables: Tables,
     /,
     *,
     out: Path,
-    embedder: str = "",
+    embedder: Vectors = "",
     select: bool = False,
     config: Annotated[ClassifierConfig, Parameter(name="*")] = ClassifierConfig(),
 ) -> int:
@@ -25,12 +35,8 @@ def train(
 
     Parameters
     ----------
-    tables: list[Path]
-        Tables of `embed cells` (.h5ad, .parquet, .csv), or results folders of `analyse`.
     out: Path
         Classifier file to write (.safetensors).
-    embedder: str
-        Which vectors, where a table holds several.
     select: bool
         Try every kind and keep the best, by nested folds.
     """
@@ -44,26 +50,22 @@ def train(
 
 @classify_app.command
 def predict(
-    tables: list[Path],
+    tables: Tables,
     /,
     *,
     out: Path,
     classifier: str = "nano",
-    embedder: str = "",
+    embedder: Vectors = "",
     config: Annotated[ClassifyConfig, Parameter(name="*")] = ClassifyConfig(),
 ) -> int:
     """Name the cells of tables: class, probability, possible classes, and the reason for doubt.
 
     Parameters
     ----------
-    tables: list[Path]
-        Tables of `embed cells` (.h5ad, .parquet, .csv), or results folders of `analyse`.
     out: Path
         Table to write (.csv).
     classifier: str
         Classifier file, or a bundle: its name, folder or file.
-    embedder: str
-        Which vectors, where a table holds several.
     """
     from napari_bloodcell.core.adapt.files import predict_tables
 
@@ -73,22 +75,20 @@ def predict(
 
 @classify_app.command
 def adapt(  # noqa: PLR0913 (each is a flag)
-    tables: list[Path],
+    tables: LabTables,
     /,
     *,
     corrected: Path,
     out: Path,
     bundle: str = "nano",
     lab: str = "new lab",
-    embedder: str = "",
+    embedder: Vectors = "",
     config: Annotated[AdaptConfig, Parameter(name="*")] = AdaptConfig(),
 ) -> int:
     """Make a model right on a lab, from cells a person has corrected (5 to 200). It is kept only if better.
 
     Parameters
     ----------
-    tables: list[Path]
-        All cells of the lab: results folders of `analyse`, or tables of `embed cells`.
     corrected: Path
         Table (.csv) with the columns image, cell_id, cell_type, person.
     out: Path
@@ -97,8 +97,6 @@ def adapt(  # noqa: PLR0913 (each is a flag)
         Model to adapt: its name, folder or file.
     lab: str
         Name of the lab, kept in the model.
-    embedder: str
-        Which vectors, where a table holds several.
     """
     from napari_bloodcell.core.adapt.files import adapt_on_tables
 
@@ -150,29 +148,25 @@ def undo(bundle: Path, /) -> int:
 
 @classify_app.command
 def suggest(
-    tables: list[Path],
+    tables: LabTables,
     /,
     *,
     out: Path,
     bundle: str = "nano",
     corrected: Path | None = None,
-    embedder: str = "",
+    embedder: Vectors = "",
     config: Annotated[SuggestConfig, Parameter(name="*")] = SuggestConfig(),
 ) -> int:
     """Which cells to look at next: doubtful ones, unlike each other. Fill in the table and give it to adapt.
 
     Parameters
     ----------
-    tables: list[Path]
-        All cells of the lab: results folders of `analyse`, or tables of `embed cells`.
     out: Path
         Table to write (.csv): the cells to look at, with the model's guess to be corrected.
     bundle: str
         Model: its name, folder or file.
     corrected: Path
         Cells corrected before; they are not suggested again.
-    embedder: str
-        Which vectors, where a table holds several.
     """
     from napari_bloodcell.core.adapt.files import suggest_from_tables
 

@@ -22,6 +22,15 @@ from napari_bloodcell.core.config import (
     ViewConfig,
 )
 
+# What `bcsam` and `dorl` are told, and the help of each flag.
+Labs = Annotated[Path, Parameter(help="A folder with the cells of two labs or more.")]
+RunFolder = Annotated[Path, Parameter(help="Folder for the run and the embedder.")]
+Sam = Annotated[str, Parameter(help="nano, a name that `models list` shows, or a checkpoint file.")]
+AdapterFolder = Annotated[Path | None, Parameter(help="Folder of an adapter trained for that checkpoint.")]
+TokenStore = Annotated[
+    Path | None, Parameter(help="Where token maps are kept between trainings; by default in the cache.")
+]
+
 train_app = App(
     name="train",
     help="Train a method on folders of cells. Run the same command again to go on where it stopped.",
@@ -72,61 +81,33 @@ def adapter(  # noqa: PLR0913
 
 @train_app.command
 def bcsam(  # noqa: PLR0913
-    data: Path,
+    data: Labs,
     /,
     *,
-    out: Path,
-    sam: str = "nano",
-    adapter: Path | None = None,
-    store: Path | None = None,
+    out: RunFolder,
+    sam: Sam = "nano",
+    adapter: AdapterFolder = None,
+    store: TokenStore = None,
     config: Annotated[BcsamConfig, Parameter(name="*")] = BcsamConfig(),
     loop: Annotated[TrainConfig, Parameter(name="loop")] = BCSAM_TRAINING,
 ) -> int:
-    """Train the autoencoder of BC-SAM: an embedding that several labs share. Classes are not used.
-
-    Parameters
-    ----------
-    data: Path
-        A folder with the cells of two labs or more.
-    out: Path
-        Folder for the run and the embedder.
-    sam: str
-        nano, a name that `models list` shows, or a checkpoint file.
-    adapter: Path
-        Folder of an adapter trained for that checkpoint.
-    store: Path
-        Where token maps are kept between trainings; by default in the cache.
-    """
+    """Train the autoencoder of BC-SAM: an embedding that several labs share. Classes are not used."""
     return _train(data, out, sam, adapter, store, (config, loop))
 
 
 @train_app.command
 def dorl(  # noqa: PLR0913
-    data: Path,
+    data: Labs,
     /,
     *,
-    out: Path,
-    sam: str = "nano",
-    adapter: Path | None = None,
-    store: Path | None = None,
+    out: RunFolder,
+    sam: Sam = "nano",
+    adapter: AdapterFolder = None,
+    store: TokenStore = None,
     config: Annotated[DorlConfig, Parameter(name="*")] = DorlConfig(),
     loop: Annotated[TrainConfig, Parameter(name="loop")] = DORL_TRAINING,
 ) -> int:
-    """Train the masked autoencoder of DoRL: an embedding that several labs share. Classes are not used.
-
-    Parameters
-    ----------
-    data: Path
-        A folder with the cells of two labs or more.
-    out: Path
-        Folder for the run and the embedder.
-    sam: str
-        nano, a name that `models list` shows, or a checkpoint file.
-    adapter: Path
-        Folder of an adapter trained for that checkpoint.
-    store: Path
-        Where token maps are kept between trainings; by default in the cache.
-    """
+    """Train the masked autoencoder of DoRL: an embedding that several labs share. Classes are not used."""
     return _train(data, out, sam, adapter, store, (config, loop))
 
 

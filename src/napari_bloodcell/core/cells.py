@@ -125,12 +125,8 @@ def _given_mask(cell: CellImage, image: SmearImage) -> Masks | None:
 def _found_mask(image: SmearImage, segmenter: "Segmenter | None") -> Masks | None:
     assert segmenter is not None
     masks = segmenter.segment(image)
-    if not len(masks):
-        return None
-    middle = np.array(image.pixels.shape[1::-1]) / 2
-    off = np.abs((masks.boxes_xyxy[:, :2] + masks.boxes_xyxy[:, 2:]) / 2 - middle).max(axis=1)
-    nearest = int(off.argmin())
-    if off[nearest] > 0.6 * middle.max():
+    nearest = central_cell(masks)
+    if nearest is None:
         return None
     one = slice(nearest, nearest + 1)
     labels = np.where(masks.labels == masks.cell_id[nearest], masks.labels, 0)
@@ -144,6 +140,16 @@ def _found_mask(image: SmearImage, segmenter: "Segmenter | None") -> Masks | Non
         scale_source=masks.scale_source,
         segmenter=masks.segmenter,
     )
+
+
+def central_cell(masks: Masks) -> int | None:
+    """Which cell is the one a single-cell picture was taken of; None where none lies near its middle."""
+    if not len(masks):
+        return None
+    middle = np.array(masks.labels.shape[::-1]) / 2
+    off = np.abs((masks.boxes_xyxy[:, :2] + masks.boxes_xyxy[:, 2:]) / 2 - middle).max(axis=1)
+    nearest = int(off.argmin())
+    return nearest if off[nearest] <= 0.6 * middle.max() else None
 
 
 def _no_crops(size_px: int) -> Crops:

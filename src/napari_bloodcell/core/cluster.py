@@ -21,7 +21,7 @@ from napari_bloodcell.core.jobs import Item, Job, do
 from napari_bloodcell.core.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, LocalCluster
 
 POLL_S = 0.2  # how soon a Cancel is heard while all workers are busy
 LOOK_S = 1.0  # how soon new workers are seen
@@ -210,29 +210,35 @@ def _lost(done: int, total: int) -> str:
 @contextmanager
 def _connected(engine: EngineConfig) -> "Iterator[Client]":
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     with dask.config.set({"distributed.comm.timeouts.connect": f"{CONNECT_S}s"}):
         if engine.scheduler:
             with _remote(engine.scheduler) as client:
                 yield client
             return
-        resources = {engine.resource: 1} if engine.resource else None
-        with (
-            LocalCluster(
-                n_workers=engine.workers,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,
-                scheduler_kwargs={
-                    "dashboard_address": "127.0.0.1:0"
-                },  # a second run here finds its port free
-                silence_logs=50,
-                resources=resources,
-            ) as cluster,
-            Client(cluster) as client,
-        ):
+        with _local(engine) as cluster, Client(cluster) as client:
             yield client
+
+
+def _local(engine: EngineConfig) -> "LocalCluster":
+    from distributed import LocalCluster
+
+    try:
+        return LocalCluster(
+            n_workers=engine.workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # beside another run here
+            silence_logs=50,
+            resources={engine.resource: 1} if engine.resource else None,
+        )
+    except (RuntimeError, OSError) as error:
+        raise EngineError(
+            f"The {engine.workers} workers could not be started ({error}). Free some memory or take fewer "
+            "(--workers); --workers 1 works in this process."
+        ) from error
 
 
 @contextmanager
