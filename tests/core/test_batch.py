@@ -11,7 +11,7 @@ from PIL import Image
 
 from napari_bloodcell.core import store
 from napari_bloodcell.core.batch import analyse_files
-from napari_bloodcell.core.config import AnalyseConfig, CountConfig, ReadConfig, SmearConfig
+from napari_bloodcell.core.config import AnalyseConfig, CountConfig, EngineConfig, ReadConfig, SmearConfig
 from napari_bloodcell.core.errors import ArtifactError, Cancelled, ImageError
 from napari_bloodcell.core.pipeline import analyse
 from napari_bloodcell.core.synthetic import make_smear
@@ -172,6 +172,13 @@ def test_results_inside_the_image_folder_are_no_images(fields: Path) -> None:
         assert [item.path.name for item in result.items] == ["f1.png", "f2.png"]
     with pytest.raises(ImageError, match="lie in the output folder"):
         analyse_files([fields], fields)
+
+
+def test_pictures_are_left_out_on_request_and_nothing_else(fields: Path, tmp_path: Path) -> None:
+    one, out = fields / "f1.png", tmp_path / "out"
+    analyse_files([one], out, "stain", engine=EngineConfig(pictures=False))
+    assert {p.name for p in (out / "f1").iterdir()} == FILES - {"overlay.png", "differential.png"}
+    assert analyse_files([one], out, "stain").items[0].state == "kept"
 
 
 def test_images_without_cells_give_an_empty_pool(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_a_corrupt_image_among_a_hundred_costs_only_itself(fields: Path, tmp_pat
     good = (fields / "f0.png").read_bytes()
     (tmp_path / "whole.png").write_bytes(good)
     (tmp_path / "corrupt.png").write_bytes(good[: len(good) // 2])
-    result = analyse_files([tmp_path], tmp_path / "out", MODEL)
+    result = analyse_files([tmp_path], tmp_path / "out", MODEL, engine=EngineConfig(pictures=False))
     assert [item.path.name for item in result.failed] == ["corrupt.png"]
     assert "corrupt.png" in result.failed[0].reason
     assert len(result.items) == 100

@@ -57,6 +57,13 @@ def test_smudge_cells_and_erythroblasts_are_outside_the_hundred() -> None:
     assert "erythroblast: 25.0 per 100 white cells" in to_text(d)
 
 
+def test_counts_of_classes_are_the_same_as_their_cells() -> None:
+    of_each = {"neutrophil_banded": 3, "neutrophil_segmented": 5, "smudge_cell": 2, UNIDENTIFIED: 4}
+    cells = [name for name, n in of_each.items() for _ in range(n)]
+    assert count(of_each) == count(cells)
+    assert count({"monocyte": 10**9}).counted == 10**9
+
+
 def test_blasts_are_never_merged() -> None:
     rows = {row.class_name: row.n for row in count(["myeloblast", "promyelocyte", "myeloblast"]).rows}
     assert rows["myeloblast"] == 2

@@ -52,7 +52,7 @@ def analyse_files(
     check_writable(out)
     with open_ledger(out) as ledger:
         forget_attempts(out)
-        jobs = _jobs(inputs, out, bundle, model, config)
+        jobs = [replace(job, pictures=engine.pictures) for job in _jobs(inputs, out, bundle, model, config)]
         done: dict[Path, Item] = {}
         for item in _run(jobs, model, bundle, engine, progress):
             add_to_table(out, item)

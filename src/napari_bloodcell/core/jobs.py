@@ -26,6 +26,7 @@ class Job:
     bundle_hash: str
     config: AnalyseConfig
     slide: str = ""
+    pictures: bool = True
     um_per_px: float | None = None  # of this image, where the list of images names it
 
 
@@ -62,7 +63,7 @@ def do(job: Job, bundle: Bundle | None = None, *, progress: Progress = silent) -
         return replace(item, state="failed", reason=str(error), seconds=time.monotonic() - started)
     if slide is not None:
         return _do_slide(slide, job, bundle, item, progress)
-    write_analysis(job.folder, analysis)
+    write_analysis(job.folder, analysis, pictures=job.pictures)
     return replace(item, state="done", seconds=time.monotonic() - started)
 
 

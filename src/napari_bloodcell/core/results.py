@@ -72,7 +72,7 @@ def summarise(
         for batch in table.to_batches(columns=columns, filter=keep):
             types, cut = batch.column(0).to_pylist(), batch.column(1).to_pylist()
             cells.update(t for t, c in zip(types, cut, strict=True) if config.count_border or not c)
-        differential = count(list(cells.elements()), config)
+        differential = count(cells, config)
         slides.append(Slide(name=name, images=len(files), cells=cells, differential=differential))
     return slides
 
@@ -80,7 +80,7 @@ def summarise(
 def pooled(slides: list[Slide], config: CountConfig = CountConfig()) -> Differential:
     """All slides as one."""
     total: Counter[str] = sum((s.cells for s in slides), Counter())
-    return count(list(total.elements()), config)
+    return count(total, config)
 
 
 def _place(out: Path, slide: str, image: str) -> Path:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 RUN = "run.json"
 
 
-def write_analysis(folder: Path, analysis: Analysis) -> None:
+def write_analysis(folder: Path, analysis: Analysis, *, pictures: bool = True) -> None:
     """Labels, table, differential, pictures; the run record last."""
     masks, name = analysis.masks, analysis.image.name
     write_labels_ome_tiff(folder / "labels.ome.tif", masks.labels, analysis.image.um_per_px)
@@ -29,10 +29,10 @@ def write_analysis(folder: Path, analysis: Analysis) -> None:
     write_labels_ome_tiff(folder / "nuclei.ome.tif", nuclei, analysis.image.um_per_px)
     write_table(folder, analysis.table())
     parents = {"image": analysis.image.sha256, "bundle": analysis.bundle.hash}
-    write_differential(
-        folder, analysis.differential, title=f"{name}, bundle {analysis.bundle.name}", parents=parents
-    )
-    draw_overlay(folder / "overlay.png", analysis)
+    title = f"{name}, bundle {analysis.bundle.name}"
+    write_differential(folder, analysis.differential, title=title, parents=parents, picture=pictures)
+    if pictures:
+        draw_overlay(folder / "overlay.png", analysis)
     write_json(
         folder / RUN,
         "run",

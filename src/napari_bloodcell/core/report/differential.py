@@ -6,7 +6,7 @@ given per 100 white cells.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -54,16 +54,18 @@ class Differential:
 
 
 def count(
-    labels: Sequence[str],
+    labels: Sequence[str] | Mapping[str, int],
     config: CountConfig = CountConfig(),
     *,
     taxonomy: Taxonomy = DEFAULT,
     reviewed: int = 0,
 ) -> Differential:
-    """The differential of a list of class names; zero cells give an empty one."""
-    names = [_counted_as(str(label), config.level, taxonomy) for label in labels]
+    """The differential of a list of class names, or of how many there are of each; zero cells give an empty
+    one."""
     outside_names = NOT_IN_DENOMINATOR | PER_HUNDRED
-    tally = Counter(names)
+    tally: Counter[str] = Counter()
+    for label, number in (labels if isinstance(labels, Mapping) else Counter(labels)).items():
+        tally[_counted_as(str(label), config.level, taxonomy)] += number
     total = sum(n for name, n in tally.items() if name not in outside_names)
     rows = []
     for name in _row_order(tally, config.level):

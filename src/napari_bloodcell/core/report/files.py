@@ -10,12 +10,13 @@ from napari_bloodcell.core.report.differential import Differential, state_of, to
 
 
 def write_differential(
-    folder: Path, differential: Differential, *, title: str, parents: dict[str, str]
+    folder: Path, differential: Differential, *, title: str, parents: dict[str, str], picture: bool = True
 ) -> None:
     """``differential.json``, ``.csv`` and ``.png`` in a folder."""
     write_json(folder / "differential.json", "differential", to_json(differential), parents=parents)
     write_bytes(folder / "differential.csv", _to_csv(differential).encode())
-    draw_to_file(folder / "differential.png", differential, title=title)
+    if picture:
+        draw_to_file(folder / "differential.png", differential, title=title)
 
 
 def _to_csv(d: Differential) -> str:
