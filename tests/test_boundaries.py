@@ -133,7 +133,7 @@ def test_widgets_do_not_import_each_other(path: Path) -> None:
     shared |= {"stain_calls", "stain_layers", "stain_parts", "embed_calls", "embed_map"}
     shared |= {"segment_calls", "correct", "corrections", "prompt_layers"}
     shared |= {"train_calls", "train_methods", "train_data", "train_result", "curves"}
-    shared |= {"gallery_view", "shelf", "differential_calls", "session_calls", "preferences"}
+    shared |= {"gallery_view", "shelf", "slide_layers", "differential_calls", "session_calls", "preferences"}
     for name in imports(path):
         if name.startswith("napari_bloodcell.gui."):
             assert name.split(".")[2] in shared, f"{path.name} imports {name}"

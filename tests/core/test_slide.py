@@ -81,8 +81,7 @@ def test_the_coarse_search_keeps_every_cell_and_leaves_out_glass_and_blur() -> N
     assert wanted_at(plan, large.boxes_xyxy).all()
     assert plan.wanted.mean() < 0.12
     assert not plan.stained[:2, :2].any()
-    board = large.image.array._board
-    blurred = board.kind[np.ix_(*[np.arange(64, 5900, 128) // 240] * 2)] == BLURRED
+    blurred = large.image.array.kinds[np.ix_(*[np.arange(64, 5900, 128) // 240] * 2)] == BLURRED
     clear = plan.sharp[:46, :46][blurred[:46, :46]]
     assert clear.mean() < 0.5  # squares of the focus map that the border of the blur crosses are kept
     inner = (slice(32, 36), slice(32, 36))

@@ -21,6 +21,7 @@ from napari_bloodcell.core.session import Change
 from napari_bloodcell.core.taxonomy import normalise
 from napari_bloodcell.gui import autosave, layers
 from napari_bloodcell.gui.outlines import shown_plane
+from napari_bloodcell.gui.slide_layers import is_slide, recolour
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -254,6 +255,11 @@ def repaint(viewer: "Viewer", cells: "Labels", cell_ids: Sequence[int] | None = 
     if rims is None:
         return
     classes = class_list(cells)
+    if is_slide(cells):
+        recolour(rims.data, layers.codes_of(ids(cells), cells.features, classes))
+        rims.features = layers.class_rows(classes)
+        rims.colormap = layers.class_colormap(classes)
+        return
     labels = np.asarray(cells.data).reshape(cells.data.shape[-2:])
     shown = rims.data.reshape(rims.data.shape[-2:])
     if shown.shape != labels.shape:

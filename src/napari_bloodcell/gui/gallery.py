@@ -9,17 +9,18 @@ from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QPushButton
 
 from napari_bloodcell.core.class_list import ClassList
-from napari_bloodcell.core.errors import BloodcellError
+from napari_bloodcell.core.errors import BloodcellError, SegmentError
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.gui import classes, layers, preferences
 from napari_bloodcell.gui.class_table import shown
 from napari_bloodcell.gui.classify_calls import said_of
 from napari_bloodcell.gui.gallery_view import SIDE_PX, GalleryView, Group, Key, Tile
 from napari_bloodcell.gui.help import HelpLink
-from napari_bloodcell.gui.outlines import outlined
+from napari_bloodcell.gui.outlines import image_of, outlined
 from napari_bloodcell.gui.panel import CellsPanel
 from napari_bloodcell.gui.selection import Marks
-from napari_bloodcell.gui.shelf import Shelf, read_shelves
+from napari_bloodcell.gui.shelf import Column, Shelf, read_shelves
+from napari_bloodcell.gui.slide_layers import is_slide
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 SORTS = ("doubt", "distance", "size", "number")
 SHOWS = ("all cells", "in doubt", "not seen yet", "seen")
 REFERENCES = 12
+MOST_SHOWN = 20_000  # of one layer: more than anybody looks through
 LOWEST_VIEW_PX = 260
 
 HELP = """
@@ -54,6 +56,7 @@ class Gallery(CellsPanel):
         self._shelves: list[Shelf] = []
         self._layers: list[Labels] = []  # of the shelves, in their order
         self._asked: list[Any] = []
+        self._left_out = 0
         self._marks = Marks(napari_viewer)
         self.reader = QLineEdit(preferences.reader())
         self.reader.setToolTip("Your name or sign: it stands beside every class you give.")
@@ -112,7 +115,7 @@ class Gallery(CellsPanel):
     # reading
 
     def cells_changed(self) -> None:
-        wanted = [(layer, classes.ids(layer).tolist()) for layer in self.chosen]
+        wanted = [(layer, hash(classes.ids(layer).tobytes())) for layer in self.chosen]
         if wanted != self._asked and not self.task.busy:
             self._asked = wanted  # what failed or was cancelled is not tried again by itself
             self._read()
@@ -127,6 +130,10 @@ class Gallery(CellsPanel):
         read_layers = []
         for layer in self.chosen:
             try:
+                if is_slide(layer):
+                    taken.append((self._slide(layer), layer.features.copy()))
+                    read_layers.append(layer)
+                    continue
                 one = outlined(layer, self.viewer)
             except BloodcellError as error:
                 if len(self.chosen) == 1:
@@ -136,6 +143,12 @@ class Gallery(CellsPanel):
             read_layers.append(layer)
         if taken:
             self.task.start(partial(self.read, taken), partial(self._was_read, read_layers))
+
+    def _slide(self, cells: "Labels") -> "layers.Picture":
+        image = image_of(cells, self.viewer)
+        if image is None:
+            raise SegmentError(f"The slide of {cells.name} is not open. Open it, and the run again.")
+        return layers.picture_of(image, self.viewer)
 
     def _was_read(self, of: "list[Labels]", shelves: list[Shelf]) -> None:
         self._layers, self._shelves = of, shelves
@@ -155,10 +168,15 @@ class Gallery(CellsPanel):
         self._offer_labs([layer for _, layer in there])
         known = self._classes([layer for _, layer in there])
         tiles: dict[str, list[tuple[float, Tile]]] = {name: [] for name in (UNIDENTIFIED, *known.names)}
+        self._left_out = 0
         for number, layer in there:
             for kind, order, tile in self._tiles_of(number, layer):
                 tiles.setdefault(kind, []).append((order, tile))
         self.view.show_groups([self._group(name, found, known) for name, found in tiles.items()])
+        if self._left_out:
+            self.said.setText(
+                f"Only the first {MOST_SHOWN:,} of a layer are shown, as sorted; {self._left_out:,} are not."
+            )
         can_undo, can_redo = classes.can_undo([layer for _, layer in there])
         self.undo_button.setEnabled(can_undo)
         self.redo_button.setEnabled(can_redo)
@@ -169,13 +187,21 @@ class Gallery(CellsPanel):
         doubted = np.array([bool(d) and d == d for d in features.get("doubt", [""] * len(ids))], bool)  # noqa: PLR0124
         kept = self._kept(layer, seen, doubted)
         orders = order_of(self.sort.currentText(), ids, features, shelf)
-        rows = zip(
-            ids.tolist(), classes.kinds(layer), orders.tolist(), doubted & ~seen, seen, kept, strict=True
-        )
+        some = np.flatnonzero(kept)
+        if len(some) > MOST_SHOWN:
+            some = np.sort(some[np.argsort(orders[some], kind="stable")[:MOST_SHOWN]])
+            self._left_out += int(kept.sum()) - MOST_SHOWN
+        kinds = classes.kinds(layer)
         return [
-            (kind, order, Tile(key=(number, cell), doubted=bool(doubt), seen=bool(by)))
-            for cell, kind, order, doubt, by, keep in rows
-            if keep and cell in shelf.boxes
+            (
+                kinds[row],
+                float(orders[row]),
+                Tile(
+                    key=(number, int(ids[row])), doubted=bool(doubted[row] & ~seen[row]), seen=bool(seen[row])
+                ),
+            )
+            for row in some.tolist()
+            if int(ids[row]) in shelf.boxes
         ]
 
     def _kept(self, layer: "Labels", seen: Any, doubted: Any) -> Any:
@@ -252,12 +278,16 @@ class Gallery(CellsPanel):
             if layer not in self.viewer.layers:
                 continue
             seen, sure = classes.is_by_person(layer), sureness(layer.features)
-            for row, (cell, kind) in enumerate(
-                zip(classes.ids(layer).tolist(), classes.kinds(layer), strict=True)
-            ):
-                if kind == name:
-                    tile = Tile(key=(number, cell), seen=bool(seen[row]))
-                    best.append(((not seen[row], -float(sure[row])), tile))
+            rows = np.flatnonzero(np.asarray(classes.kinds(layer), dtype=object) == name)
+            rows = rows[np.lexsort((-sure[rows], ~seen[rows]))[:REFERENCES]]
+            ids = classes.ids(layer)
+            best += [
+                (
+                    (not seen[row], -float(sure[row])),
+                    Tile(key=(number, int(ids[row])), seen=bool(seen[row])),
+                )
+                for row in rows.tolist()
+            ]
         best.sort(key=lambda one: one[0])
         known = self._classes([layer for layer in self._layers if layer in self.viewer.layers])
         colour = known.colours.get(name, known.colours[UNIDENTIFIED])
@@ -306,6 +336,8 @@ def order_of(by: str, ids: Any, features: Any, shelf: Shelf) -> Any:
     if by == "distance" and "distance" in features:
         return -np.nan_to_num(features["distance"].to_numpy(float))
     if by == "size":
+        if isinstance(shelf.areas, Column):
+            return -shelf.areas.of(ids)
         return -np.array([shelf.areas.get(cell, 0) for cell in ids.tolist()], float)
     return ids.astype(float)
 

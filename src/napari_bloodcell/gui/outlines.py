@@ -14,6 +14,7 @@ from napari_bloodcell.core.config import ReadConfig
 from napari_bloodcell.core.errors import SegmentError
 from napari_bloodcell.core.records import Masks, SmearImage
 from napari_bloodcell.gui import layers
+from napari_bloodcell.gui.slide_layers import is_slide
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
@@ -94,6 +95,12 @@ def outlined(cells: "Layer | None", viewer: "Viewer") -> Outlined:
 
     if not isinstance(cells, Labels):
         raise SegmentError("No outlines are chosen. Segment an image first, or open a Labels layer.")
+    if is_slide(cells):
+        raise SegmentError(
+            f"{cells.name} are the cells of a whole slide ({cells.data.shape[-1]} x {cells.data.shape[-2]} "
+            "px), which are not loaded at once. Gallery and Differential show them; for the rest take a "
+            "field of it."
+        )
     image = image_of(cells, viewer)
     if image is None:
         raise SegmentError(

@@ -12,6 +12,7 @@ import numpy as np
 from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.samples import LayerData
+from napari_bloodcell.gui.slide_layers import read_slide_layers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +53,8 @@ def read_run_layers(folder: Path) -> list[LayerData]:
     from napari_bloodcell.core.image import read_image
 
     _, record = read_json(folder / "run.json", "run")
+    if "slide" in record:
+        return read_slide_layers(folder, record)
     source, name = record["image"].get("source"), record["image"]["name"]
     found = [_image(read_image(source, name=name))] if source and Path(source).exists() else []
     table = pd.read_parquet(folder / "cells.parquet")

@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.outlines import shown_plane
+from napari_bloodcell.gui.slide_layers import is_slide
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -72,7 +73,10 @@ class Marks:
         self._shown: dict[int, tuple[weakref.ref[Any], weakref.ref[Any]]] = {}
 
     def show(self, cells: "Labels", ids: Sequence[int]) -> None:
-        """Only these cells of this layer are marked from now on."""
+        """Only these cells of this layer are marked from now on. On a whole slide none are: the view moves to
+        a cell, but a mark would be a picture as large as the slide."""
+        if is_slide(cells):
+            return
         _, marks = self._shown.get(id(cells), (None, lambda: None))
         layer = marks()
         if layer is None or layer not in self._viewer.layers:

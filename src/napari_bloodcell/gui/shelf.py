@@ -1,8 +1,8 @@
 """What the gallery needs of each layer, read in a task: pixels and boxes; and the pictures cut from them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from qtpy.QtCore import Qt
@@ -15,13 +15,45 @@ from napari_bloodcell.gui.layers import Picture
 MARGIN = 0.15  # of a cell's side, so that its neighbours show
 
 
+Box = tuple[int, int, int, int]
+Value = TypeVar("Value")
+
+
+class Column(Mapping[int, Value]):
+    """A column of a table as a mapping from cell ids: a million entries take no more than their numbers."""
+
+    def __init__(self, ids: Any, values: Any, read: Callable[[Any], Value]) -> None:
+        self._order = np.argsort(ids, kind="stable")
+        self._ids, self._values, self._read = np.asarray(ids)[self._order], values, read
+
+    def __getitem__(self, cell: int) -> Value:
+        place = int(np.searchsorted(self._ids, cell))
+        if place == len(self._ids) or self._ids[place] != cell:
+            raise KeyError(cell)
+        return self._read(self._values[self._order[place]])
+
+    def of(self, cells: Any) -> Any:
+        """The numbers of many cells at once; 0 where there is none."""
+        places = np.minimum(np.searchsorted(self._ids, cells), max(len(self._ids) - 1, 0))
+        values = (
+            np.asarray(self._values, float)[self._order[places]] if len(self._ids) else np.zeros(len(cells))
+        )
+        return np.where(self._ids[places] == cells, values, 0.0) if len(self._ids) else values
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._ids.tolist())
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Shelf:
     """One layer's cells: where they are and the image they are on."""
 
-    pixels: Any  # H x W x 3, uint8
-    boxes: dict[int, tuple[int, int, int, int]]  # cell id -> x0, y0, x1, y1
-    areas: dict[int, int]
+    pixels: Any  # H x W x 3, uint8; of a slide they are read where they are cut
+    boxes: Mapping[int, Box]  # cell id -> x0, y0, x1, y1
+    areas: Mapping[int, int]
 
     def cut(self, cell_id: int, side_px: int) -> QPixmap | None:
         """A square around a cell. Only on the main thread: Qt's pictures live there."""
@@ -54,13 +86,30 @@ def square(box: tuple[int, int, int, int], shape: Sequence[int]) -> tuple[int, i
 
 
 def read_shelves(taken: "Sequence[tuple[Picture, Any]]", progress: Progress) -> list[Shelf]:
-    """Images with the labels on them, a layer each. For a task."""
+    """Images with the labels on them, a layer each; of a slide its table. For a task."""
     shelves = []
     for number, (picture, labels) in enumerate(taken):
         progress("Reading images", number, len(taken))
+        if hasattr(labels, "columns"):
+            shelves.append(shelf_of_slide(picture.pixels, labels))
+            continue
         image = picture.read(ReadConfig())
         shelves.append(shelf_of(image.pixels, labels))
     return shelves
+
+
+def shelf_of_slide(pixels: Any, table: Any) -> Shelf:
+    """Nothing is read but the table: pictures are cut one by one when they are seen."""
+    ids = table["index"].to_numpy(int)
+    boxes = table[["x0", "y0", "x1", "y1"]].to_numpy(np.int32)
+    areas = (
+        table["area_px"].to_numpy() if "area_px" in table else np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    )
+    return Shelf(
+        pixels=pixels,
+        boxes=Column(ids, boxes, lambda row: (int(row[0]), int(row[1]), int(row[2]), int(row[3]))),
+        areas=Column(ids, areas, int),
+    )
 
 
 def shelf_of(pixels: Any, labels: Any) -> Shelf:

@@ -123,7 +123,7 @@ class _Board:
 
 
 class _Drawn:
-    """One level of the slide, as ``LazyImage`` wants it."""
+    """One level of the slide, as ``LazyImage`` wants it. ``kinds`` of squares: glass, film or blurred."""
 
     dtype = np.dtype(np.uint8)
     ndim = 3
@@ -131,6 +131,7 @@ class _Drawn:
     def __init__(self, board: _Board, step: int) -> None:
         self._board, self._step = board, step
         self.shape = (board.shape[0] // step, board.shape[1] // step, 3)
+        self.kinds = board.kind
 
     def __getitem__(self, window: Any) -> ByteArray:
         spans = [one.indices(n) for one, n in zip(window[:2], self.shape, strict=False)]
