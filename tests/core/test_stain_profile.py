@@ -1,6 +1,7 @@
 """Profiles and their groups: what is measured, saved, averaged, told apart."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,24 @@ def test_distance_is_zero_to_itself_symmetric_and_grows_with_the_difference() ->
     assert 0 < distance(a, b) < distance(a, c)
     matrix = distances([a, b, c])
     assert matrix[0, 2] == pytest.approx(distance(a, c))
+
+
+def exchanged(profile: StainProfile) -> StainProfile:
+    return replace(profile, dictionary=profile.dictionary[:, ::-1], scale=profile.scale[::-1])
+
+
+def test_profiles_that_differ_only_in_which_stain_is_called_nuclear_are_the_same_stain() -> None:
+    one = replace(some((0.1, 0.1, 0.1)), scale=np.array([1.0, 2.0]))
+    assert distance(one, exchanged(one)) == 0
+    assert len(cluster([one, exchanged(one)] * 4)) == 1
+
+
+def test_the_mean_pairs_stains_by_colour_and_calls_nuclear_what_most_images_do() -> None:
+    one = replace(some((0.1, 0.1, 0.1)), scale=np.array([1.0, 2.0]))
+    for most, few in ((one, exchanged(one)), (exchanged(one), one)):
+        mean = average([few, most, most])
+        np.testing.assert_allclose(mean.dictionary, most.dictionary, atol=1e-3)
+        np.testing.assert_allclose(mean.scale, most.scale, rtol=1e-4)
 
 
 def test_fields_of_one_look_are_nearer_than_fields_of_two() -> None:

@@ -1,5 +1,7 @@
 """Transfer, augmentation, normalisation: what must stay, what must move."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -58,6 +60,27 @@ def test_no_strength_is_no_change_and_more_strength_comes_nearer(smears) -> None
             assert levels_apart(restained, image) <= 1
     assert gaps[0] > gaps[1] > gaps[2]
     assert gaps[2] < 0.4 * gaps[0]
+
+
+@pytest.mark.parametrize("stains", [2, 3])
+def test_stains_are_paired_by_colour_whatever_their_names(smears, stains: int) -> None:
+    image, config = smears["giemsa_blue"], StainConfig(stains=stains)
+    own, goal = (profiles_of(smears[look], config)[0] for look in ("giemsa_blue", "rapid_yellow"))
+    turned = replace(goal, dictionary=goal.dictionary[:, ::-1], scale=goal.scale[::-1])
+    assert levels_apart(transfer(image, goal, source=own), transfer(image, turned, source=own)) <= 1
+
+
+@pytest.mark.parametrize("goal", ["rapid_yellow", "wright_cream", "leishman_pink"])
+def test_nuclei_take_the_colour_nuclei_have_in_the_other_lab(goal: str) -> None:
+    def drawn(look: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        config = SmearConfig(width_px=160, height_px=128, um_per_px=0.25, white_cells=4, seed=seed, look=look)
+        made = make_smear(config)
+        return np.array(made.image.pixels), np.asarray(made.masks.nucleus) > 0
+
+    (image, nuclei), (other, its_nuclei) = drawn("giemsa_blue", 1), drawn(goal, 2)
+    wanted, plain = other[its_nuclei].mean(0), other[~its_nuclei].mean(0)
+    restained = transfer(image, profiles_of(other)[0])[nuclei].mean(0)
+    assert np.linalg.norm(restained - wanted) < 0.5 * np.linalg.norm(restained - plain)
 
 
 def test_transfer_keeps_form_and_never_writes_to_the_image(smears) -> None:

@@ -14,7 +14,7 @@ from napari_bloodcell.gui.stain_layers import changed_of
 from napari_bloodcell.gui.task import under_way
 
 pytestmark = pytest.mark.gui
-LABS = 4
+LABS = 5
 
 
 @pytest.fixture
@@ -202,8 +202,8 @@ def test_what_survives_is_said_and_what_changes_is_marked(viewer, ready, click, 
     click(ready.survival.try_button)
     wait(ready)
     assert ready.survival.verdict.isVisible()
-    assert "cells keep outline and class under all 4 stains." in ready.survival.verdict.text()
-    assert ready.task.message.text() == "Tried smear under 4 stains."
+    assert "cells keep outline and class under all 5 stains." in ready.survival.verdict.text()
+    assert ready.task.message.text() == "Tried smear under 5 stains."
     if "changed cells" in names(viewer):
         marked = viewer.layers["changed cells"]
         assert set(np.unique(marked.data)) - {0} == set(marked.features["label"])
