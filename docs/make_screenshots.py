@@ -34,14 +34,14 @@ def segment(viewer: Any) -> None:
     panel = opened(viewer, "Segment cells")
     press(panel.sample_button, panel.task)
     press(panel.task.run_button, panel.task)
-    part, cells = panel.correct, viewer.layers["cells"]
+    part, cells = panel.correct, viewer.layers["synthetic-giemsa_blue-7 cells"]
     part.pick_button.click()
     for number, cell in enumerate((3, 4)):
         part._pick(cells, cell, number > 0)
     press(part.delete_button, panel.task)
     part.undo_button.click()
     part.tools["on"].click()
-    rows, columns = np.nonzero(viewer.layers["nuclei"].data == 5)
+    rows, columns = np.nonzero(viewer.layers["synthetic-giemsa_blue-7 nuclei"].data == 5)
     viewer.layers["prompt: on the cell"].add((np.median(rows), np.median(columns)))
     until(part.take_button.isEnabled, "the live outline")
     part._pick(cells, 3, False)

@@ -25,6 +25,14 @@ def test_a_gpu_that_is_not_there_is_refused(choice: str) -> None:
         resolve(choice)
 
 
+def test_auto_takes_what_is_set_for_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLOODCELL_DEVICE", "cpu")
+    assert resolve("auto") == (torch.device("cpu"), "Using the CPU, as set for this machine.")
+    monkeypatch.setenv("BLOODCELL_DEVICE", "gpu")
+    with pytest.raises(DeviceError, match="Unknown device 'gpu'"):
+        resolve("auto")
+
+
 @pytest.mark.parametrize("choice", ["gpu", "cuda:x", "", "CPU "])
 def test_unknown_device_lists_what_is_accepted(choice: str) -> None:
     with pytest.raises(DeviceError, match="Accepted: auto, cpu, cuda"):

@@ -2,7 +2,7 @@ from itertools import combinations
 
 import pytest
 
-from napari_bloodcell.core.palette import colour_of
+from napari_bloodcell.core.palette import PALETTES, colour_of
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.taxonomy import COARSE, DEFAULT
 
@@ -15,9 +15,13 @@ def test_every_class_has_a_colour() -> None:
     assert len({colour_of(name) for name in (*DEFAULT.names, UNIDENTIFIED)}) >= len(DEFAULT.names) - 2
 
 
+@pytest.mark.parametrize("palette", PALETTES)
 @pytest.mark.parametrize(("one", "other"), list(combinations((*COARSE, UNIDENTIFIED), 2)))
-def test_coarse_classes_are_told_apart_without_red_against_green(one: str, other: str) -> None:
+def test_coarse_classes_are_told_apart_without_red_against_green(
+    one: str, other: str, palette: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a red-green blind reader is left with: brightness and blue against yellow."""
+    monkeypatch.setenv("BLOODCELL_PALETTE", palette)
 
     def seen(name: str) -> tuple[float, float]:
         r, g, b = rgb(colour_of(name))

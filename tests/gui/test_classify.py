@@ -64,7 +64,12 @@ def test_the_real_model_classifies_outlines_and_keeps_what_a_person_said(
     assert counted.features["cell_type_source"].iloc[0] == "person ada"
     assert counted.metadata["napari_bloodcell"]["bundle"]["name"] == "nano"
     np.testing.assert_array_equal(counted.data, outlines)
-    assert [layer.name for layer in viewer.layers][:4] == ["smear", "nuclei", "classes", "cells"]
+    assert [layer.name for layer in viewer.layers][:4] == [
+        "smear",
+        "smear nuclei",
+        "smear classes",
+        "smear cells",
+    ]
 
 
 def test_a_drawing_of_ones_own_gets_a_table_and_a_layer_of_classes(
@@ -75,7 +80,7 @@ def test_a_drawing_of_ones_own_gets_a_table_and_a_layer_of_classes(
     panel = open_panel("Classify")
     press_run(panel)
     assert len(drawn.features) == len(smear.masks)
-    assert classes.classes_layer(viewer, drawn).name == "classes"
+    assert classes.classes_layer(viewer, drawn).name == "smear classes"
 
 
 def test_keys_give_classes_to_the_chosen_cell_on_our_layers_only(viewer, panel, counted, qtbot):
@@ -86,8 +91,10 @@ def test_keys_give_classes_to_the_chosen_cell_on_our_layers_only(viewer, panel, 
     wanted = panel.table._names[1]
     assert kinds(counted)[cell] == wanted
     assert not viewer.layers["smear"].keymap
-    code = list(viewer.layers["classes"].features["cell_type"]).index(wanted) + 1
-    rim = viewer.layers["classes"].data[(counted.data == cell) & (viewer.layers["classes"].data > 0)]
+    code = list(viewer.layers["smear classes"].features["cell_type"]).index(wanted) + 1
+    rim = viewer.layers["smear classes"].data[
+        (counted.data == cell) & (viewer.layers["smear classes"].data > 0)
+    ]
     assert set(rim) == {code}
     panel.parentWidget().destroyOnClose()
     qtbot.wait(50)
@@ -147,7 +154,7 @@ def test_classes_are_added_renamed_recoloured_and_removed(viewer, panel, counted
     panel.table.pick_colour = lambda _colour: "#123456"
     panel.table.cellDoubleClicked.emit(panel.table._names.index("odd_one"), 0)
     qtbot.wait(50)
-    rims = viewer.layers["classes"]
+    rims = viewer.layers["smear classes"]
     code = list(rims.features["cell_type"]).index("odd_one") + 1
     np.testing.assert_allclose(rims.colormap.map(code)[:3], np.array([0x12, 0x34, 0x56]) / 255, atol=1e-3)
 

@@ -103,7 +103,7 @@ def test_only_other_kinds_of_layers_are_no_image(viewer, panel):
 def test_one_press_counts(viewer, quick, add_smear, press_run):
     add_smear()
     press_run(quick)
-    assert names(viewer) == ["smear", "nuclei", "classes", "cells"]
+    assert names(viewer) == ["smear", "smear nuclei", "smear classes", "smear cells"]
     assert quick.task.message.text() == "Counted smear."
     assert quick.table.isVisible()
     assert quick.table.item(0, 0).text() == "neutrophil"
@@ -118,8 +118,8 @@ def test_the_real_model_counts_a_smear(viewer, panel, add_smear, smear, qtbot, p
     assert panel.bundle.currentData() == "nano"
     press_run(panel)
     assert panel.task.message.text() == "Counted smear."
-    assert len(viewer.layers["cells"].features) == len(smear.masks)
-    bundle = viewer.layers["cells"].metadata["napari_bloodcell"]["bundle"]
+    assert len(viewer.layers["smear cells"].features) == len(smear.masks)
+    bundle = viewer.layers["smear cells"].metadata["napari_bloodcell"]["bundle"]
     assert bundle == {"name": "nano", "sha256": panel.analysis.bundle.hash}
 
 
@@ -138,7 +138,7 @@ def test_the_panel_and_the_command_line_give_the_same_numbers(
     press_run(panel)
     assert panel.analysis.differential == result.differential
     written = pd.read_csv(tmp_path / "out" / "field" / "cells.csv")
-    shown = viewer.layers["cells"].features
+    shown = viewer.layers["smear cells"].features
     assert shown["cell_type"].tolist() == written["cell_type"].tolist()
     np.testing.assert_allclose(shown["cell_type_prob"], written["cell_type_prob"], rtol=1e-4)
 
@@ -146,7 +146,7 @@ def test_the_panel_and_the_command_line_give_the_same_numbers(
 def test_counting_again_adds_and_never_overwrites(viewer, quick, add_smear, press_run):
     image = add_smear()
     press_run(quick)
-    mine = viewer.layers["cells"]
+    mine = viewer.layers["smear cells"]
     mine.paint((3, 3), 50)
     kept = mine.data.copy()
     before = list(viewer.layers)
@@ -163,7 +163,7 @@ def test_settings_reach_the_core_and_the_record(viewer, quick, add_smear, press_
     press_run(quick)
     assert quick.analysis.config.count == CountConfig(target=200)
     assert "target of 200" in quick.state.text()
-    assert viewer.layers["cells"].metadata["napari_bloodcell"]["config"]["count"]["target"] == 200
+    assert viewer.layers["smear cells"].metadata["napari_bloodcell"]["config"]["count"]["target"] == 200
 
 
 def test_cancel_leaves_everything_as_it_was(viewer, endless, add_smear, click, wait, qtbot):
@@ -244,7 +244,7 @@ def test_a_closed_panel_opens_again(viewer, open_panel, made_up, add_smear, qtbo
     again.analyse = made_up
     add_smear()
     press_run(again)
-    assert names(viewer)[-1] == "cells"
+    assert names(viewer)[-1] == "smear cells"
 
 
 def test_a_window_closed_while_running_takes_the_call_with_it(

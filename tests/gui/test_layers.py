@@ -126,20 +126,25 @@ def counted(viewer, add_smear, made_up):
 
 
 def test_a_count_becomes_three_layers_placed_as_the_image(viewer, counted):
-    assert [layer.name for layer in viewer.layers] == ["smear", "nuclei", "classes", "cells"]
+    assert [layer.name for layer in viewer.layers] == [
+        "smear",
+        "smear nuclei",
+        "smear classes",
+        "smear cells",
+    ]
     image, *added = viewer.layers
     for layer in added:
         np.testing.assert_allclose(layer.scale, image.scale)
         np.testing.assert_allclose(layer.translate, image.translate)
         assert layer.units == image.units
-    cells = viewer.layers["cells"]
+    cells = viewer.layers["smear cells"]
     np.testing.assert_array_equal(cells.data, counted.masks.labels)
-    np.testing.assert_array_equal(viewer.layers["nuclei"].data > 0, counted.masks.nucleus)
+    np.testing.assert_array_equal(viewer.layers["smear nuclei"].data > 0, counted.masks.nucleus)
     assert cells.contour == layers.OUTLINE_PX
 
 
 def test_each_cell_has_its_row_found_by_index(viewer, counted):
-    features = viewer.layers["cells"].features
+    features = viewer.layers["smear cells"].features
     assert list(features.columns[:5]) == ["index", "label", "cell_type", "cell_type_prob", "doubt"]
     assert features["index"].tolist() == features["label"].tolist() == counted.masks.cell_id.tolist()
     assert features["cell_type"].dtype == "category"
@@ -150,7 +155,7 @@ def test_each_cell_has_its_row_found_by_index(viewer, counted):
 
 
 def test_hovering_tells_the_right_row(viewer, counted):
-    cells = viewer.layers["cells"]
+    cells = viewer.layers["smear cells"]
     last = int(counted.masks.cell_id[-1])
     at = np.argwhere(counted.masks.labels == last)[20]
     told = cells.get_status(cells.data_to_world(at), world=True)["coordinates"]
@@ -160,7 +165,7 @@ def test_hovering_tells_the_right_row(viewer, counted):
 def test_the_rim_of_each_cell_has_the_colour_of_its_class(viewer, counted):
     from napari.utils.colormaps.standardize_color import transform_color
 
-    classes, labels = viewer.layers["classes"], counted.masks.labels
+    classes, labels = viewer.layers["smear classes"], counted.masks.labels
     for label, name in zip(counted.masks.cell_id, counted.predictions.labels, strict=True):
         (code,) = set(np.unique(classes.data[labels == label])) - {0}
         np.testing.assert_allclose(
@@ -173,12 +178,12 @@ def test_the_rim_of_each_cell_has_the_colour_of_its_class(viewer, counted):
 
 
 def test_layers_say_what_they_were_made_from(viewer, counted):
-    for name in ("cells", "classes", "nuclei"):
+    for name in ("smear cells", "smear classes", "smear nuclei"):
         told = viewer.layers[name].metadata["napari_bloodcell"]
         assert told["schema"] == 1
-        assert told["role"] == name
+        assert told["role"] == name.removeprefix("smear ")
         assert told["bundle"] == {"name": "nano", "sha256": "0" * 64}
-        assert told["made"] == viewer.layers["cells"].metadata["napari_bloodcell"]["made"]
+        assert told["made"] == viewer.layers["smear cells"].metadata["napari_bloodcell"]["made"]
         assert told["image"] == {
             "sha256": counted.image.sha256,
             "um_per_px": 0.1,
@@ -190,7 +195,7 @@ def test_layers_say_what_they_were_made_from(viewer, counted):
 
 
 def test_layers_can_be_painted_and_do_not_share_their_pixels(viewer, counted):
-    cells, classes = viewer.layers["cells"], viewer.layers["classes"]
+    cells, classes = viewer.layers["smear cells"], viewer.layers["smear classes"]
     before, own = classes.data[5, 5], counted.masks.labels[5, 5]
     cells.paint((5, 5), 77)
     assert cells.data[5, 5] == 77
@@ -205,11 +210,11 @@ def test_masks_alone_become_two_layers(viewer, add_smear, smear):
     image = taken.read(ReadConfig())
     masks = StainSegmenter().segment(image)
     list(layers.add_masks(viewer, taken, image, masks, AnalyseConfig()))
-    assert [layer.name for layer in viewer.layers] == ["smear", "nuclei", "cells"]
-    told = viewer.layers["cells"].metadata["napari_bloodcell"]
+    assert [layer.name for layer in viewer.layers] == ["smear", "smear nuclei", "smear cells"]
+    told = viewer.layers["smear cells"].metadata["napari_bloodcell"]
     assert told["bundle"] is None
     assert told["segmenter"] == "stain-watershed"
-    assert list(viewer.layers["cells"].features) == ["index", "label", "touches_border"]
+    assert list(viewer.layers["smear cells"].features) == ["index", "label", "touches_border"]
 
 
 def test_results_lie_on_the_shown_plane_of_a_stack_only(viewer, smear, made_up):
@@ -218,7 +223,8 @@ def test_results_lie_on_the_shown_plane_of_a_stack_only(viewer, smear, made_up):
     viewer.dims.set_point(0, 3)
     taken = layers.picture_of(layer, viewer)
     add(viewer, taken, made_up)
-    cells = viewer.layers["cells"]
+    cells = viewer.layers[-1]
+    assert cells.name == "Image [1] cells"
     assert cells.data.shape == (1, *pixels.shape[:2])
     np.testing.assert_allclose(cells.translate, (3, 0, 0))
     assert cells.extent.world[0, 0] == 3
@@ -228,15 +234,30 @@ def test_an_image_without_cells_gives_empty_layers(viewer, made_up):
     layer = viewer.add_image(np.full((80, 90, 3), 230, np.uint8))
     taken = layers.picture_of(layer, viewer)
     add(viewer, taken, made_up)
-    assert len(viewer.layers["cells"].features) == 0
-    assert viewer.layers["cells"].data.max() == 0
+    assert len(viewer.layers[-1].features) == 0
+    assert viewer.layers[-1].data.max() == 0
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        ("field 3", "field 3 cells"),
+        ("BloodImage_00094.jpg", "BloodImage_00094 cells"),
+        ("smear.ome.tif", "smear cells"),
+        ("slide 1.2", "slide 1.2 cells"),
+        (".hidden", ".hidden cells"),
+        ("stack.tif [2]", "stack.tif [2] cells"),
+    ],
+)
+def test_layers_are_named_after_their_image(image, name):
+    assert layers.name_of(image, "cells") == name
 
 
 def test_a_large_picture_is_filled_not_outlined(viewer, rgb, monkeypatch, made_up, add_smear):
     monkeypatch.setattr(layers, "LARGEST_OUTLINED_PX", 1000)
     taken = layers.picture_of(add_smear(), viewer)
     add(viewer, taken, made_up)
-    assert viewer.layers["cells"].contour == 0
+    assert viewer.layers["smear cells"].contour == 0
 
 
 def test_a_picture_knows_whether_its_layer_is_still_there(viewer, rgb):

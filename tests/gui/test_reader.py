@@ -27,10 +27,10 @@ def test_a_session_opens_with_its_corrections(viewer, tmp_path):
         session.save_cells(key, SessionCells(labels=labels, nucleus=labels > 0, table=table, made_from={}))
         session.record([Change(action="classify", image=key, cell_id=4, old="monocyte", new="basophil")])
         viewer.open(tmp_path / "s" / "session.json", plugin="napari-bloodcell")  # while it is open elsewhere
-    assert [layer.name for layer in viewer.layers] == ["field", "classes", "cells"]
-    cells = viewer.layers["cells"]
+    assert [layer.name for layer in viewer.layers] == ["field", "field classes", "field cells"]
+    cells = viewer.layers["field cells"]
     assert classes.kinds(cells) == ["basophil"]
-    assert classes.classes_layer(viewer, cells) is viewer.layers["classes"]
+    assert classes.classes_layer(viewer, cells) is viewer.layers["field classes"]
 
 
 def test_a_result_opens_on_its_image(viewer, smear, tmp_path):
@@ -39,5 +39,5 @@ def test_a_result_opens_on_its_image(viewer, smear, tmp_path):
     Image.fromarray(smear.image.pixels).save(tmp_path / "field.png")
     analyse_files([tmp_path / "field.png"], tmp_path / "out")
     viewer.open(tmp_path / "out" / "field" / "run.json", plugin="napari-bloodcell")
-    assert [layer.name for layer in viewer.layers] == ["field.png", "classes", "cells"]
-    assert len(viewer.layers["cells"].features) == len(np.unique(viewer.layers["cells"].data)) - 1
+    assert [layer.name for layer in viewer.layers] == ["field.png", "field classes", "field cells"]
+    assert len(viewer.layers["field cells"].features) == len(np.unique(viewer.layers["field cells"].data)) - 1

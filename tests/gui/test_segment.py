@@ -14,8 +14,8 @@ def panel(open_panel):
 def test_an_image_gets_outlines_and_nuclei(viewer, panel, add_smear, smear, press_run):
     image = add_smear()
     press_run(panel)
-    cells = viewer.layers["cells"]
-    assert [layer.name for layer in viewer.layers] == ["smear", "nuclei", "cells"]
+    cells = viewer.layers["smear cells"]
+    assert [layer.name for layer in viewer.layers] == ["smear", "smear nuclei", "smear cells"]
     assert len(cells.features) == len(smear.masks)
     assert panel.task.message.text() == f"Found {len(smear.masks)} white cells in smear."
     np.testing.assert_allclose(cells.scale, image.scale)
@@ -25,8 +25,8 @@ def test_settings_of_the_form_reach_the_core(viewer, panel, add_smear, press_run
     add_smear()
     panel.form.widget("segment.border").value = "drop"
     press_run(panel)
-    assert not viewer.layers["cells"].features["touches_border"].any()
-    config = viewer.layers["cells"].metadata["napari_bloodcell"]["config"]
+    assert not viewer.layers["smear cells"].features["touches_border"].any()
+    config = viewer.layers["smear cells"].metadata["napari_bloodcell"]["config"]
     assert config["segment"]["border"] == "drop"
 
 

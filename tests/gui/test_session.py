@@ -100,15 +100,20 @@ def test_a_session_opens_with_everything_that_was_in_it(viewer, kept, counted, t
     assert kept.session is None
     viewer.layers.clear()
     click(kept.task.run_button)
-    qtbot.waitUntil(lambda: "cells" in [layer.name for layer in viewer.layers], timeout=60_000)
+    qtbot.waitUntil(lambda: "smear cells" in [layer.name for layer in viewer.layers], timeout=60_000)
     qtbot.waitUntil(lambda: not kept.task.busy)
-    assert [layer.name for layer in viewer.layers] == ["smear", "nuclei", "classes", "cells"]
-    again = viewer.layers["cells"]
+    assert [layer.name for layer in viewer.layers] == [
+        "smear",
+        "smear nuclei",
+        "smear classes",
+        "smear cells",
+    ]
+    again = viewer.layers["smear cells"]
     np.testing.assert_array_equal(again.data, outlines)
     assert classes.kinds(again) == kinds
     assert classes.is_by_person(again).sum() == 1
     np.testing.assert_allclose(again.scale, (0.1, 0.1))
-    assert classes.classes_layer(viewer, again) is viewer.layers["classes"]
+    assert classes.classes_layer(viewer, again) is viewer.layers["smear classes"]
     classes.give(viewer, {again: [cell]}, "monocyte", "bo")  # and it goes on
     qtbot.waitUntil(lambda: actions(tmp_path / "session")[-1] == "classify", timeout=10_000)
 
@@ -141,9 +146,9 @@ def test_what_a_killed_program_kept_is_there(viewer, panel, tmp_path, click, wai
     with (tmp_path / "session" / "audit.jsonl").open("ab") as audit:
         audit.write(b'{"torn')
     click(panel.task.run_button)
-    qtbot.waitUntil(lambda: "cells" in [layer.name for layer in viewer.layers], timeout=60_000)
+    qtbot.waitUntil(lambda: "field cells" in [layer.name for layer in viewer.layers], timeout=60_000)
     wait(panel)
-    assert classes.kinds(viewer.layers["cells"]) == ["basophil"]
+    assert classes.kinds(viewer.layers["field cells"]) == ["basophil"]
     assert "cut short by a crash" in panel.task.message.text()
 
 

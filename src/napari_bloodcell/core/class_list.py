@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_bloodcell.core.errors import TaxonomyError
-from napari_bloodcell.core.palette import COLOURS
+from napari_bloodcell.core.palette import colours
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.taxonomy import COARSE, FINE, normalise
 
@@ -46,7 +46,7 @@ class ClassList:
 
     def __post_init__(self) -> None:
         rest = {name: colour for name, colour in self.colours.items() if name != UNIDENTIFIED}
-        last = self.colours.get(UNIDENTIFIED, COLOURS[UNIDENTIFIED])
+        last = self.colours.get(UNIDENTIFIED, colours()[UNIDENTIFIED])
         object.__setattr__(self, "colours", rest | {UNIDENTIFIED: last})
 
     @property
@@ -68,7 +68,7 @@ class ClassList:
         plain = _checked(name)
         if plain in self.colours:
             return self
-        chosen = colour or (COLOURS[plain] if plain in COLOURS else next_colour(self.colours.values()))
+        chosen = colour or colours().get(plain) or next_colour(self.colours.values())
         return replace(self, colours={**self.colours, plain: chosen})
 
     def renamed(self, old: str, new: str) -> Self:

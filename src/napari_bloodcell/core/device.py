@@ -1,5 +1,6 @@
 """Where tensors live. Resolved once, at the start of a call; explicit choices never fall back."""
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,17 @@ if TYPE_CHECKING:
     import torch
 
 
-def resolve(choice: str = "auto") -> "tuple[torch.device, str]":
-    """``auto | cpu | cuda[:n] | mps`` -> the device, and one sentence saying what was taken and why."""
+def resolve(choice: str = "auto") -> "tuple[torch.device, str]":  # noqa: PLR0911
+    """``auto | cpu | cuda[:n] | mps`` -> the device, and one sentence saying what was taken and why.
+
+    ``auto`` takes what ``BLOODCELL_DEVICE`` says (the Preferences set it), or else the best there is."""
     import torch
 
     if choice == "auto":
+        usual = os.environ.get("BLOODCELL_DEVICE", "").strip()
+        if usual not in ("", "auto"):
+            device, told = resolve(usual)
+            return device, told.replace(", as asked", ", as set for this machine")
         if torch.cuda.is_available():
             return torch.device("cuda:0"), f"Using {torch.cuda.get_device_name(0)}."
         if torch.backends.mps.is_available():

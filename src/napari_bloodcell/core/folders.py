@@ -6,6 +6,11 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 
+def is_offline() -> bool:
+    """Whether downloads are switched off: BLOODCELL_OFFLINE, which the Preferences set."""
+    return os.environ.get("BLOODCELL_OFFLINE", "").strip().lower() in ("1", "true", "yes", "on")
+
+
 def cache_folder() -> Path:
     """Where features and downloads are kept; BLOODCELL_CACHE moves it."""
     return Path(os.environ.get("BLOODCELL_CACHE") or user_cache_path("napari-bloodcell", appauthor=False))

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from napari.layers import Labels
     from napari.viewer import Viewer
 
-BY_STAIN = ""
+BY_STAIN, BY_NANO = "", "nano"
+ANSWERERS = (("nano, the network that ships", BY_NANO), ("the stain", BY_STAIN))
 BRUSH_PX = 12
 
 
@@ -226,7 +227,7 @@ class Correct(QWidget):
                 f"No open image is as large as the outlines {layer.name}. Open it first.", error=True
             )
             return
-        checkpoint = self.answers.value or BY_STAIN
+        checkpoint = BY_STAIN if self.answers.value is None else self.answers.value
         if self.prompter is None or self.prompter[0] != (weakref.ref(image), checkpoint):
             picture = layers.picture_of(image, self.viewer)
             key = (weakref.ref(image), checkpoint)
@@ -293,7 +294,7 @@ class Correct(QWidget):
     def _choose_checkpoint(self) -> None:
         chosen = self.ask_checkpoint()
         if chosen:
-            self.answers.offer([("the stain", BY_STAIN), (chosen.rpartition("/")[2], chosen)])
+            self.answers.offer([*ANSWERERS, (chosen.rpartition("/")[2], chosen)])
             self.answers.value = chosen
             self._soon.start()
 
@@ -343,8 +344,8 @@ class Correct(QWidget):
         self._add_tools()
         self.take_button = _button("Take outline", "Keeps the green outline as a cell.", self._take)
         self.drop_button = _button("Drop", "Removes what was drawn.", self._drop_prompt)
-        self.answers = Chooser("Who answers: the stain needs no weights; a checkpoint sees more.")
-        self.answers.offer([("the stain", BY_STAIN)])
+        self.answers = Chooser("Who answers: the network nano, the stain, or a checkpoint of your own.")
+        self.answers.offer(ANSWERERS)
         self.answers.changed.connect(self._prompted)
         other = _button("…", "A checkpoint of Segment Anything from a file.", self._choose_checkpoint)
         other.setMaximumWidth(32)

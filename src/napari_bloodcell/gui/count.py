@@ -159,6 +159,7 @@ class CountCells(ImagePanel):
         self.state.setText(f"{self.analysis.image.name}: {_state(self.analysis.differential)}")
         for widget in self.results:
             widget.show()
+        yield
         if picture.is_in(self.viewer):
             yield from layers.add_analysis(self.viewer, picture, self.analysis, table, rims)
             self.task.say(f"Counted {picture.name}.")

@@ -85,9 +85,7 @@ class EmbedCells(Panel):
         self.cells.clear()
         for layer in known:
             image = outlines.image_of(layer, self.viewer)
-            item = QListWidgetItem(
-                f"{layer.name} on {image.name}" if image is not None else f"{layer.name}: no image"
-            )
+            item = QListWidgetItem(outlines.told(layer, self.viewer))
             item.setData(Qt.ItemDataRole.UserRole, layer)
             keep = image is not None and id(layer) not in unticked
             item.setCheckState(Qt.CheckState.Checked if keep else Qt.CheckState.Unchecked)

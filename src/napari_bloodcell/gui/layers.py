@@ -33,6 +33,7 @@ OUTLINE = "#1A1A1A"  # smears are bright
 OUTLINE_PX = 1
 NUCLEUS = "#FFFFFF"  # nuclei are dark
 CLASS_PX = 5
+LONGEST_SUFFIX = 4  # of a file's name: tiff, zarr
 # napari computes contours anew, on the main thread, whenever it draws: larger pictures are shown filled.
 LARGEST_OUTLINED_PX = 2_500_000
 FIRST_COLUMNS = ("index", "label", "cell_type", "cell_type_prob", "doubt")  # as far as the status bar reaches
@@ -74,6 +75,13 @@ def images(viewer: "Viewer") -> list["Image"]:
     from napari.layers import Image
 
     return [layer for layer in viewer.layers if isinstance(layer, Image) and not role_of(layer)]
+
+
+def name_of(image_name: str, role: str) -> str:
+    """What a layer of ours is called: after its image, so that those of several images stay apart."""
+    stem, dot, suffix = image_name.rpartition(".")
+    is_file = dot and stem and suffix.isalnum() and len(suffix) <= LONGEST_SUFFIX and not suffix.isdigit()
+    return f"{stem.removesuffix('.ome') if is_file else image_name} {role}"
 
 
 def camera_of(viewer: "Viewer") -> Any:
@@ -146,8 +154,8 @@ def _um_per_px(layer: "Image") -> float | None:
 def add_analysis(
     viewer: "Viewer", picture: Picture, analysis: "Analysis", table: "pd.DataFrame", rims: Any
 ) -> Iterator[None]:
-    """Nuclei, classes and outlines of a finished count, a layer a step. ``table`` is ``analysis.table()``,
-    ``rims`` what ``rims_of`` gives of its labels."""
+    """Nuclei, classes and outlines of a finished count. ``table`` is ``analysis.table()``, ``rims`` what
+    ``rims_of`` gives of its labels. Making a layer and adding it are a step each: napari takes its time."""
     metadata = _made_from(
         picture,
         analysis.image,
@@ -155,23 +163,37 @@ def add_analysis(
         bundle={"name": analysis.bundle.name, "sha256": analysis.bundle.hash},
     )
     features = features_of(table)
-    _add_labels(viewer, picture, NUCLEI, _nuclei(analysis.masks), metadata, visible=False)
+    nuclei = _labels_layer(picture, NUCLEI, _nuclei(analysis.masks), metadata, visible=False)
+    yield
+    viewer.add_layer(nuclei)
     yield
     classes = ClassList.of([*analysis.predictions.class_names, *features["cell_type"]])
-    add_classes(viewer, picture, painted(analysis.masks.labels, rims, features, classes), classes, metadata)
+    data = painted(analysis.masks.labels, rims, features, classes)
+    coloured = _classes_layer(picture, data, classes, metadata)
     yield
-    _add_cells(viewer, picture, analysis.masks, features, metadata | {"classes": classes.to_json()})
+    viewer.add_layer(coloured)
+    yield
+    metadata = metadata | {"classes": classes.to_json()}
+    cells = _outlines_layer(picture, analysis.masks.labels, features, metadata)
+    yield
+    viewer.add_layer(cells)
 
 
 def add_classes(
     viewer: "Viewer", picture: Picture, data: Any, classes: ClassList, metadata: Mapping[str, Any]
 ) -> "Labels":
     """Each cell's rim in the colour of its class; a tint would hide granules. ``data``: from ``painted``."""
+    layer = _classes_layer(picture, data, classes, metadata)
+    viewer.add_layer(layer)
+    return layer
+
+
+def _classes_layer(picture: Picture, data: Any, classes: ClassList, metadata: Mapping[str, Any]) -> "Labels":
     from napari.layers import Labels
 
     layer = Labels(
         data.reshape((1,) * picture.lead + data.shape),
-        name=CLASSES,
+        name=name_of(picture.name, CLASSES),
         metadata={KEY: dict(metadata) | {"role": CLASSES}},
         features=class_rows(classes),
         colormap=class_colormap(classes),
@@ -179,7 +201,6 @@ def add_classes(
         **picture.placement,
     )
     layer.editable = False  # classes are given by the panels; the brush belongs on the cells
-    viewer.add_layer(layer)
     return layer
 
 
@@ -205,7 +226,7 @@ def painted(labels: Any, rims: Any, features: "pd.DataFrame", classes: ClassList
 def add_masks(
     viewer: "Viewer", picture: Picture, image: SmearImage, masks: Masks, config: Config
 ) -> Iterator[None]:
-    """Nuclei and outlines, without classes; a layer a step."""
+    """Nuclei and outlines, without classes; making a layer and adding it are a step each."""
     import pandas as pd
     from napari.utils.colormaps import DirectLabelColormap
 
@@ -213,11 +234,15 @@ def add_masks(
     features = features_of(pd.DataFrame({"cell_id": masks.cell_id, "touches_border": masks.touches_border}))
     rims = DirectLabelColormap(color_dict={None: NUCLEUS, 0: "transparent"})
     contour = OUTLINE_PX if masks.labels.size <= LARGEST_OUTLINED_PX else 0
-    _add_labels(
-        viewer, picture, NUCLEI, _nuclei(masks), metadata, colormap=rims, contour=contour, opacity=0.8
+    nuclei = _labels_layer(
+        picture, NUCLEI, _nuclei(masks), metadata, colormap=rims, contour=contour, opacity=0.8
     )
     yield
-    _add_cells(viewer, picture, masks, features, metadata)
+    viewer.add_layer(nuclei)
+    yield
+    cells = _outlines_layer(picture, masks.labels, features, metadata)
+    yield
+    viewer.add_layer(cells)
 
 
 def warm_up() -> None:
@@ -275,21 +300,22 @@ def codes_of(labels: Any, features: "pd.DataFrame", classes: ClassList) -> Any:
     return codes
 
 
-def _add_cells(
-    viewer: "Viewer", picture: Picture, masks: Masks, features: "pd.DataFrame", metadata: dict[str, Any]
-) -> None:
-    add_outlines(viewer, picture, masks.labels, features, metadata)
-
-
 def add_outlines(
     viewer: "Viewer", picture: Picture, labels: Any, features: "pd.DataFrame", metadata: dict[str, Any]
 ) -> "Labels":
     """The layer "cells": a thin dark outline a cell, and the table."""
+    layer = _outlines_layer(picture, labels, features, metadata)
+    viewer.add_layer(layer)
+    return layer
+
+
+def _outlines_layer(
+    picture: Picture, labels: Any, features: "pd.DataFrame", metadata: dict[str, Any]
+) -> "Labels":
     from napari.utils.colormaps import DirectLabelColormap
 
     is_outlined = labels.size <= LARGEST_OUTLINED_PX
-    return _add_labels(
-        viewer,
+    return _labels_layer(
         picture,
         CELLS,
         labels,
@@ -305,13 +331,14 @@ def add_plain(
     viewer: "Viewer", picture: Picture, role: str, labels: Any, metadata: dict[str, Any]
 ) -> "Labels":
     """A layer of ours without a table, like the nuclei."""
-    return _add_labels(viewer, picture, role, labels, metadata)
+    layer = _labels_layer(picture, role, labels, metadata)
+    viewer.add_layer(layer)
+    return layer
 
 
-def _add_labels(
-    viewer: "Viewer",
+def _labels_layer(
     picture: Picture,
-    name: str,
+    role: str,
     labels: Any,
     metadata: dict[str, Any],
     *,
@@ -323,13 +350,12 @@ def _add_labels(
     data = labels.copy()  # the core's arrays are read-only; a person may want to paint
     layer = Labels(
         data.reshape((1,) * picture.lead + data.shape),
-        name=name,
-        metadata={KEY: metadata | {"role": name}},
+        name=name_of(picture.name, role),
+        metadata={KEY: metadata | {"role": role}},
         **picture.placement,
         **options,
     )
     layer.contour = contour  # before it is drawn for the first time
-    viewer.add_layer(layer)
     return layer
 
 

@@ -74,6 +74,15 @@ def image_of(cells: "Labels", viewer: "Viewer") -> "Image | None":
     return (named or fitting or [None])[0]
 
 
+def told(cells: "Labels", viewer: "Viewer") -> str:
+    """A layer of cells in a list: with its image, where its own name does not say it."""
+    image = image_of(cells, viewer)
+    if image is None:
+        return f"{cells.name} (no image of its size)"
+    says = layers.name_of(image.name, layers.CELLS).removesuffix(f" {layers.CELLS}")
+    return cells.name if says in cells.name else f"{cells.name} (on {image.name})"
+
+
 def nuclei_of(cells: "Labels", viewer: "Viewer") -> "Labels | None":
     """The layer of nuclei that was made with these cells."""
     from napari.layers import Labels

@@ -6,7 +6,17 @@ from typing import Any
 from napari_bloodcell.core.session import person
 
 PLUGIN, PAGE = "napari-bloodcell", "general"
-FOLDERS = {"weights_folder": "BLOODCELL_WEIGHTS", "cache_folder": "BLOODCELL_CACHE"}
+# What reaches the core, as its environment variables; panels never pass it on.
+VARIABLES = {
+    "device": "BLOODCELL_DEVICE",
+    "palette": "BLOODCELL_PALETTE",
+    "offline": "BLOODCELL_OFFLINE",
+    "weights_folder": "BLOODCELL_WEIGHTS",
+    "cache_folder": "BLOODCELL_CACHE",
+}
+FOLDERS = ("weights_folder", "cache_folder")
+
+_set_by_us: dict[str, str] = {}
 
 
 def preference(name: str) -> str:
@@ -28,7 +38,16 @@ def reader() -> str:
 
 
 def apply() -> None:
-    """Folders reach the core as its environment variables; those set outside napari win."""
-    for name, variable in FOLDERS.items():
-        if folder := preference(name):
-            os.environ.setdefault(variable, os.path.expanduser(folder))  # noqa: PTH111 (of text)
+    """Called when a panel opens and when one starts its work, so that a change counts from then on. Variables
+    set outside napari win."""
+    for name, variable in VARIABLES.items():
+        wanted = preference(name)
+        if name in FOLDERS and wanted:
+            wanted = os.path.expanduser(wanted)  # noqa: PTH111 (of text)
+        if variable in os.environ and os.environ[variable] != _set_by_us.get(variable):
+            continue
+        if wanted:
+            os.environ[variable] = _set_by_us[variable] = wanted
+        elif variable in _set_by_us:
+            os.environ.pop(variable, None)
+            del _set_by_us[variable]

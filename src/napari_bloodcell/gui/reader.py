@@ -80,13 +80,13 @@ def _cells(
     metadata["classes"] = known.to_json()
     placed = {name: image[name] for name in ("scale", "units") if name in image}
     rims = {
-        "name": layers.CLASSES,
+        "name": layers.name_of(image["name"], layers.CLASSES),
         "features": layers.class_rows(known),
         "colormap": layers.class_colormap(known),
         "metadata": {layers.KEY: metadata | {"role": layers.CLASSES}},
     }
     outlines = {
-        "name": layers.CELLS,
+        "name": layers.name_of(image["name"], layers.CELLS),
         "features": features,
         "opacity": 0.2,
         "metadata": {layers.KEY: metadata | {"role": layers.CELLS}},

@@ -27,8 +27,8 @@ WHOLE, VIEW, ALL = "whole", "view", "all"
 HELP = """
 ### Segment cells
 
-Finds the white cells of an image and outlines nucleus and cytoplasm. It adds two layers: *cells*, one number
-a cell, and *nuclei*. Segmenting again adds new layers.
+Finds the white cells of an image and outlines nucleus and cytoplasm. It adds two layers, named after the
+image: *cells*, one number a cell, and *nuclei*. Segmenting again adds new layers.
 
 **Scope**: the whole image, only what is in view (zoom in first), or all open images one after the other.
 
@@ -36,8 +36,8 @@ a cell, and *nuclei*. Segmenting again adds new layers.
 **Paint** gives you the brush. Every correction, each stroke of the brush too, can be undone and done again.
 
 **Prompts**: **On the cell**, **Not the cell**, **Box** and **Line** draw on layers of their own. The green
-outline follows each click; **Take outline** keeps it as a new cell, or as the picked one. The stain answers
-without any weights; a Segment Anything checkpoint (…) answers too.
+outline follows each click; **Take outline** keeps it as a new cell, or as the picked one. The network *nano*
+answers, or the stain, or a Segment Anything checkpoint of yours (…).
 
 **Split along a line**: pick the cell, draw a **Line** across it, press **Split**.
 

@@ -101,25 +101,22 @@ def view_of(image: Any, viewer: "Viewer") -> Span | None:  # noqa: ARG001 (the l
     return span[0], span[1]
 
 
-def prompter_for(picture: layers.Picture, checkpoint: str, progress: Progress) -> "tuple[Prompter, Any]":
-    """Who answers prompts on an image, and who finds nuclei: the stain, or a Segment Anything checkpoint."""
+def prompter_for(picture: layers.Picture, model: str, progress: Progress) -> "tuple[Prompter, Any]":
+    """Who answers prompts on an image, and who finds nuclei: the stain (an empty name), ``nano``, or a Segment
+    Anything checkpoint by name or path."""
     from napari_bloodcell.core.segment.prompted import StainPrompter
 
     progress("Looking at the image", 0, 0)
     image = picture.read(ReadConfig())
     by_stain = StainPrompter(image.pixels, image.um_per_px)
-    if not checkpoint:
+    if not model:
         return by_stain, by_stain
     load_torch(progress)
-    from pathlib import Path
+    from napari_bloodcell.core.segment.pointed import open_session
 
-    from napari_bloodcell.core.sam.model import load_model
-    from napari_bloodcell.core.sam.prompt import PromptSession
-
-    progress("Reading the checkpoint", 0, 0)
-    model = load_model(Path(checkpoint))
-    progress("Embedding the image", 0, 0)
-    return PromptSession(model, image.pixels), by_stain
+    progress("Looking at the image with the network", 0, 0)
+    session, _ = open_session(model, image)
+    return session, by_stain
 
 
 def answer(prompter: "Prompter", nuclei: Any, prompt: "Prompt", progress: Progress) -> tuple[Any, Any]:

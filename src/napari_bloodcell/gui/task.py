@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBox
 
 from napari_bloodcell.core.errors import BloodcellError, Cancelled
 from napari_bloodcell.core.progress import Progress
+from napari_bloodcell.gui import preferences
 
 # Mesa's drivers hold one LLVM and triton brings another: where the window is drawn by the first, loading the
 # second (torchvision does, by way of torch) takes the process down. Nothing of ours is compiled by triton.
@@ -232,6 +233,7 @@ class Task(QWidget):
         """
         if self.busy:
             return
+        preferences.apply()
         run = Run(call)
         self._run, self._then = run, then
         run.progressed.connect(self._show_progress)

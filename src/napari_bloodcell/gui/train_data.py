@@ -74,9 +74,8 @@ class DataList(QWidget):
         if self._takes_layers:
             for layer in outlines.outlines(self.viewer):
                 image = outlines.image_of(layer, self.viewer)
-                on = "no image of its size" if image is None else f"on {image.name}"
                 known = bool(role_of(layer)) and image is not None and not folders
-                self._put(f"{layer.name} ({on})", layer, ticks.get(id(layer), known), layer.name)
+                self._put(outlines.told(layer, self.viewer), layer, ticks.get(id(layer), known), layer.name)
         for folder, ticked in folders:
             self._put(folder.name or str(folder), folder, ticked, str(folder))
         self.list.blockSignals(False)

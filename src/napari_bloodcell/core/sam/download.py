@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_bloodcell.core.errors import WeightsError
+from napari_bloodcell.core.folders import is_offline
 from napari_bloodcell.core.progress import Progress, silent
 
 CHUNK = 2**20
@@ -22,6 +23,11 @@ _MIB = 2**20
 def download(url: str, part: Path, size_bytes: int, *, progress: Progress = silent) -> None:
     """Fill ``part`` from ``url`` until it has ``size_bytes``. What is there already is not fetched again;
     what arrived stays when the transfer breaks, or is cancelled."""
+    if is_offline():
+        raise WeightsError(
+            f"Downloads are switched off, so {url} was not fetched. Switch Offline off in the Preferences "
+            "(or unset BLOODCELL_OFFLINE), or bring the file in with: napari-bloodcell models import FILE"
+        )
     if not url.startswith(("https://", "http://")):
         raise WeightsError(f"{url} is no web address; it takes https:// or http://.")
     part.parent.mkdir(parents=True, exist_ok=True)
