@@ -325,10 +325,11 @@ def test_a_learned_embedding_is_taught_once_for_what_it_may_see(
         return TaughtEmbedder(dataset.domains)
 
     name = "taught-classes" if needs_classes else "taught"
-    monkeypatch.setitem(LEARNED, name, Learner(needs_classes=needs_classes, train=teach))
-    config = EvaluateConfig(protocol="leave-one-lab-out", settings="published", bootstrap=100)
+    monkeypatch.setitem(LEARNED, name, Learner(needs_classes=needs_classes, epochs=7, train=teach))
+    config = EvaluateConfig(protocol="leave-one-lab-out", settings="published", bootstrap=100, epochs=2)
     found = evaluate(labs, [method], tmp_path / "out", config)
     assert sorted(seen) == lessons
+    assert [note for note in found.notes if note.startswith(f"{name} was trained for 2 of the 7 epochs")]
     assert tables_of(found)[0].rows[0].kind == kind
     if not needs_classes:
         return

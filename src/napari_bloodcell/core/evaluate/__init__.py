@@ -80,7 +80,13 @@ def evaluate(
         counts=counts_of(table.labels.tolist(), table.lab.tolist()),
         level=table.level,
         embedders={name: one.embedder for name, one in features.items()},
-        notes=(*notes, *_not_found(table, found), *_seen(chosen, features, table), *table.notes),
+        notes=(
+            *notes,
+            *_not_found(table, found),
+            *_shortened(chosen, config),
+            *_seen(chosen, features, table),
+            *table.notes,
+        ),
     )
     write_evaluation(Path(out), evaluation)
     return evaluation
@@ -136,6 +142,16 @@ def _check_found(table: CellTable, found: NDArray[np.bool_]) -> None:
 def _not_found(table: CellTable, found: NDArray[np.bool_]) -> list[str]:
     counts = Counter(table.lab[~found].tolist())
     return [f"{count} cells of {lab} were not found in their pictures." for lab, count in counts.items()]
+
+
+def _shortened(methods: Sequence[Method], config: EvaluateConfig) -> list[str]:
+    """Embeddings that were trained for less than they were published with."""
+    return [
+        f"{name} was trained for {config.epochs} of the {LEARNED[name].epochs} epochs it was published with: "
+        "its figures are no measure of the method."
+        for name in dict.fromkeys(method.embedding for method in methods if method.learned)
+        if config.epochs is not None and config.epochs < LEARNED[name].epochs
+    ]
 
 
 def _seen(methods: Sequence[Method], features: Mapping[str, Features], table: CellTable) -> list[str]:

@@ -36,9 +36,11 @@ EVERYTHING = ""  # the scope of an embedding that sees all labs
 
 @dataclass(frozen=True, kw_only=True)
 class Learner:
-    """How an embedding is trained. ``needs_classes``: it is trained on labels, never on those of a target."""
+    """How an embedding is trained. ``needs_classes``: it is trained on labels, never on those of a target;
+    ``epochs``: where none are asked for, as published."""
 
     needs_classes: bool
+    epochs: int
     train: Callable[[Dataset, Path, EvaluateConfig, Progress], Embedder]
 
 
@@ -149,8 +151,8 @@ def _loop(published: TrainConfig, config: EvaluateConfig) -> TrainConfig:
 
 
 LEARNED: dict[str, Learner] = {
-    "sam+bcsam": Learner(needs_classes=False, train=_bcsam),
-    "sam+dorl": Learner(needs_classes=False, train=_dorl),
-    "sada": Learner(needs_classes=True, train=_sada),
-    "sada-small": Learner(needs_classes=True, train=_sada_small),
+    "sam+bcsam": Learner(needs_classes=False, epochs=BCSAM_TRAINING.epochs, train=_bcsam),
+    "sam+dorl": Learner(needs_classes=False, epochs=DORL_TRAINING.epochs, train=_dorl),
+    "sada": Learner(needs_classes=True, epochs=SADA_TRAINING.epochs, train=_sada),
+    "sada-small": Learner(needs_classes=True, epochs=SADA_TRAINING.epochs, train=_sada_small),
 }
