@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,7 +51,10 @@ class Predicted:
         }
 
 
-def predict(outlined: Outlined, bundle: str, config: AnalyseConfig, progress: Progress) -> Predicted:
+def predict(
+    outlined: Outlined, bundle: str, config: AnalyseConfig, progress: Progress, seen: Collection[int] = ()
+) -> Predicted:
+    """``seen``: cells a person has named, after which the order of the others goes on."""
     from napari_bloodcell.core.bundle import load_bundle
     from napari_bloodcell.core.pipeline import classify_masks
 
@@ -67,7 +70,7 @@ def predict(outlined: Outlined, bundle: str, config: AnalyseConfig, progress: Pr
         analysis=analysis,
         table=analysis.table(),
         rims=rims,
-        order=_suggested(analysis),
+        order=_suggested(analysis, seen),
     )
 
 
@@ -105,11 +108,11 @@ def adapt(
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     folder = cache_folder() / "bundles" / f"{model.name.partition('-adapted')[0]}-adapted-{stamp}"
     save_adapted(folder, model, adaptation)
-    after = predict(outlined, str(folder), config, progress)
+    after = predict(outlined, str(folder), config, progress, corrected)
     return Adapted(text=adaptation.text(), folder=folder, predicted=after)
 
 
-def _suggested(analysis: "Analysis") -> list[int]:
+def _suggested(analysis: "Analysis", seen: Collection[int]) -> list[int]:
     """Cells whose answer would teach the model most, the most telling first."""
     from napari_bloodcell.core.adapt import suggest
     from napari_bloodcell.core.config import SuggestConfig
@@ -118,7 +121,9 @@ def _suggested(analysis: "Analysis") -> list[int]:
     if n == 0:
         return []
     config = SuggestConfig(cells=min(n, MOST_SUGGESTED))
-    return [int(cell) for cell in suggest(analysis.bundle.classifier, analysis.embeddings, config=config)]
+    cells = analysis.embeddings
+    done = np.isin(cells.cell_id, list(seen)).tolist()
+    return [int(cell) for cell in suggest(analysis.bundle.classifier, cells, done, config)]
 
 
 def review_order(
