@@ -23,6 +23,7 @@ ORDER = [
     {"session", "inputs"},
     {"stain"},
     {"synthetic", "datasets", "sam"},
+    {"real_samples"},
     {"segment"},
     {"crop"},
     {"cells"},
@@ -132,6 +133,7 @@ def test_widgets_do_not_import_each_other(path: Path) -> None:
     }
     shared |= {"stain_calls", "stain_layers", "stain_parts", "embed_calls", "embed_map"}
     shared |= {"segment_calls", "correct", "corrections", "prompt_layers"}
+    shared |= {"reader"}  # no widget: results as layers, for the samples too
     shared |= {"train_calls", "train_methods", "train_data", "train_result", "curves"}
     shared |= {"gallery_view", "shelf", "slide_layers", "differential_calls", "session_calls", "preferences"}
     for name in imports(path):

@@ -51,7 +51,13 @@ def test_names_and_ids_stay_as_they_were_published(manifest):
         "Session",
         "Train",
     ]
-    assert [sample.key for sample in contributions.sample_data] == ["giemsa", "wright", "rapid"]
+    assert [sample.key for sample in contributions.sample_data] == [
+        "giemsa",
+        "wright",
+        "rapid",
+        "three_labs",
+        "real",
+    ]
     assert {command.id for command in contributions.commands} == {
         "napari-bloodcell.count",
         "napari-bloodcell.segment",
@@ -69,6 +75,8 @@ def test_names_and_ids_stay_as_they_were_published(manifest):
         "napari-bloodcell.sample_giemsa",
         "napari-bloodcell.sample_wright",
         "napari-bloodcell.sample_rapid",
+        "napari-bloodcell.sample_three_labs",
+        "napari-bloodcell.sample_real",
     }
 
 
@@ -82,7 +90,9 @@ def test_every_menu_takes_contributions_and_every_entry_has_its_command(manifest
         assert {entry.command for entry in entries} <= commands
 
 
-@pytest.mark.parametrize("command", ["sample_giemsa", "sample_wright", "sample_rapid"])
+@pytest.mark.parametrize(
+    "command", ["sample_giemsa", "sample_wright", "sample_rapid", "sample_three_labs", "sample_real"]
+)
 def test_sample_commands_lead_to_functions(manifest, command):
     assert callable(_python_of(manifest, command))
 

@@ -411,3 +411,34 @@ def _longest_block_ms(panel, qtbot):
     qtbot.waitUntil(lambda: not panel.task.busy, timeout=60_000)
     timer.stop()
     return 1000 * max(np.diff([tick for tick in ticks if tick <= ends[0]]))
+
+
+def test_one_button_leads_from_nothing_to_a_differential(viewer, panel, click, qtbot):
+    assert panel.first_button.isVisible()
+    click(panel.first_button)
+    qtbot.waitUntil(lambda: panel.analysis is not None and not panel.task.busy, timeout=180_000)
+    assert panel.table.rowCount() > 0
+    assert [layer.name.rpartition(" ")[2] for layer in viewer.layers][1:] == ["nuclei", "classes", "cells"]
+    assert not panel.first_button.isVisible()
+
+
+def test_a_cancelled_first_run_counts_nothing(viewer, panel, click, wait, qtbot):
+    click(panel.first_button)
+    click(panel.task.cancel_button)
+    wait(panel)
+    qtbot.wait(100)
+    assert panel.analysis is None
+    assert not panel.task.busy
+
+
+def test_the_sample_of_three_labs_has_cells_with_features_at_once(viewer, open_panel, qtbot):
+    viewer.open_sample("napari-bloodcell", "three_labs")
+    images = [layer for layer in viewer.layers if layer._type_string == "image"]
+    cells = [layer for layer in viewer.layers if layer.name.endswith(" cells")]
+    assert len(images) == len(cells) == 3
+    for image, outlines in zip(images, cells, strict=True):
+        np.testing.assert_allclose(outlines.translate, image.translate)
+        assert outlines.features["cell_type"].notna().all()
+        assert len(outlines.features.columns) > 10
+    differential = open_panel("Differential")
+    qtbot.waitUntil(lambda: differential.shown is not None, timeout=60_000)

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
@@ -105,6 +106,7 @@ class CountCells(ImagePanel):
         self.export = export
         self.ask_folder = self._ask_folder
         self.analysis: Analysis | None = None
+        self._then_count = False
 
         self.model = BundleChoice()
         self.bundle = self.model.box
@@ -123,6 +125,10 @@ class CountCells(ImagePanel):
         below.addWidget(self.research_use, 1)
         below.addWidget(HelpLink("Count cells", HELP))
 
+        self.first_button = QPushButton("Show me: sample to differential")
+        self.first_button.setToolTip("Draws a synthetic smear, counts its cells and shows the differential.")
+        self.first_button.clicked.connect(self._first_run)
+        self.body.addWidget(self.first_button)
         self.body.addWidget(self.task)
         for widget in self.results:
             widget.hide()
@@ -132,8 +138,28 @@ class CountCells(ImagePanel):
         self.body.addStretch(1)
         self.task.pressed.connect(self._count)
         self.task.busy_changed.connect(self.export_button.setDisabled)
+        self.task.busy_changed.connect(self.first_button.setDisabled)
+        self.task.busy_changed.connect(self._count_the_sample)
+        self.layers_changed()
         self._say_research_use()
         self.prepared.connect(self.model.offer)
+
+    def layers_changed(self) -> None:
+        super().layers_changed()
+        if hasattr(self, "first_button"):  # the first call comes before it is made
+            self.first_button.setVisible(self.image.value is None)
+
+    def _first_run(self) -> None:
+        """The guided first run: one press from nothing to a differential."""
+        self._then_count = True
+        self._open_sample()
+
+    def _count_the_sample(self, busy: bool) -> None:
+        if busy or not self._then_count:
+            return
+        self._then_count = False
+        if self.image.value is not None:  # not where drawing it was cancelled
+            QTimer.singleShot(0, self._count)
 
     def _count(self) -> None:
         analyse, bundle = self.analyse, self.bundle.currentData()  # the call must not hold the panel

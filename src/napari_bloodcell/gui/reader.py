@@ -40,7 +40,7 @@ def read_session_layers(folder: Path) -> list[LayerData]:
         found.append(_image(content.image(key)))
         if cells is not None:
             classes = ClassList.from_json(content.classes) if content.classes else None
-            found += _cells(cells.labels, cells.table, found[-1][1], classes)
+            found += cells_data(cells.labels, cells.table, found[-1][1], classes)
     return found
 
 
@@ -60,7 +60,7 @@ def read_run_layers(folder: Path) -> list[LayerData]:
     table = pd.read_parquet(folder / "cells.parquet")
     labels = tifffile.imread(folder / "labels.ome.tif").astype(np.int32)
     um = record["image"].get("um_per_px")
-    return found + _cells(labels, table, {"name": name, **_placed(um)}, None)
+    return found + cells_data(labels, table, {"name": name, **_placed(um)}, None)
 
 
 def _image(image: "SmearImage") -> LayerData:
@@ -71,14 +71,14 @@ def _placed(um_per_px: float | None) -> dict[str, Any]:
     return {"scale": (um_per_px, um_per_px), "units": ("um", "um")} if um_per_px else {}
 
 
-def _cells(
+def cells_data(
     labels: Any, table: "pd.DataFrame", image: dict[str, Any], classes: ClassList | None
 ) -> list[LayerData]:
     features = layers.features_of(table)
     known = classes or ClassList.of(str(kind) for kind in features.get("cell_type", ()))
     metadata = {"schema": layers.SCHEMA, "made": image["name"], "image": {"layer": image["name"]}}
     metadata["classes"] = known.to_json()
-    placed = {name: image[name] for name in ("scale", "units") if name in image}
+    placed = {name: image[name] for name in ("scale", "units", "translate") if name in image}
     rims = {
         "name": layers.name_of(image["name"], layers.CLASSES),
         "features": layers.class_rows(known),

@@ -7,6 +7,7 @@ from napari_bloodcell.core.config import SmearConfig, SmearLook
 from napari_bloodcell.core.progress import Progress, silent
 
 LayerData = tuple[Any, dict[str, Any], str]
+LABS: tuple[tuple[SmearLook, int], ...] = (("giemsa_blue", 7), ("wright_cream", 11), ("rapid_yellow", 23))
 
 
 def giemsa() -> list[LayerData]:
@@ -19,6 +20,32 @@ def wright() -> list[LayerData]:
 
 def rapid() -> list[LayerData]:
     return [draw("rapid_yellow", seed=23)]
+
+
+def three_labs() -> list[LayerData]:
+    """One field of each laboratory side by side, with its cells, classes and measurements."""
+    from napari_bloodcell.gui.reader import cells_data
+
+    found: list[LayerData] = []
+    for place, (look, seed) in enumerate(LABS):
+        drawn = draw_cells(look, seed, bundle="stain")  # of the models the one that needs no torch
+        (pixels, options, kind), analysis = drawn.image, drawn.analysis
+        options |= {"name": look.replace("_", " ")}
+        options["translate"] = (0.0, place * 1.03 * pixels.shape[1] * options["scale"][1])
+        found.append((pixels, options, kind))
+        found += cells_data(analysis.masks.labels, drawn.table, options, None)
+    return found
+
+
+def real_fields() -> list[LayerData]:
+    """Fetched the first time; nothing of them is part of the package."""
+    from napari_bloodcell.core.image import read_image
+    from napari_bloodcell.core.real_samples import fetch_fields
+    from napari_bloodcell.gui import preferences
+
+    preferences.apply()
+    images = [read_image(path) for path in fetch_fields()]
+    return [(image.pixels.copy(), {"name": image.name, "rgb": True}, "image") for image in images]
 
 
 def draw(look: SmearLook = "giemsa_blue", seed: int = 7, *, progress: Progress = silent) -> LayerData:
@@ -47,8 +74,10 @@ class Counted:
     rims: Any
 
 
-def draw_cells(look: SmearLook = "giemsa_blue", seed: int = 7, *, progress: Progress = silent) -> Counted:
-    """A synthetic field and what the model that ships finds on it. For a task."""
+def draw_cells(
+    look: SmearLook = "giemsa_blue", seed: int = 7, *, bundle: str = "nano", progress: Progress = silent
+) -> Counted:
+    """A synthetic field and what a model that ships finds on it. For a task."""
     from napari_bloodcell.core.config import AnalyseConfig, ReadConfig
     from napari_bloodcell.core.image import from_array
     from napari_bloodcell.core.pipeline import analyse
@@ -57,6 +86,6 @@ def draw_cells(look: SmearLook = "giemsa_blue", seed: int = 7, *, progress: Prog
     pixels, options, kind = draw(look, seed, progress=progress)
     config = AnalyseConfig(read=ReadConfig(um_per_px=float(options["scale"][0])))
     smear = from_array(pixels, config.read, name=options["name"])
-    analysis = analyse(smear, "nano", config, progress=progress)
+    analysis = analyse(smear, bundle, config, progress=progress)
     rims = rims_of(analysis.masks.labels)
     return Counted(image=(pixels, options, kind), analysis=analysis, table=analysis.table(), rims=rims)

@@ -102,8 +102,8 @@ def view_of(image: Any, viewer: "Viewer") -> Span | None:  # noqa: ARG001 (the l
 
 
 def prompter_for(picture: layers.Picture, model: str, progress: Progress) -> "tuple[Prompter, Any]":
-    """Who answers prompts on an image, and who finds nuclei: the stain (an empty name), ``nano``, or a Segment
-    Anything checkpoint by name or path."""
+    """Who answers prompts on an image, and who finds nuclei: the stain (an empty name), ``nano``, or a
+    Segment Anything checkpoint by name or path."""
     from napari_bloodcell.core.segment.prompted import StainPrompter
 
     progress("Looking at the image", 0, 0)
