@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_bloodcell.core import store
+from napari_bloodcell.core import results, store
 from napari_bloodcell.core.batch import analyse_files
 from napari_bloodcell.core.config import AnalyseConfig, CountConfig, EngineConfig, ReadConfig, SmearConfig
 from napari_bloodcell.core.errors import ArtifactError, Cancelled, ImageError
@@ -179,6 +179,25 @@ def test_pictures_are_left_out_on_request_and_nothing_else(fields: Path, tmp_pat
     analyse_files([one], out, "stain", engine=EngineConfig(pictures=False))
     assert {p.name for p in (out / "f1").iterdir()} == FILES - {"overlay.png", "differential.png"}
     assert analyse_files([one], out, "stain").items[0].state == "kept"
+
+
+def test_the_pool_is_the_same_however_few_cells_are_held_at_a_time(
+    fields: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (64, 64), (230, 225, 240)).save(fields / "blank.png")
+    analyse_files([fields], tmp_path / "out", "stain")
+    assert len(pd.read_parquet(tmp_path / "out" / "table")) == len(
+        pd.read_parquet(tmp_path / "out" / "cells.parquet")
+    )
+    names = ("cells.parquet", "cells.csv", "differential.json")
+    read = {"cells.parquet": pd.read_parquet, "cells.csv": pd.read_csv, "differential.json": Path.read_text}
+    whole = [read[name](tmp_path / "out" / name) for name in names]
+    monkeypatch.setattr(results, "ROWS", 1)
+    analyse_files([fields], tmp_path / "out", "stain")
+    parts = [read[name](tmp_path / "out" / name) for name in names]
+    pd.testing.assert_frame_equal(parts[0], whole[0])
+    pd.testing.assert_frame_equal(parts[1], whole[1])
+    assert parts[2] == whole[2]
 
 
 def test_images_without_cells_give_an_empty_pool(tmp_path: Path) -> None:

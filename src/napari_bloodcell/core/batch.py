@@ -17,8 +17,8 @@ from napari_bloodcell.core.jobs import Item, Job, in_this_process
 from napari_bloodcell.core.ledger import LEDGER, open_ledger
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.report import Differential, count, write_differential
-from napari_bloodcell.core.results import add_to_table, keep_only
-from napari_bloodcell.core.store import RUN, source_of, write_table
+from napari_bloodcell.core.results import add_to_table, keep_only, pool_tables
+from napari_bloodcell.core.store import RUN, source_of
 
 WORTH_A_WORKER = 10  # images: starting a process takes as long
 
@@ -148,19 +148,10 @@ def _folders(images: Sequence[Path], out: Path) -> list[Path]:
 
 
 def _pool(items: Sequence[Item], out: Path, bundle: Bundle, config: AnalyseConfig) -> Differential:
-    import pandas as pd
-
-    tables = [pd.read_parquet(item.folder / "cells.parquet") for item in items if item.state != "failed"]
-    table = (
-        pd.concat(tables, ignore_index=True)
-        if tables
-        else pd.DataFrame({"cell_type": [], "touches_border": []})
-    )
-    counted = table if config.count.count_border else table[~table["touches_border"].astype(bool)]
-    differential = count(list(counted["cell_type"]), config.count)
-    if tables:
-        write_table(out, table)
-        title = f"{len(tables)} images, bundle {bundle.name}"
+    analysed = [item.folder for item in items if item.state != "failed"]
+    differential = count(pool_tables(out, analysed, config.count), config.count)
+    if analysed:
+        title = f"{len(analysed)} images, bundle {bundle.name}"
         write_differential(out, differential, title=title, parents={"bundle": bundle.hash})
     listing = [
         {"image": str(i.path), "folder": i.folder.name, "state": i.state, "reason": i.reason} for i in items

@@ -6,8 +6,10 @@ for counts without loading it.
 
 import shutil
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from napari_bloodcell.core.artifact import atomic_path
@@ -15,8 +17,13 @@ from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.jobs import Item
 from napari_bloodcell.core.report import Differential, count
+from napari_bloodcell.core.store import with_texts
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TABLE = "table"
+ROWS = 10_000  # in memory at a time: a few MB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +52,46 @@ def keep_only(out: Path, items: list[Item]) -> None:
     for path in (out / TABLE).glob("slide=*/*.parquet"):
         if path.name in names and path not in wanted:
             path.unlink()
+
+
+def pool_tables(out: Path, folders: Sequence[Path], config: CountConfig) -> Counter[str]:
+    """``cells.parquet`` and ``cells.csv`` of all images, part by part: a hundred million cells do not fit in
+    memory. Returns how many cells of each class count."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    counted: Counter[str] = Counter()
+    files = [folder / "cells.parquet" for folder in folders]
+    if not files:
+        return counted
+    # A column of whole numbers in one image only is what it is in the others.
+    schema = pa.unify_schemas([with_texts(pq.read_schema(f)) for f in files], promote_options="permissive")
+    with (
+        atomic_path(out / "cells.csv") as as_csv,
+        atomic_path(out / "cells.parquet") as as_parquet,
+        pq.ParquetWriter(as_parquet, schema) as writer,
+    ):
+        for number, table in enumerate(_parts(files)):
+            writer.write_table(pa.Table.from_pandas(table, schema=schema, preserve_index=False))
+            table.to_csv(as_csv, mode="a", header=not number, index=False, float_format="%.6g")
+            cut = table["touches_border"].astype(bool)
+            counted.update(table["cell_type"] if config.count_border else table["cell_type"][~cut])
+    return counted
+
+
+def _parts(files: Sequence[Path]) -> Iterator["pd.DataFrame"]:
+    """The rows of all files in their order, many rows at a time."""
+    import pandas as pd
+
+    held: list[pd.DataFrame] = []
+    rows = 0
+    for file in files:
+        held.append(pd.read_parquet(file))
+        rows += len(held[-1])
+        if rows >= ROWS or file == files[-1]:
+            yield pd.concat(held, ignore_index=True)
+            held.clear()
+            rows = 0
 
 
 def summarise(

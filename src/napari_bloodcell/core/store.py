@@ -17,7 +17,11 @@ from napari_bloodcell.core.report import RESEARCH_USE, write_differential
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
+TEXTS = (
+    "image", "source", "cell_type", "cell_type_source", "best", "second", "possible", "doubt", "scale_source",
+)  # fmt: skip
 RUN = "run.json"
 
 
@@ -46,8 +50,23 @@ def write_table(folder: Path, table: "pd.DataFrame") -> None:
     """``cells.csv`` for people and spreadsheets, ``cells.parquet`` with exact numbers and types."""
     with atomic_path(folder / "cells.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
+    import pyarrow as pa
+
+    schema = with_texts(pa.Schema.from_pandas(table, preserve_index=False))
+    texts = {name: object for name in TEXTS if name in table}
     with atomic_path(folder / "cells.parquet") as temporary:
-        table.to_parquet(temporary, index=False)
+        table.astype(texts).to_parquet(temporary, index=False, schema=schema)
+
+
+def with_texts(schema: "pa.Schema") -> "pa.Schema":
+    """Columns of text are text in an image without cells too: all files of a data set must agree."""
+    import pyarrow as pa
+
+    for name in TEXTS:
+        place = schema.get_field_index(name)
+        if place >= 0:
+            schema = schema.set(place, pa.field(name, pa.string()))
+    return schema
 
 
 def source_of(folder: Path) -> str | None:
