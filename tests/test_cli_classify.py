@@ -95,3 +95,18 @@ def test_training_without_a_single_label_is_refused(
     assert run("classify", "train", home, "--out", tmp_path / "c.safetensors") == 1
     assert "No cell of these tables has a class" in capsys.readouterr().err
     assert not (tmp_path / "c.safetensors").exists()
+
+
+def test_trees_are_exported_as_xgboosts_own_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import xgboost
+
+    home, file = lab(tmp_path / "home.parquet", 60, 0), tmp_path / "c.safetensors"
+    quick = ["--kind", "xgboost", "--rounds", "3", "--folds", "2"]
+    assert run("classify", "train", home, "--out", file, *quick) == 0
+    assert run("classify", "export", file, tmp_path / "c.ubj") == 0
+    assert run("classify", "export", file, tmp_path / "c.bin", "--format", "ubj") == 0
+    assert (tmp_path / "c.ubj").read_bytes() == (tmp_path / "c.bin").read_bytes()
+    assert xgboost.Booster(model_file=str(tmp_path / "c.ubj")).attr("classes") == ",".join(CLASSES)
+    capsys.readouterr()
+    assert run("classify", "export", file, tmp_path / "c.onnx") == 1
+    assert "cannot be written as ONNX. It takes logistic or ann" in capsys.readouterr().err
