@@ -27,6 +27,7 @@ POLL_S = 0.2  # how soon a Cancel is heard while all workers are busy
 LOOK_S = 1.0  # how soon new workers are seen
 PATIENCE = 10  # deaths beside other images, for each attempt of one's own
 CONNECT_S = 15
+RESTART_S = 600  # a worker of this machine loads its libraries anew
 
 
 def on_workers(
@@ -76,7 +77,7 @@ class Crew:
             self._room, self._looked = able * self._engine.in_flight, now
         if self._room:
             self._seen = now
-        elif now - self._seen > self._engine.wait_s:
+        elif now - self._seen > (self._engine.wait_s if self._engine.scheduler else RESTART_S):
             raise EngineError(self._nobody(done, total))
         return self._room
 
@@ -212,7 +213,12 @@ def _connected(engine: EngineConfig) -> "Iterator[Client]":
     import dask
     from distributed import Client
 
-    with dask.config.set({"distributed.comm.timeouts.connect": f"{CONNECT_S}s"}):
+    settings = {
+        "distributed.comm.timeouts.connect": f"{CONNECT_S}s",
+        # A worker that was killed is started again; on a busy machine that takes longer than Dask waits.
+        "distributed.deploy.lost-worker-timeout": f"{RESTART_S}s",
+    }
+    with dask.config.set(settings):
         if engine.scheduler:
             with _remote(engine.scheduler) as client:
                 yield client
