@@ -14,10 +14,10 @@ import zarr
 from slide_files import write_ome_tiff, write_ome_zarr
 
 from napari_bloodcell.cli import main
-from napari_bloodcell.core.artifact import read_json
+from napari_bloodcell.core.artifact import only_writer, read_json
 from napari_bloodcell.core.batch import analyse_files
 from napari_bloodcell.core.config import AnalyseConfig, SegmentConfig, SlideConfig
-from napari_bloodcell.core.errors import ArtifactError, Cancelled, ImageError, SegmentError
+from napari_bloodcell.core.errors import ArtifactError, Cancelled, EngineError, ImageError, SegmentError
 from napari_bloodcell.core.image.lazy import LazyImage
 from napari_bloodcell.core.slide import plan as plans
 from napari_bloodcell.core.slide.analysis import SlideResult, analyse_slide
@@ -224,8 +224,22 @@ def test_a_full_disk_is_said_and_leaves_no_half_result(
             analyse_slide(slide.image, tmp_path, "stain", BLOCKS)
     left = {p.name for p in tmp_path.rglob("*") if p.is_file()}
     assert not {"run.json", "zarr.json"} & left
-    assert not [name for name in left if name.startswith(".")]
+    assert {name for name in left if name.startswith(".")} <= {".lock"}
     assert analyse_slide(slide.image, tmp_path, "stain", BLOCKS).cells == whole.cells
+
+
+def test_two_runs_do_not_write_to_one_folder(slide: SyntheticSlide, tmp_path: Path) -> None:
+    with only_writer(tmp_path), pytest.raises(EngineError, match=r"Another run is writing to .*Wait until"):
+        analyse_slide(slide.image, tmp_path, "stain", BLOCKS)
+
+
+def test_a_block_full_of_cells_is_described_in_parts(
+    slide: SyntheticSlide, whole: SlideResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_bloodcell.core.slide.block.AT_ONCE", 2)
+    analyse_slide(slide.image, tmp_path, "stain", BLOCKS, pictures=False)
+    pd.testing.assert_frame_equal(cells_of(tmp_path), cells_of(whole.folder))
+    assert not list(tmp_path.glob("*.png"))
 
 
 def test_blocks_of_other_settings_or_half_written_ones_are_made_again(

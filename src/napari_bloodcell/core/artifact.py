@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_bloodcell.core.errors import ArtifactError
+from napari_bloodcell.core.errors import ArtifactError, EngineError
 
+LOCK = ".lock"
 MAX_JSON_BYTES = 64 * 2**20
 MAX_ARRAY_BYTES = 4 * 2**30
 
@@ -94,6 +95,25 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise cannot_write(folder, error) from error
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """One run at a time writes to a folder; the lock goes with the process that holds it."""
+    from filelock import FileLock, Timeout
+
+    check_writable(folder)
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise EngineError(
+            f"Another run is writing to {folder}. Wait until it ends, or choose another folder for --out."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

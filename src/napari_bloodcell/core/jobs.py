@@ -73,7 +73,8 @@ def _do_slide(slide: LazyImage, job: Job, bundle: Bundle | None, item: Item, pro
     try:
         if job.path.is_dir() and is_done(job.folder, hash_of_source(job.path), job.bundle_hash, config):
             return item
-        analyse_slide(slide, job.folder, bundle or _same_bundle(job), config, progress=progress)
+        model = bundle or _same_bundle(job)
+        analyse_slide(slide, job.folder, model, config, pictures=job.pictures, progress=progress)
     except (Cancelled, ArtifactError):  # no room on the disk would fail all
         raise
     except BloodcellError as error:

@@ -10,11 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from napari_bloodcell.core.artifact import check_writable
-from napari_bloodcell.core.errors import EngineError
+from napari_bloodcell.core.artifact import only_writer
 from napari_bloodcell.core.jobs import Item
 
-LEDGER, LOCK = "ledger.jsonl", ".lock"
+LEDGER = "ledger.jsonl"
 
 
 class Ledger:
@@ -41,21 +40,8 @@ class Ledger:
 @contextmanager
 def open_ledger(out: Path) -> Iterator[Ledger]:
     """The diary of ``out``, for one run at a time."""
-    from filelock import FileLock, Timeout
-
-    check_writable(out)
-    lock = FileLock(out / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise EngineError(
-            f"Another run is writing to {out}. Wait until it ends, or choose another folder for --out."
-        ) from error
-    try:
-        with (out / LEDGER).open("a", encoding="utf-8") as file:
-            yield Ledger(file)
-    finally:
-        lock.release()
+    with only_writer(out), (out / LEDGER).open("a", encoding="utf-8") as file:
+        yield Ledger(file)
 
 
 def read_ledger(out: Path) -> list[dict[str, str]]:

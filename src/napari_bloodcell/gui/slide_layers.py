@@ -129,13 +129,13 @@ def read_slide_layers(folder: Path, record: dict[str, Any]) -> list[LayerData]:
     metadata = {"schema": layers.SCHEMA, "made": told["name"], "image": {"layer": told["name"]}}
     metadata["classes"] = known.to_json()
     rims = {
-        "name": f"{told['name']} {layers.CLASSES}",
+        "name": layers.name_of(told["name"], layers.CLASSES),
         "features": layers.class_rows(known),
         "colormap": layers.class_colormap(known),
         "metadata": {layers.KEY: metadata | {"role": layers.CLASSES}},
     }
     outlines = {
-        "name": f"{told['name']} {layers.CELLS}",
+        "name": layers.name_of(told["name"], layers.CELLS),
         "features": features,
         "opacity": 0.2,
         "metadata": {layers.KEY: metadata | {"role": layers.CELLS}},

@@ -11,8 +11,8 @@ import numpy as np
 
 from napari_bloodcell.core.artifact import (
     atomic_path,
-    check_writable,
     hash_of,
+    only_writer,
     read_arrays,
     write_arrays,
     write_json,
@@ -71,42 +71,33 @@ def analyse_slide(
     bundle: "str | Path | Bundle" = "nano",
     config: AnalyseConfig = AnalyseConfig(),
     *,
+    pictures: bool = True,
     progress: Progress = silent,
 ) -> SlideResult:
     """Find, outline, classify and count the white cells of a slide of any size, into ``folder``. The same
     call goes on where one was stopped: blocks that are finished and unchanged are kept."""
     slide, folder = _opened(image, config), Path(folder)
     model = load_bundle(bundle)
-    check_writable(folder)
-    (folder / RUN).unlink(missing_ok=True)  # a half-written folder is no result
-    parents = {"image": _identity(slide), "bundle": model.hash}
-    plan, plan_hash = _planned(folder, slide, config, parents, progress)
-    blocks = blocks_of(plan, config.slide.block_px)
-    kept = _work_blocks(folder, blocks, plan_hash, _work(slide, plan, model, config), progress)
-    files = [folder / BLOCKS / block.name for block in blocks]
-    table = _join(folder, files)
-    write_labels(
-        folder,
-        plan.shape,
-        table.boxes,
-        cached(lambda number: list(read_outlines(files[number])), table.starts),
-        um_per_px=slide.um_per_px,
-        progress=progress,
-    )
-    differential = count(table.counted(config), config.count)
-    title = f"{slide.name}, bundle {model.name}"
-    write_differential(folder, differential, title=title, parents=parents)
-    middles = ((table.boxes[:, :2] + table.boxes[:, 2:]) / 2).astype(np.float32)
-    draw_overview(
-        folder / "overview.png",
-        slide,
-        plan,
-        (middles, table.kinds),
-        differential,
-        f"{slide.name}: {model.title}",
-    )
-    record = _record(folder, slide, plan, model, {"blocks": len(blocks), "cells": len(table.kinds)})
-    write_json(folder / RUN, "run", record, config=config.to_json(), parents=parents)
+    with only_writer(folder):
+        (folder / RUN).unlink(missing_ok=True)  # a half-written folder is no result
+        parents = {"image": _identity(slide), "bundle": model.hash}
+        plan, plan_hash = _planned(folder, slide, config, parents, progress)
+        blocks = blocks_of(plan, config.slide.block_px)
+        kept = _work_blocks(folder, blocks, plan_hash, _work(slide, plan, model, config), progress)
+        files = [folder / BLOCKS / block.name for block in blocks]
+        table = _join(folder, files)
+        outlines = cached(lambda number: list(read_outlines(files[number])), table.starts)
+        um = slide.um_per_px
+        write_labels(folder, plan.shape, table.boxes, outlines, um_per_px=um, progress=progress)
+        differential = count(table.counted(config), config.count)
+        title = f"{slide.name}, bundle {model.name}"
+        write_differential(folder, differential, title=title, parents=parents, picture=pictures)
+        if pictures:
+            middles = ((table.boxes[:, :2] + table.boxes[:, 2:]) / 2).astype(np.float32)
+            named = f"{slide.name}: {model.title}"
+            draw_overview(folder / "overview.png", slide, plan, (middles, table.kinds), differential, named)
+        record = _record(folder, slide, plan, model, {"blocks": len(blocks), "cells": len(table.kinds)})
+        write_json(folder / RUN, "run", record, config=config.to_json(), parents=parents)
     return SlideResult(
         folder=folder, cells=len(table.kinds), differential=differential, blocks=len(blocks), kept=kept
     )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LARGEST_PX = 2048  # side of what is held in memory at a time, without its halo
+AT_ONCE = 2000  # cells described at a time: their pictures are what a full block needs most memory for
 MASKS = ("cell_mask", "nucleus_mask")  # columns: the bits of a cell in its box, row by row
 PLAN_KEY = b"napari-bloodcell-plan"
 
@@ -141,9 +142,8 @@ def analyse_block(block: Block, work: Work, *, progress: Progress = silent) -> "
     """One row a cell, with its outline in the columns ``MASKS``; cells are sorted by where they are."""
     import pandas as pd
 
-    crops: list[tuple[Crops, Crops]] = []
-    boxes: list[IntArray] = []
-    bits: list[tuple[bytes, bytes]] = []
+    tables: list[pd.DataFrame] = []
+    held = _Held([], [], [])
     windows = windows_of(block, work.plan, work.halo_px)
     for number, window in enumerate(windows):
         progress("windows", number, len(windows))
@@ -151,27 +151,41 @@ def analyse_block(block: Block, work: Work, *, progress: Progress = silent) -> "
         masks = _find(smear, window, work, progress)
         if len(masks):
             top, left = (s.start for s in window.tile.outer)
-            crops.append(
+            held.crops.append(
                 cut_cells(smear, masks, work.bundle, work.config, light=work.seen.light, progress=progress)
             )
-            boxes.append(masks.boxes_xyxy + np.array([left, top, left, top], np.int32))
-            bits += [_bits(masks, row) for row in range(len(masks))]
-    if not crops:
+            held.boxes.append(masks.boxes_xyxy + np.array([left, top, left, top], np.int32))
+            held.bits.extend(_bits(masks, row) for row in range(len(masks)))
+        if len(held.bits) >= AT_ONCE:
+            tables.append(_described(held, work, progress))
+            held = _Held([], [], [])
+    if held.bits:
+        tables.append(_described(held, work, progress))
+    if not tables:
         return pd.DataFrame()
-    cells = _cells(np.concatenate(boxes), work)
-    measurements, _, predictions = describe(
-        join([one for one, _ in crops]),
-        join([own for _, own in crops]),
-        work.bundle,
-        work.config,
-        progress=progress,
-    )
-    table = table_of(work.image, cells, work.bundle, measurements, predictions)
-    for column, name in enumerate(MASKS):
-        table[name] = [one[column] for one in bits]
+    table = pd.concat(tables, ignore_index=True)
     if work.config.segment.border == "drop":
         table = table[~table["touches_border"]]
     return table.sort_values(["y0", "x0", "y1", "x1"], kind="stable", ignore_index=True)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Cells that were found and are not described yet."""
+
+    crops: list[tuple[Crops, Crops]]
+    boxes: list[IntArray]
+    bits: list[tuple[bytes, bytes]]
+
+
+def _described(held: _Held, work: Work, progress: Progress) -> "pd.DataFrame":
+    cells = _cells(np.concatenate(held.boxes), work)
+    crops, own = (join([one[place] for one in held.crops]) for place in (0, 1))
+    measurements, _, predictions = describe(crops, own, work.bundle, work.config, progress=progress)
+    table = table_of(work.image, cells, work.bundle, measurements, predictions)
+    for column, name in enumerate(MASKS):
+        table[name] = [one[column] for one in held.bits]
+    return table
 
 
 def _find(smear: SmearImage, window: Window, work: Work, progress: Progress) -> Masks:
