@@ -68,16 +68,17 @@ class Crew:
         self._client, self._engine = client, engine
         self._looked, self._seen = float("-inf"), time.monotonic()
         self._room = 0
+        self._patience = engine.wait_s if engine.scheduler else RESTART_S
 
     def room(self, done: int, total: int) -> int:
-        """Images that may be under way. 0 for longer than ``wait_s`` ends the run."""
+        """Images that may be under way. 0 for too long ends the run."""
         now = time.monotonic()
         if now - self._looked >= LOOK_S:  # a question to the scheduler: not for each image
             able = sum(self._slots(worker) for worker in self._workers())
             self._room, self._looked = able * self._engine.in_flight, now
         if self._room:
             self._seen = now
-        elif now - self._seen > (self._engine.wait_s if self._engine.scheduler else RESTART_S):
+        elif now - self._seen > self._patience:
             raise EngineError(self._nobody(done, total))
         return self._room
 
@@ -103,7 +104,7 @@ class Crew:
         flag = f' --resources "{resource}=1"' if resource else ""
         where = self._client.scheduler.address if self._client.scheduler else "the scheduler"
         return (
-            f"No worker{f' that announces {resource!r}' if resource else ''} in {self._engine.wait_s:g} s "
+            f"No worker{f' that announces {resource!r}' if resource else ''} in {self._patience:g} s "
             f"({there if workers else 'none is there'}); {done} of {total} images are done and kept. "
             f"Start one with `dask worker {where}{flag}`"
             f"{', ask for another --resource,' if resource else ''} or wait longer (--wait-s)."
