@@ -7,7 +7,6 @@ Speed is measured on synthetic smears, laboratories on the real cells of three.
 """
 
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks._common import Figure, finish, header, real_data
+from benchmarks._common import Figure, finish, header, in_turn, real_data
 from napari_bloodcell.core.config import SmearConfig, StainAugmentConfig, StainConfig
 from napari_bloodcell.core.stain.augment import augment
 from napari_bloodcell.core.stain.cluster import cluster
@@ -101,18 +100,6 @@ def batch_of(n: int) -> torch.Tensor:
         tiles += [field[y : y + SIDE, x : x + SIDE] for y in (0, 240) for x in (0, 200, 400)]
     ready = [tiles[i % len(tiles)] for i in range(n)]
     return torch.from_numpy(np.stack(ready)).movedim(-1, 1).contiguous()
-
-
-def in_turn(*calls: Callable[[], object], rounds: int) -> list[float]:
-    """Median seconds of each, one after the other in every round, after one call that warms up."""
-    taken: list[list[float]] = [[] for _ in calls]
-    for number in range(rounds + 1):
-        for call, times in zip(calls, taken, strict=True):
-            start = time.perf_counter()
-            call()
-            if number:
-                times.append(time.perf_counter() - start)
-    return [float(np.median(times)) for times in taken]
 
 
 def measure_speed() -> dict[str, Figure]:
