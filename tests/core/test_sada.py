@@ -405,3 +405,14 @@ def test_train_sada_on_the_command_line_leaves_a_bundle_and_its_score(
     told = capsys.readouterr().out
     assert "4 cells of south, never seen: F1-micro" in told
     assert load_bundle(tmp_path / "out" / "bundle").embedder.kind == "sada"
+
+
+def test_missing_weights_are_said_before_cells_are_cut_out(tmp_path: Path) -> None:
+    def cut(stage: str, done: int, total: int) -> None:
+        raise AssertionError(f"{stage} before the weights were looked for")
+
+    cells = Dataset(name="labs", root=tmp_path, cells=())
+    backbone = BackboneConfig(weights=str(tmp_path / "nowhere.pth"))
+    with pytest.raises(WeightsError, match="There is no file of weights"):
+        train_labs(cells, tmp_path / "out", backbone=backbone, progress=cut)
+    assert not (tmp_path / "out").exists()

@@ -11,6 +11,7 @@ from napari_bloodcell.core.datasets import Dataset, load_dataset
 from napari_bloodcell.core.embed.sada.cells import LabCells, cut_out, leave_out, ready_to_train
 from napari_bloodcell.core.embed.sada.model import FILE, LabModel, round_to_half
 from napari_bloodcell.core.embed.sada.recipe import LabsRecipe
+from napari_bloodcell.core.embed.sada.weights import NONE, file_of
 from napari_bloodcell.core.errors import Cancelled, DataError
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.training import Epoch, TrainingRun, train
@@ -60,6 +61,8 @@ def train_labs(  # noqa: PLR0913 (each is a part of its own)
 
     A run found in the folder goes on. One that is stopped keeps its best epoch, once it can classify.
     """
+    if backbone.weights != NONE:
+        file_of(backbone)  # missing weights are said now, not after all cells are cut out
     cells = data if isinstance(data, LabCells) else _cells(data, backbone, config, progress)
     source, target = (cells, None) if leave is None else leave_out(cells, leave)
     source = ready_to_train(source)
