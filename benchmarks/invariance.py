@@ -31,7 +31,7 @@ from napari_bloodcell.core.config import (
     JudgeConfig,
 )
 from napari_bloodcell.core.datasets import load_dataset, split_of_cell
-from napari_bloodcell.core.embed.aligned import make_space
+from napari_bloodcell.core.embed.aligned import Pool, make_space
 from napari_bloodcell.core.embed.feature_store import open_store
 from napari_bloodcell.core.embed.judge import Judgement, judge, table
 from napari_bloodcell.core.embed.recipe import BcsamRecipe, DorlRecipe
@@ -106,8 +106,12 @@ def untrained(raw: NDArray[np.float32], known: Gathered) -> dict[str, NDArray[np
     own, fitted = labs[known.judged], labs[~known.judged]
     means = {lab: raw[~known.judged][fitted == lab].mean(axis=0) for lab in np.unique(labs)}
     found = {"centred": raw[known.judged] - np.stack([means[lab] for lab in own])}
-    for name, values in (("aligned", raw), ("aligned_parts", known.parts)):
-        space = make_space(values[~known.judged], fitted.tolist())
+    pools: tuple[tuple[str, Pool, NDArray[np.float32]], ...] = (
+        ("aligned", "whole", raw),
+        ("aligned_parts", "parts", known.parts),
+    )
+    for name, pool, values in pools:
+        space = make_space(values[~known.judged], fitted.tolist(), pool)
         found[name] = space.bring(values[known.judged])
         told_lab = np.zeros_like(found[name])
         for lab in space.labs:

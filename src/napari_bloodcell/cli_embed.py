@@ -55,7 +55,8 @@ def align(
     sam: str = "nano",
     add_to: Path | None = None,
 ) -> int:
-    """Lay labs over each other without training: each is centred, scaled and whitened by its own cells.
+    """Lay labs over each other without training: kinds of cell are found without classes, and each kind is
+    moved to where it lies over all labs.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ def align(
     out: Path
         Folder for the embedder.
     pool: Literal["whole", "parts"]
-        The mean over the whole cell, or over nucleus and cytoplasm apart.
+        The mean over the whole cell, or over nucleus and cytoplasm apart, which keeps more of the class.
     sam: str
         nano, a name that `models list` shows, or a checkpoint file.
     add_to: Path

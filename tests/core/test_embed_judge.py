@@ -8,7 +8,7 @@ from embed_parts import crops, tiny_sam
 from sam_parts import TINY
 
 from napari_bloodcell.core.config import FeatureConfig, JudgeConfig
-from napari_bloodcell.core.embed.aligned import AlignedEmbedder, align_labs, make_space
+from napari_bloodcell.core.embed.aligned import AlignedEmbedder, Pool, align_labs, make_space
 from napari_bloodcell.core.embed.collection import embed_masks, write
 from napari_bloodcell.core.embed.judge import judge, table, to_json
 from napari_bloodcell.core.embed.measurements import MeasurementEmbedder
@@ -94,12 +94,25 @@ def test_what_cannot_be_judged_is_said(labs: list[str], bad: float | None, words
         judge(values, labs, CLASSES[: len(labs)], CONFIG)
 
 
-def test_laying_labs_over_each_other_takes_the_lab_out_and_leaves_the_class() -> None:
+@pytest.mark.parametrize("pool", ["whole", "parts"])
+def test_laying_labs_over_each_other_takes_the_lab_out_and_leaves_the_class(pool: Pool) -> None:
     values = vectors(6, 6)
-    brought = make_space(values, LABS).bring(values)
+    brought = make_space(values, LABS, pool).bring(values)
     raw, aligned = (judge(v, LABS, CLASSES, CONFIG).figures for v in (values, brought))
     assert raw["lab_probe"].value > 0.95
     assert aligned["lab_probe"].value < 0.75
+    assert aligned["class_agreement_across_labs"].value > 0.9
+
+
+def test_cells_that_had_no_part_in_laying_labs_over_each_other_come_along() -> None:
+    values, seen = vectors(6, 6), np.arange(N) < 40
+    labs, classes = np.array(LABS), np.array(CLASSES)
+    brought = make_space(values[seen], labs[seen].tolist()).bring(values[~seen])
+    raw, aligned = (
+        judge(v, labs[~seen].tolist(), classes[~seen].tolist(), CONFIG).figures
+        for v in (values[~seen], brought)
+    )
+    assert aligned["lab_probe"].value < raw["lab_probe"].value - 0.15
     assert aligned["class_agreement_across_labs"].value > 0.9
 
 
