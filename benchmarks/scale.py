@@ -40,7 +40,7 @@ LIMITS = {
     "items_lost": "0",
     "slide_peak_gb": "under 4",
 }
-KINDS, FEW, FAULTS = 25, 40, 10
+KINDS, WARM, FEW, FAULTS = 25, 8, 40, 10
 PICTURES = ("overlay.png", "differential.png")
 
 
@@ -68,8 +68,9 @@ def draw_fields(folder: Path, number: int) -> Path:
 class Runs:
     """The same fields with the same model, in several ways."""
 
-    def __init__(self, root: Path, bundle: str, few: Path) -> None:
-        self._root, self._bundle, self._few, self._number = root, bundle, few, 0
+    def __init__(self, root: Path, bundle: str) -> None:
+        self._root, self._bundle, self._number = root, bundle, 0
+        self._warm = draw_fields(root / "warm", WARM)
 
     def run(
         self, fields: Path, out: Path, engine: EngineConfig, progress: Progress = silent
@@ -92,7 +93,7 @@ class Runs:
         with LocalCluster(n_workers=workers, threads_per_worker=1, silence_logs=50, **options) as cluster:
             ready = time.perf_counter() - start
             engine = EngineConfig(scheduler=cluster.scheduler_address)
-            self.run(self._few, self.new(), engine)
+            self.run(self._warm, self.new(), engine)
             with Client(cluster) as client:
                 processes = list(client.run(os.getpid).values())
             yield engine, processes, ready
@@ -165,7 +166,7 @@ def slide_figures(side: int, bundle: str) -> tuple[dict[str, Figure], dict[str, 
 
 def measure(root: Path, asked: argparse.Namespace) -> dict[str, Figure]:
     fields, few = draw_fields(root / "fields", asked.fields), draw_fields(root / "few", FEW)
-    runs = Runs(root, asked.bundle, few)
+    runs = Runs(root, asked.bundle)
     alone, here_out, one_out, two_out = EngineConfig(), runs.new(), runs.new(), runs.new()
     expected = runs.new()
     runs.run(few, expected, alone)
