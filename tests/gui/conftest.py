@@ -37,6 +37,25 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     return _Skipped.from_parent(parent, path=module_path) if why_not() else None
 
 
+@pytest.fixture(autouse=True)
+def own_preferences(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Preferences of the test alone: napari writes each change to the disk at once, and a test may be killed."""
+    from napari import settings
+
+    from napari_bloodcell.gui import preferences
+
+    if hasattr(settings, "_PLUGIN_SETTINGS"):
+        folder = tmp_path_factory.mktemp("preferences")
+        monkeypatch.setattr(settings, "_CFG_PATH", str(folder / "settings.yaml"))
+        monkeypatch.setattr(settings, "_PLUGIN_SETTINGS", {})
+    yield
+    for variable in list(preferences._set_by_us):
+        os.environ.pop(variable, None)
+    preferences._set_by_us.clear()
+
+
 @pytest.fixture(scope="session")
 def smear() -> Any:
     """A small synthetic field with its truth."""

@@ -320,3 +320,23 @@ def test_what_is_said_of_a_cell():
     assert said_of({"index": 8, "cell_type": "monocyte", "cell_type_source": "person ada"}) == (
         "Cell 8: monocyte, said by ada."
     )
+
+
+def test_what_adapting_did_is_told_line_by_line():
+    from napari_bloodcell.core.adapt.adapting import Adaptation, Judged
+    from napari_bloodcell.gui.classify_calls import said_of_adaptation
+
+    judged = tuple(
+        Judged(name=name, loss=loss, accuracy=right, balanced=right)
+        for name, loss, right in (("none", 0.442, 0.833), ("refit", 0.7, 0.75))
+    )
+    nothing: object = None
+    told = said_of_adaptation(
+        Adaptation(lab="field", corrected=12, kept="none", judged=judged, before=nothing, classifier=nothing)
+    )
+    assert told.splitlines() == [
+        "12 corrected cells of field, each held out in turn:",
+        "none: 83% right, loss 0.442, kept",
+        "refit: 75% right, loss 0.700",
+        "No update was better: the model stays as it is. Correct more cells and try again.",
+    ]

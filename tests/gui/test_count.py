@@ -138,7 +138,7 @@ def test_the_panel_and_the_command_line_give_the_same_numbers(
     press_run(panel)
     assert panel.analysis.differential == result.differential
     written = pd.read_csv(tmp_path / "out" / "field" / "cells.csv")
-    shown = viewer.layers["smear cells"].features
+    shown = viewer.layers["field cells"].features
     assert shown["cell_type"].tolist() == written["cell_type"].tolist()
     np.testing.assert_allclose(shown["cell_type_prob"], written["cell_type_prob"], rtol=1e-4)
 
@@ -152,7 +152,7 @@ def test_counting_again_adds_and_never_overwrites(viewer, quick, add_smear, pres
     before = list(viewer.layers)
     press_run(quick)
     assert list(viewer.layers)[:4] == before
-    assert names(viewer)[4:] == ["nuclei [1]", "classes [1]", "cells [1]"]
+    assert names(viewer)[4:] == ["smear nuclei [1]", "smear classes [1]", "smear cells [1]"]
     np.testing.assert_array_equal(mine.data, kept)
     assert image.name == "smear"
 

@@ -74,6 +74,7 @@ def test_a_device_that_is_not_there_is_said_by_the_panel_that_needs_it(
     page.device = "mps"
     panel = open_panel("Train")
     panel.out.value = tmp_path / "out"
+    panel.form("adapter").widget("masks.held_out").value = 0.5
     press_run(panel)
     assert "Device 'mps' was asked for" in panel.task.message.text()
     monkeypatch.delenv("BLOODCELL_DEVICE", raising=False)

@@ -20,6 +20,7 @@ from napari_bloodcell.gui.outlines import Outlined
 if TYPE_CHECKING:
     import pandas as pd
 
+    from napari_bloodcell.core.adapt import Adaptation
     from napari_bloodcell.core.pipeline import Analysis
 
 MOST_SUGGESTED = 200
@@ -104,12 +105,23 @@ def adapt(
         model.classifier, cells, labels, lab=lab, restained=restained, progress=progress
     )
     if adaptation.classifier is adaptation.before:
-        return Adapted(text=adaptation.text(), folder=None, predicted=None)
+        return Adapted(text=said_of_adaptation(adaptation), folder=None, predicted=None)
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     folder = cache_folder() / "bundles" / f"{model.name.partition('-adapted')[0]}-adapted-{stamp}"
     save_adapted(folder, model, adaptation)
     after = predict(outlined, str(folder), config, progress, corrected)
-    return Adapted(text=adaptation.text(), folder=folder, predicted=after)
+    return Adapted(text=said_of_adaptation(adaptation), folder=folder, predicted=after)
+
+
+def said_of_adaptation(adaptation: "Adaptation") -> str:
+    """What the command line prints as a table, a line an update: a panel's letters have no one width."""
+    first, *rest = adaptation.text().splitlines()
+    lines = [
+        f"{one.name}: {one.accuracy:.0%} right, loss {one.loss:.3f}"
+        + (", kept" if one.name == adaptation.kept else "")
+        for one in adaptation.judged
+    ]
+    return "\n".join([first, *lines, *rest[1 + len(lines) :]])
 
 
 def _suggested(analysis: "Analysis", seen: Collection[int]) -> list[int]:

@@ -234,8 +234,9 @@ def add_masks(
     features = features_of(pd.DataFrame({"cell_id": masks.cell_id, "touches_border": masks.touches_border}))
     rims = DirectLabelColormap(color_dict={None: NUCLEUS, 0: "transparent"})
     contour = OUTLINE_PX if masks.labels.size <= LARGEST_OUTLINED_PX else 0
+    opacity = 0.8 if contour else 0.25  # a filled nucleus must still be seen through
     nuclei = _labels_layer(
-        picture, NUCLEI, _nuclei(masks), metadata, colormap=rims, contour=contour, opacity=0.8
+        picture, NUCLEI, _nuclei(masks), metadata, colormap=rims, contour=contour, opacity=opacity
     )
     yield
     viewer.add_layer(nuclei)
@@ -323,7 +324,7 @@ def _outlines_layer(
         features=features,
         colormap=DirectLabelColormap(color_dict={None: OUTLINE, 0: "transparent"}),
         contour=OUTLINE_PX if is_outlined else 0,
-        opacity=0.7 if is_outlined else 0.2,
+        opacity=0.7 if is_outlined else 0.12,
     )
 
 

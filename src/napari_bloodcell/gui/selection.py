@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MARKS = "chosen cells"
 COLOUR = "#FF2D95"
 CONTOUR_PX = 4
+OUTLINED, FILLED = 0.7, 0.3
 CLICK_PX = 4.0  # on the screen; a press that moves further drags the view
 
 Picked = Callable[["Labels", int, bool], None]  # layer, cell (0: none), whether to add to what is chosen
@@ -130,7 +131,9 @@ class Marks:
             affine=cells.affine,
             units=cells.units,
         )
-        layer.contour = CONTOUR_PX if data.size <= layers.LARGEST_OUTLINED_PX else 0
+        is_outlined = data.size <= layers.LARGEST_OUTLINED_PX
+        layer.contour = CONTOUR_PX if is_outlined else 0
+        layer.opacity = OUTLINED if is_outlined else FILLED  # the cell under it is what one looks at
         self._viewer.add_layer(layer)
         if active is not None and active in self._viewer.layers:  # the brush stays where it was
             self._viewer.layers.selection.active = active
