@@ -200,6 +200,15 @@ def test_the_pool_is_the_same_however_few_cells_are_held_at_a_time(
     assert parts[2] == whole[2]
 
 
+def test_what_a_killed_process_left_half_written_is_cleared(fields: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out" / "f1"
+    folder.mkdir(parents=True)
+    for name in (".cells-ab_d1234.parquet", ".labels.ome-abcd1234.tif", ".mine"):
+        (folder / name).write_bytes(b"")
+    analyse_files([fields / "f1.png"], tmp_path / "out", "stain")
+    assert [p.name for p in folder.glob(".*")] == [".mine"]
+
+
 def test_images_without_cells_give_an_empty_pool(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     Image.new("RGB", (64, 64), (230, 225, 240)).save(tmp_path / "in" / "blank.png")
