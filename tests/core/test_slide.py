@@ -330,3 +330,16 @@ def test_a_slide_with_a_damaged_piece_fails_alone(slide: SyntheticSlide, tmp_pat
     result = analyse_files([path], tmp_path / "out", "stain", config)
     assert [item.state for item in result.items] == ["failed"]
     assert "torn.ome.tif" in result.items[0].reason
+
+
+def test_a_slide_of_glass_among_others_leaves_the_pool_right(slide: SyntheticSlide, tmp_path: Path) -> None:
+    write_ome_zarr(tmp_path / "film.zarr", np.array(slide.image.array[300:1100, 300:1100]))
+    write_ome_zarr(tmp_path / "glass.zarr", np.full((800, 800, 3), (230, 225, 235), np.uint8))
+    config = AnalyseConfig(slide=SlideConfig(from_megapixels=0.5))
+    result = analyse_files(
+        [tmp_path / "glass.zarr", tmp_path / "film.zarr"], tmp_path / "out", "stain", config
+    )
+    assert [item.state for item in result.items] == ["done", "done"]
+    pooled = pd.read_parquet(tmp_path / "out" / "cells.parquet")
+    pd.testing.assert_frame_equal(cells_of(tmp_path / "out"), cells_of(tmp_path / "out" / "film"))
+    assert len(pooled) == result.differential.counted > 0

@@ -21,10 +21,11 @@ from napari_bloodcell.core.bundle import Bundle, load_bundle
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.errors import ArtifactError, ImageError
 from napari_bloodcell.core.image.lazy import LazyImage, hash_of_source, open_lazily
-from napari_bloodcell.core.pipeline import versions
+from napari_bloodcell.core.pipeline import cut_cells, describe, table_of, versions
 from napari_bloodcell.core.progress import Progress, silent, within
-from napari_bloodcell.core.records import IntArray
+from napari_bloodcell.core.records import IntArray, SmearImage
 from napari_bloodcell.core.report import RESEARCH_USE, Differential, count, write_differential
+from napari_bloodcell.core.segment.canvas import Canvas
 from napari_bloodcell.core.slide.block import (
     MASKS,
     Block,
@@ -85,7 +86,7 @@ def analyse_slide(
         blocks = blocks_of(plan, config.slide.block_px)
         kept = _work_blocks(folder, blocks, plan_hash, _work(slide, plan, model, config), progress)
         files = [folder / BLOCKS / block.name for block in blocks]
-        table = _join(folder, files)
+        table = _join(folder, files, _no_cells(slide, model, config))
         outlines = cached(lambda number: list(read_outlines(files[number])), table.starts)
         um = slide.um_per_px
         write_labels(folder, plan.shape, table.boxes, outlines, um_per_px=um, progress=progress)
@@ -182,8 +183,9 @@ class _Joined:
         return [kind for kind, cut in zip(self.kinds, self.cut, strict=True) if not cut]
 
 
-def _join(folder: Path, files: Sequence[Path]) -> _Joined:
-    """All blocks as one table, a block in memory at a time; cells are numbered in the order of the blocks."""
+def _join(folder: Path, files: Sequence[Path], empty: "pd.DataFrame") -> _Joined:
+    """All blocks as one table, a block in memory at a time; cells are numbered in the order of the blocks.
+    ``empty`` is written where there are none."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -205,7 +207,7 @@ def _join(folder: Path, files: Sequence[Path]) -> _Joined:
             kinds += list(content["cell_type"])
             cut.append(content["touches_border"].to_numpy(np.bool_))
         if writer is None:
-            _no_cells().to_parquet(temporary, index=False)
+            empty.to_parquet(temporary, index=False)
         else:
             writer.close()
     return _Joined(
@@ -222,13 +224,13 @@ def _rows(files: Sequence[Path]) -> "Iterator[pd.DataFrame | None]":
         yield pq.read_table(path, columns=columns).to_pandas() if rows else None
 
 
-def _no_cells() -> "pd.DataFrame":
-    import pandas as pd
-
-    numbers = {name: pd.Series(dtype="int32") for name in ("cell_id", "x0", "y0", "x1", "y1")}
-    words = {name: pd.Series(dtype="str") for name in ("image", "source", "cell_type", "best", "doubt")}
-    other = {"cell_type_prob": pd.Series(dtype="float32"), "touches_border": pd.Series(dtype="bool")}
-    return pd.DataFrame(words | numbers | other)
+def _no_cells(slide: LazyImage, model: Bundle, config: AnalyseConfig) -> "pd.DataFrame":
+    """The same columns as of any other slide."""
+    blank = SmearImage(pixels=np.full((64, 64, 3), 255, np.uint8))
+    masks = Canvas((64, 64)).masks(None, None, model.segmenter.kind)
+    cut = cut_cells(blank, masks, model, config)
+    measurements, _, predictions = describe(*cut, model, config)
+    return table_of(slide, masks, model, measurements, predictions)
 
 
 def _record(
