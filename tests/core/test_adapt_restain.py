@@ -13,7 +13,7 @@ from napari_bloodcell.core.adapt import adapt, restain_cells, restain_of_image
 from napari_bloodcell.core.adapt.bundles import save_adapted, undo
 from napari_bloodcell.core.adapt.files import adapt_on_tables
 from napari_bloodcell.core.adapt.restaining import Restained, restain_of_results
-from napari_bloodcell.core.bundle import Bundle, load_bundle, save_bundle
+from napari_bloodcell.core.bundle import Bundle, load_bundle, pack_bundle, save_bundle
 from napari_bloodcell.core.bundle.describe import describe
 from napari_bloodcell.core.cell_tables import Correction, read_cells, write_corrections
 from napari_bloodcell.core.classify import Classifier, fit
@@ -240,6 +240,32 @@ def test_a_file_that_was_tampered_with_is_refused(
     write_json(tmp_path / "embedder-restained.json", "restained", dict(body) | change)
     with pytest.raises(ArtifactError, match=message):
         RestainedEmbedder.load(tmp_path)
+
+
+def test_an_embedder_with_files_of_its_own_goes_along_in_one_bundle_file(
+    home: Classifier, stains: tuple[StainProfile, StainProfile], tmp_path: Path
+) -> None:
+    one = smear("leishman_pink")
+    crops = crop(one.image, one.masks)
+    embedder = RestainedEmbedder(inside=find_embedder("sam"), source=stains[1], target=stains[0])
+    vectors = embedder.embed(crops)
+    classifier = fit(
+        replace(vectors, cell_id=np.arange(6), values=np.tile(vectors.values[:2], (3, 1))),
+        ["monocyte", "lymphocyte"] * 3,
+        ClassifierConfig(folds=2, iterations=5, keep_cells=0),
+    )
+    save_bundle(
+        tmp_path / "own",
+        title="made for a test",
+        segmenter=StainSegmenter(),
+        embedder=embedder,
+        classifier=classifier,
+        scores={},
+        card="# own\n",
+    )
+    again = load_bundle(pack_bundle(tmp_path / "own", tmp_path / "own.bloodcell")).embedder
+    assert again.hash == embedder.hash
+    np.testing.assert_array_equal(again.embed(crops).values, vectors.values)
 
 
 # From results on disk, and from a window

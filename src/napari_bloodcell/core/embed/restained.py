@@ -18,7 +18,7 @@ from napari_bloodcell.core.records import Crops, Embeddings
 from napari_bloodcell.core.stain.profile import StainProfile, profile_from_json
 
 KIND = "restained"
-INSIDE = "embedder-inside-"  # how files of the embedder inside begin, in the place of "embedder"
+INSIDE = "embedder-inside"  # how files of the embedder inside begin, in the place of "embedder"
 VERSION = 1
 
 
@@ -30,6 +30,11 @@ class RestainedEmbedder:
     source: StainProfile
     target: StainProfile
     kind: ClassVar[str] = KIND
+
+    def __post_init__(self) -> None:
+        for name in ("source", "target"):  # as they come from the file: a digit less may turn a pixel
+            kept = profile_from_json(Path(FILE), getattr(self, name).to_json())
+            object.__setattr__(self, name, kept)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -56,7 +61,7 @@ class RestainedEmbedder:
     def save(self, folder: Path) -> list[str]:
         with tempfile.TemporaryDirectory(dir=folder) as own:
             names = self.inside.save(Path(own))
-            renamed = [INSIDE + name.removeprefix("embedder").lstrip("-.") for name in names]
+            renamed = [INSIDE + name.removeprefix("embedder") for name in names]
             for name, new in zip(names, renamed, strict=True):
                 shutil.move(Path(own) / name, folder / new)
         body = {
@@ -77,7 +82,7 @@ class RestainedEmbedder:
         kind, files = str(body.get("inside")), body.get("files")
         if kind == KIND or not isinstance(files, dict):
             raise ArtifactError(f"{folder / FILE} does not name the embedder inside. Take the original file.")
-        with tempfile.TemporaryDirectory(prefix="bloodcell-") as own:
+        with tempfile.TemporaryDirectory(prefix="bloodcell-", ignore_cleanup_errors=True) as own:
             for name, original in files.items():
                 _check_names(folder, str(name), str(original))
                 shutil.copyfile(folder / name, Path(own) / original)
