@@ -266,3 +266,13 @@ def test_a_forest_is_judged_by_fewer_trees_but_kept_with_all(home: Classifier) -
     assert done.classifier.config == config
     assert len(done.classifier.head.arrays["roots"]) == 50
     assert right(done.classifier, away, truths) > right(forest, away, truths)
+
+
+def test_a_forest_takes_the_corrected_cells_in_before_it_tries_to_move_the_lab(home: Classifier) -> None:
+    cells, labels = made(120, 0)
+    config = ClassifierConfig(kind="random_forest", trees=30, depth=6, calibration="none")
+    forest = fit(cells, list(labels), config, labs=["a"] * 120)
+    same, truths = made(120, 5)
+    tried = [one.name for one in adapt(forest, same, marks(truths, range(20)), lab="c").judged]
+    assert tried == ["none", "refit", "refit, align half", "recalibrate"]
+    assert "align" in [one.name for one in adapt(home, same, marks(truths, range(20)), lab="c").judged]

@@ -95,6 +95,9 @@ UPDATES: dict[str, Update] = {
     "recalibrate": recalibrate,
 }
 WITHOUT_LABELS = ("align half", "align")
+# Trees split at fixed values: moving a lab's cells costs them accuracy more often than not.
+OF_FORESTS = ("refit", "refit, align half", "recalibrate")
+FORESTS = ("random_forest", "xgboost")
 OF_RESTAINED = ("refit", "shift prototypes", "recalibrate")  # tried on restained cells too
 
 
@@ -103,7 +106,9 @@ def possible(before: Classifier, lab: Lab) -> dict[str, Update]:
     names = list(UPDATES)
     if before.known is None:
         names = ["recalibrate", "shift prototypes"]
-    elif len(lab.values) < LEAST_OF_A_LAB:
+    elif before.kind in FORESTS:
+        names = list(OF_FORESTS)
+    if len(lab.values) < LEAST_OF_A_LAB:
         names = [name for name in names if "align" not in name]
     return {name: UPDATES[name] for name in names}
 
