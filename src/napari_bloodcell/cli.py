@@ -73,8 +73,8 @@ def analyse(
     Parameters
     ----------
     paths: list[Path]
-        Images, folders, OME-Zarr plates, patterns, or lists (.csv with the column image, and perhaps slide and
-        um_per_px).
+        Images, folders, OME-Zarr plates, patterns, or lists (.csv with the column image, and perhaps slide
+        and um_per_px).
     out: Path
         Folder for the results.
     bundle: str

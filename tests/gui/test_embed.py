@@ -37,9 +37,8 @@ def add_field(viewer, smear):
         kinds = [CLASSES[i % len(CLASSES)] for i in ids]
         table = pd.DataFrame({"cell_id": ids, "cell_type": kinds, "area_um2": ids * 1.5})
         meta = layers._made_from(picture, smear.image, ReadConfigLike(), None)
-        layers._add_labels(viewer, picture, layers.NUCLEI, smear.masks.labels * smear.masks.nucleus, meta)
-        layers._add_cells(viewer, picture, smear.masks, layers.features_of(table), meta)
-        return viewer.layers[-1]
+        layers.add_plain(viewer, picture, layers.NUCLEI, smear.masks.labels * smear.masks.nucleus, meta)
+        return layers.add_outlines(viewer, picture, smear.masks.labels, layers.features_of(table), meta)
 
     return add
 
