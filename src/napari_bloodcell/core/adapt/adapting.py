@@ -169,7 +169,7 @@ def _lab(before: Classifier, cells: Embeddings, labels: Sequence[str], name: str
     if len(rows) < LEAST_CORRECTED:
         raise ClassifyError(
             f"{len(rows)} cells are corrected; {LEAST_CORRECTED} at least are needed to judge an update. "
-            "Correct more cells: `classify suggest` says which."
+            "Correct more cells: `classify suggest`, or Next cell in napari, says which."
         )
     return Lab(name=name, values=cells.values, rows=rows, labels=given[rows])
 
