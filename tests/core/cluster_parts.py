@@ -71,4 +71,8 @@ def stop(running: list[subprocess.Popen[bytes]]) -> None:
     for process in running:
         process.terminate()  # a nanny takes its worker along
     for process in running:
-        process.wait(timeout=30)
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:  # a worker that looks for its scheduler may not hear it
+            process.kill()
+            process.wait(timeout=15)
