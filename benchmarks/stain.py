@@ -270,7 +270,8 @@ def measure_pairs(
 
 def main() -> None:
     header("stain", f"{SIDE} x {SIDE} px, sada k = {VIEWS}, {torch.get_num_threads()} threads, uncompiled")
-    figures = measure_speed() | measure_quality() | measure_memory() | measure_fields()
+    memory = measure_memory()  # first: later on, calls would find memory that earlier ones left behind
+    figures = measure_speed() | measure_quality() | memory | measure_fields()
     reasons = {}
     if figures["memory_ratio"] is None:
         reasons["memory_ratio"] = "the peak of memory can be read on Linux only"
