@@ -15,9 +15,13 @@ from cluster_parts import MODEL, draw, free_address, start_scheduler, start_work
 from distributed import Client  # before any setting of Dask: it brings the defaults
 from PIL import Image
 
+from napari_bloodcell.core.attempts import forget_attempts
 from napari_bloodcell.core.batch import analyse_files
-from napari_bloodcell.core.config import EngineConfig
+from napari_bloodcell.core.bundle import load_bundle
+from napari_bloodcell.core.cluster import _do_here
+from napari_bloodcell.core.config import AnalyseConfig, EngineConfig
 from napari_bloodcell.core.errors import ArtifactError, EngineError
+from napari_bloodcell.core.jobs import Job
 from napari_bloodcell.core.ledger import read_ledger
 
 # What each worker loads at its start: some images kill it, or find the disk full.
@@ -179,3 +183,15 @@ def test_a_corrupt_image_among_a_hundred_costs_only_itself(fields: Path, tmp_pat
     assert "corrupt.png" in result.failed[0].reason
     assert len(result.items) == 100
     assert len(pd.read_parquet(tmp_path / "out" / "cells.parquet")) == result.differential.counted == 1
+
+
+def test_an_image_whose_worker_died_after_it_was_written_counts_as_done(fields: Path, tmp_path: Path) -> None:
+    bundle = load_bundle(MODEL)
+    path = sorted(fields.glob("*.png"))[0]
+    job = Job(
+        path=path, folder=tmp_path / path.stem, bundle=MODEL, bundle_hash=bundle.hash, config=AnalyseConfig()
+    )
+    assert _do_here(job, 2).state == "done"
+    assert _do_here(job, 2).state == "done"  # its answer was lost, another worker looks again
+    forget_attempts(tmp_path)
+    assert _do_here(job, 2).state == "kept"  # the next run

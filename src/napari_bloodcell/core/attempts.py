@@ -40,5 +40,19 @@ def end(job: Job) -> None:
     _place(job).unlink(missing_ok=True)
 
 
+def finish(job: Job) -> None:
+    """Its results are whole. A worker may die before it has told so; whoever looks next finds them."""
+    _finished(job).touch()
+
+
+def is_finished(job: Job) -> bool:
+    """In this run, not in one before."""
+    return _finished(job).exists()
+
+
+def _finished(job: Job) -> Path:
+    return job.folder.parent / FOLDER / f"{job.folder.name}.finished"
+
+
 def _place(job: Job) -> Path:
     return job.folder.parent / FOLDER / job.folder.name

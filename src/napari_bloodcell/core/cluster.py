@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from napari_bloodcell.core.attempts import attempts_of, begin, end
+from napari_bloodcell.core.attempts import attempts_of, begin, end, finish, is_finished
 from napari_bloodcell.core.config import EngineConfig
 from napari_bloodcell.core.errors import BloodcellError, EngineError
 from napari_bloodcell.core.jobs import Item, Job, do
@@ -176,6 +176,10 @@ def _do_here(job: Job, attempts: int) -> Item:
         return _given_up(job)
     begin(job)
     item = do(job)
+    if item.state == "done":
+        finish(job)
+    elif item.state == "kept" and is_finished(job):  # by a worker that died before it could say so
+        item = replace(item, state="done")
     end(job)
     return replace(item, worker=worker)
 
