@@ -47,7 +47,8 @@ def card(  # noqa: PLR0913 (what the sentences name)
         "Each lab was left out of the classifier's training in turn, then scored whole: five coarse classes, "
         f"outlines by the product itself. Mean {mean:.3f}. Limits are exact (95 %). The segmenter has seen "
         "four fifths of jtsc and cellavision; it does not name cells. Which measurements, classifier and copies "
-        "to take was decided by these same labs left out: expect a little less on yours.",
+        "to take, and how a forest is adapted, was decided by these same labs left out, corrections included: expect "
+        "less on yours.",
         "",
         "| lab left out | n | accuracy | limits | majority class | surest half | unidentified | of the identified "
         f"| in the {100 * coverage:.0f} % set |",

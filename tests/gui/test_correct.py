@@ -200,7 +200,7 @@ def test_a_click_is_answered_at_once_by_the_stain(viewer, segmented, click, qtbo
     qtbot.waitUntil(lambda: segmented._answer is not None, timeout=60_000)
     settle(segmented, qtbot)
     best = 9.0
-    for step in range(8):
+    for step in range(4):
         begin = time.process_time()  # other programs on the machine do not count
         points.add(middle(segmented.start[1] == 1) + step)
         settle(segmented, qtbot)
@@ -225,7 +225,7 @@ def test_the_network_that_ships_answers_clicks_and_is_the_first_choice(
     drawn = segmented.start[0] == 2
     assert (mask & drawn).sum() / (mask | drawn).sum() > 0.7
     best = float("inf")
-    for step in range(8):
+    for step in range(4):
         begin = time.process_time()  # other programs on the machine do not count
         segmented._answer = None
         points.data = (middle(segmented.start[1] == 1) + step)[None]
