@@ -1,5 +1,6 @@
 """Every accepted form of one picture gives the same pixels."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -339,6 +340,18 @@ def test_folders_and_patterns_are_expanded_in_order_and_once(tmp_path: Path) -> 
     assert all(is_image_file(path) for path in found)
     assert not is_image_file(tmp_path / "notes.txt")
     assert not is_image_file(tmp_path)
+
+
+def test_masks_below_a_data_set_are_no_images_unless_their_folder_is_named(tmp_path: Path) -> None:
+    for name in ("images/a.png", "masks/a.png", "lab/Nuclei/b.png", "lab/cells/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        Image.fromarray(PICTURE).save(tmp_path / name)
+    assert find_images(tmp_path) == [tmp_path / "images" / "a.png", tmp_path / "lab" / "cells" / "b.png"]
+    assert find_images(tmp_path / "masks") == [tmp_path / "masks" / "a.png"]
+    (tmp_path / "images" / "a.png").unlink()
+    shutil.rmtree(tmp_path / "lab")
+    with pytest.raises(ImageError, match="'.*' holds no images.*masks, nuclei.* are left out unless they"):
+        find_images(tmp_path)
 
 
 @pytest.mark.parametrize("um_per_px", [0.25, None])

@@ -65,6 +65,8 @@ _FIRST_BYTES = (
     (b"MM\0+", "TIFF"),
 )
 _DEFAULT = ReadConfig()
+# Below a folder that is named, these hold outlines of the pictures beside them, not pictures.
+MASK_FOLDERS = ("mask", "masks", "nuclei", "ground truth segmentation")
 
 
 def read_image(
@@ -189,8 +191,8 @@ def is_image_file(path: str | Path) -> bool:
 
 
 def find_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
-    """Files, folders (with all below them, dot files left out), OME-Zarr plates (their fields) and patterns
-    -> image paths, each once.
+    """Files, folders (with all below them but dot files and folders of masks), OME-Zarr plates (their fields)
+    and patterns -> image paths, each once.
 
     What is named comes in the order named; what a folder or pattern holds is sorted.
     """
@@ -222,7 +224,10 @@ def _expand(path: Path) -> list[Path]:
     else:
         images = [path]  # named by a person: if it is no image, reading says so, for this one alone
     if not images:
-        raise ImageError(f"'{path}' holds no images; accepted are {_ACCEPTED} ({', '.join(IMAGE_SUFFIXES)}).")
+        raise ImageError(
+            f"'{path}' holds no images; accepted are {_ACCEPTED} ({', '.join(IMAGE_SUFFIXES)}). Folders "
+            f"named {', '.join(MASK_FOLDERS)} are left out unless they are named themselves."
+        )
     return images
 
 
@@ -243,7 +248,7 @@ def _below(folder: Path) -> list[Path]:
     for top, folders, files in os.walk(folder, onerror=refuse):
         here = Path(top)
         images += [here / name for name in files if not name.startswith(".") and is_image_file(here / name)]
-        visible = [name for name in folders if not name.startswith(".")]
+        visible = [n for n in folders if not n.startswith(".") and n.casefold() not in MASK_FOLDERS]
         zarrs = {name for name in visible if is_zarr_folder(here / name)}
         images += [field for name in zarrs for field in fields_in(here / name) or [here / name]]
         folders[:] = [name for name in visible if name not in zarrs]  # the chunks of a zarr are not images
