@@ -20,10 +20,11 @@ from torch.nn import functional as F  # noqa: N812
 
 from benchmarks._common import Figure, finish, header
 from napari_bloodcell.core.config import AnalyseConfig, SamConfig, SegmentConfig, SmearConfig
+from napari_bloodcell.core.device import computes_bf16
 from napari_bloodcell.core.pipeline import analyse
 from napari_bloodcell.core.records import SmearImage
 from napari_bloodcell.core.sam.attention import join_qkv
-from napari_bloodcell.core.sam.inference import computes_bf16, predict_parts
+from napari_bloodcell.core.sam.inference import predict_parts
 from napari_bloodcell.core.sam.model import CellSam, new_model
 from napari_bloodcell.core.sam.prompt import Prompt, PromptSession
 from napari_bloodcell.core.segment.choose import find_segmenter

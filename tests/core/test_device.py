@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from napari_bloodcell.core.device import resolve
+from napari_bloodcell.core.device import computes_bf16, resolve
 from napari_bloodcell.core.errors import DeviceError
 
 
@@ -37,3 +37,13 @@ def test_auto_takes_what_is_set_for_the_machine(monkeypatch: pytest.MonkeyPatch)
 def test_unknown_device_lists_what_is_accepted(choice: str) -> None:
     with pytest.raises(DeviceError, match="Accepted: auto, cpu, cuda"):
         resolve(choice)
+
+
+@pytest.mark.parametrize("of", ["_is_avx512_bf16_supported", "_is_amx_tile_supported"])
+def test_a_processor_computes_bf16_by_either_of_its_ways(monkeypatch: pytest.MonkeyPatch, of: str) -> None:
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda name=name: name == of)
+    assert computes_bf16(torch.device("cpu"))
+    monkeypatch.setattr(torch.cpu, of, lambda: False)
+    assert not computes_bf16(torch.device("cpu"))
+    assert not computes_bf16(torch.device("mps"))

@@ -1,5 +1,6 @@
 """BC-SAM and DoRL through the one loop, on tiny made cells."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,22 @@ def test_a_stopped_training_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
     train(resumed, loop, tmp_path / "parts")
     one, other = weights(whole.module), weights(resumed.module)
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("method", ["bcsam", "dorl"])
+def test_bf16_lowers_the_loss_as_fp32_does(tmp_path: Path, method: str) -> None:
+    cells = made_cells(tmp_path / "store", LABS)
+    last = {}
+    for precision in ("fp32", "bf16"):
+        recipe = (
+            BcsamRecipe(cells, BcsamConfig(batch=12), "x")
+            if method == "bcsam"
+            else DorlRecipe(cells, SMALL, "x")
+        )
+        run = train(recipe, replace(LOOP, precision=precision), tmp_path / precision)
+        last[precision] = run.history[-1].losses["total"]
+    assert last["bf16"] != last["fp32"]
+    assert last["bf16"] == pytest.approx(last["fp32"], rel=0.02)
 
 
 def test_one_lab_alone_cannot_be_aligned(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from napari_bloodcell.core.config import TrainConfig
 from napari_bloodcell.core.errors import ArtifactError, Cancelled, DeviceError, TrainingError
-from napari_bloodcell.core.training import Batch, Recipe, train
+from napari_bloodcell.core.training import Batch, Recipe, loop, train
 from napari_bloodcell.core.training.loop import learning_rate
 
 
@@ -106,6 +106,30 @@ def test_training_finds_the_line_and_writes_what_it_saw(tmp_path: Path) -> None:
     stored = json.loads((tmp_path / "history.json").read_text())
     assert [e["losses"] for e in stored["epochs"]] == [e.losses for e in run.history]
     assert recipe.module.frozen.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("precision", "method_gains", "processor_has_it", "low"),
+    [
+        ("auto", True, True, True),
+        ("auto", True, False, False),
+        ("auto", False, True, False),
+        ("fp32", True, True, False),
+        ("bf16", False, False, True),
+    ],
+)
+def test_bf16_is_taken_on_a_processor_where_the_method_gains_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Any, method_gains: bool,
+    processor_has_it: bool, low: bool,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(loop, "computes_bf16", lambda device: processor_has_it)
+    recipe = LineRecipe()
+    recipe.bf16_on_processors = method_gains
+    seen: list[bool] = []
+    recipe.module.register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
+    run = train(recipe, TrainConfig(epochs=1, device="cpu", precision=precision), tmp_path)
+    assert seen == [low, low]
+    assert any("bf16" in note for note in run.notes) == low
 
 
 def test_the_best_epoch_is_what_stays(tmp_path: Path) -> None:

@@ -57,6 +57,17 @@ def _cuda(index: int) -> "tuple[torch.device, str]":
     return torch.device("cuda", index), f"Using {torch.cuda.get_device_name(index)}, as asked."
 
 
+def computes_bf16(device: "torch.device") -> bool:
+    """Whether bf16 is arithmetic of the device, and not emulated (which is slower than fp32)."""
+    import torch
+
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return False
+
+
 _CPU_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "DefaultCPUAllocator")
 
 

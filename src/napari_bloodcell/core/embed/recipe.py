@@ -33,6 +33,8 @@ ORDER, MASKS = 0, 1  # streams of random numbers
 class AlignedRecipe(Recipe):
     """Balanced batches of labs; the held-out cells judge."""
 
+    bf16_on_processors = True
+
     def __init__(self, cells: TrainingCells, config: BcsamConfig | DorlConfig, sam_hash: str) -> None:
         align = config.align
         if not len(cells.train):

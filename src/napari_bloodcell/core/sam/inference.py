@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from napari_bloodcell.core.config import SamConfig
-from napari_bloodcell.core.device import is_out_of_memory, resolve
+from napari_bloodcell.core.device import computes_bf16, is_out_of_memory, resolve
 from napari_bloodcell.core.errors import DeviceError
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.sam.lora import merged
@@ -150,12 +150,3 @@ def choose_precision(device: torch.device, config: SamConfig) -> Literal["fp32",
             f"Precision 'bf16' was asked for, but {device} does not compute in it. Use 'auto' or 'fp32'."
         )
     return "fp32"
-
-
-def computes_bf16(device: torch.device) -> bool:
-    """Whether bf16 is arithmetic of the device, and not emulated (which is slower than fp32)."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    return False

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from napari_bloodcell.core.artifact import check_writable, read_json, write_json
 from napari_bloodcell.core.config import TrainConfig
-from napari_bloodcell.core.device import is_out_of_memory
+from napari_bloodcell.core.device import computes_bf16, is_out_of_memory
 from napari_bloodcell.core.errors import Cancelled, DeviceError, TrainingError
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.training import checkpoint as files
@@ -89,6 +89,13 @@ class _Loop:
         self.optimizer = kind(self.trained, lr=config.learning_rate, weight_decay=config.weight_decay)
         self.settings = files.settings_of(recipe.name, recipe.settings, config)
         self.state = _State(parts=config.accumulate)
+        self.computes_low = self._wants_bf16()
+
+    def _wants_bf16(self) -> bool:
+        """By itself on a GPU that has it; on a processor where the method gains by it, or when asked."""
+        device, precision = self.engine.device, self.config.precision
+        gains = device.type == "cuda" or self.recipe.bf16_on_processors
+        return precision == "bf16" or (precision == "auto" and gains and computes_bf16(device))
 
     def run(self, resume: bool) -> TrainingRun:
         if resume and (self.folder / files.LAST).is_file():
@@ -188,12 +195,8 @@ class _Loop:
         return sums
 
     def _arithmetic(self) -> AbstractContextManager[Any]:
-        """bf16 by itself on a GPU that has it; on a processor only when asked for."""
-        kind, precision = self.engine.device.type, self.config.precision
-        low = precision == "bf16" or (
-            precision == "auto" and kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        )
-        return torch.autocast(kind, dtype=torch.bfloat16) if low else nullcontext()
+        kind = self.engine.device.type
+        return torch.autocast(kind, dtype=torch.bfloat16) if self.computes_low else nullcontext()
 
     def _take_more_parts(self, cells: int, error: BaseException) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -281,6 +284,8 @@ class _Loop:
 
     def _notes(self) -> tuple[str, ...]:
         notes = [self.engine.device_note] if self.engine.device_note else []
+        if self.computes_low:
+            notes.append("Steps are computed in bf16; precision fp32 is slower and exact.")
         if self.state.parts != self.config.accumulate:
             notes.append(f"Memory was short: each batch was taken in {self.state.parts} parts.")
         return tuple(notes)

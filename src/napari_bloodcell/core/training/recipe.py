@@ -19,6 +19,7 @@ class Recipe(ABC):
     name: str
     module: nn.Module
     steps_per_epoch: int
+    bf16_on_processors = False  # precision "auto" takes bf16 on a processor too, where it computes in it
 
     @property
     @abstractmethod
