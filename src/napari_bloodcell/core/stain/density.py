@@ -11,6 +11,7 @@ from napari_bloodcell.core.records import ByteArray, FloatArray
 
 DARKEST = 4.0  # grey levels; below it a camera only sees noise, and log(0) has no value
 DIMMEST_LIGHT = 40.0  # a darker ground is a closed shutter, not a bright field
+_NEAR, _BELL = np.ones(17), np.hanning(11)[1:-1]  # what counts as one level, and how counts are smoothed
 
 
 def ground_light(pixels: ByteArray) -> FloatArray:
@@ -22,11 +23,12 @@ def ground_light(pixels: ByteArray) -> FloatArray:
     flat = pixels.reshape(-1, 3)
     if not len(flat):
         return np.zeros(3, np.float32)
-    bright = flat @ np.array([1, 2, 1], np.uint16) >> 2
+    red, green, blue = flat.T.astype(np.uint16)
+    bright = (red + 2 * green + blue) >> 2
     counts = np.bincount(bright, minlength=256).astype(np.float64)
-    mass = np.convolve(np.pad(counts, 8), np.ones(17), "valid")
-    smooth = np.convolve(np.pad(counts, 4), np.hanning(11)[1:-1], "valid")
-    top = int(np.flatnonzero(mass >= 0.03 * len(flat))[-1]) if mass.max() >= 0.03 * len(flat) else 255
+    mass, smooth = np.convolve(counts, _NEAR)[8:-8], np.convolve(counts, _BELL)[4:-4]
+    enough = np.flatnonzero(mass >= 0.03 * len(flat))
+    top = int(enough[-1]) if len(enough) else 255
     # Walk down the slope from the brightest level that counts to the peak it belongs to.
     low = max(0, top - 16)
     peak = low + int(np.argmax(smooth[low : top + 1]))
@@ -34,7 +36,10 @@ def ground_light(pixels: ByteArray) -> FloatArray:
         low = max(0, peak - 8)
         peak = low + int(np.argmax(smooth[low:peak]))
     near = np.abs(bright.astype(np.int16) - peak) <= 4
-    return np.median(flat[near], axis=0).astype(np.float32) if near.any() else np.full(3, 255, np.float32)
+    if not near.any():
+        return np.full(3, 255, np.float32)
+    # One row for each channel: a median across rows is several times slower.
+    return np.median(np.ascontiguousarray(flat.T[:, near]), axis=1).astype(np.float32)
 
 
 def density_table(light: FloatArray) -> FloatArray:

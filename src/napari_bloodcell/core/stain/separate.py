@@ -63,9 +63,7 @@ def separate(
     if config.mode == "fast":
         found = _measure_batch(batch, config, chosen)
         parts = torch.empty(len(batch), config.stains, *batch.shape[-2:], device=batch.device)
-        for i in range(len(batch)):
-            progress("Separating stains", i, len(batch))
-            concentrate(batch[i], found.dictionary[i], found.background[i], out=parts[i].flatten(1))
+        _concentrate(batch, found, parts.flatten(2), progress)
         return _replace(found, concentrations=parts)
     return _by_updates(batch, config, chosen, progress)
 
@@ -84,25 +82,27 @@ def measure(
     return _replace(_by_updates(batch, config, check_mask(mask, batch), silent), concentrations=None)
 
 
-def concentrate(image: "Tensor", dictionary: "Tensor", background: "Tensor", *, out: "Tensor") -> None:
-    """Concentrations of one image (3 x H x W) into ``out`` (K x n), a stretch of pixels at a time."""
+def _concentrate(batch: "Tensor", found: Separation, out: "Tensor", progress: Progress) -> None:
+    """Concentrations of each image into ``out`` (B x K x n), a stretch of pixels at a time."""
     import torch
 
-    stains = dictionary.shape[1]
-    both = solver(dictionary[None])[0]
-    gram = (dictionary.T @ dictionary)[None]
-    ground = (torch.log(torch.tensor(BYTE)) - background)[:, None]
+    w = found.dictionary
+    stains = w.shape[2]
+    both, gram = solver(w), w.mT @ w
+    ground = (torch.log(torch.tensor(BYTE)) - found.background)[:, :, None]
     # Density is ground - ln(level), none below zero: the ground's part goes into the product as a constant.
     constant, minus = both @ ground, -both
-    flat = image.flatten(1)
-    for start in range(0, flat.shape[1], STRETCH_PX):
-        stop = min(start + STRETCH_PX, flat.shape[1])
-        light = levels_of(flat[:, start:stop]).log_()
-        solved = torch.addmm(constant, minus, torch.minimum(light, ground, out=light))
-        alone = solved[stains:]
-        h = torch.minimum(solved[:stains], alone, out=out[:, start:stop]).clamp_(min=0)
-        if stains > 2:
-            out[:, start:stop] = sweep(h[None].clone(), alone[None], gram)[0]
+    flat = batch.flatten(2)
+    for i in range(len(batch)):
+        progress("Separating stains", i, len(batch))
+        for start in range(0, flat.shape[2], STRETCH_PX):
+            stop = min(start + STRETCH_PX, flat.shape[2])
+            light = levels_of(flat[i, :, start:stop]).log_()
+            solved = torch.addmm(constant[i], minus[i], torch.minimum(light, ground[i], out=light))
+            alone = solved[stains:]
+            h = torch.minimum(solved[:stains], alone, out=out[i, :, start:stop]).clamp_(min=0)
+            if stains > 2:
+                out[i, :, start:stop] = sweep(h[None].clone(), alone[None], gram[i : i + 1])[0]
 
 
 def reconstruct(found: Separation) -> "Tensor":
