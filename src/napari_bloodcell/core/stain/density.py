@@ -39,7 +39,8 @@ def ground_light(pixels: ByteArray) -> FloatArray:
     if not near.any():
         return np.full(3, 255, np.float32)
     # One row for each channel: a median across rows is several times slower.
-    return np.median(np.ascontiguousarray(flat.T[:, near]), axis=1).astype(np.float32)
+    light: FloatArray = np.median(np.ascontiguousarray(flat.T[:, near]), axis=1).astype(np.float32)
+    return light
 
 
 def density_table(light: FloatArray) -> FloatArray:
