@@ -209,6 +209,47 @@ def test_what_a_killed_process_left_half_written_is_cleared(fields: Path, tmp_pa
     assert [p.name for p in folder.glob(".*")] == [".mine"]
 
 
+def test_pictures_of_an_older_analysis_do_not_stand_beside_new_numbers(fields: Path, tmp_path: Path) -> None:
+    analyse_files([fields / "f1.png"], tmp_path / "out", "stain")
+    fine, no_pictures = AnalyseConfig(count=CountConfig(level="fine")), EngineConfig(pictures=False)
+    analyse_files([fields / "f1.png"], tmp_path / "out", "stain", fine, no_pictures)
+    assert {p.name for p in (tmp_path / "out" / "f1").iterdir()} == FILES - {
+        "overlay.png",
+        "differential.png",
+    }
+
+
+def test_rows_that_a_killed_run_did_not_hand_on_are_found_by_the_next(
+    fields: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image was done in other settings, and the run died before its rows reached the table."""
+    one, out = fields / "f1.png", tmp_path / "out"
+    analyse_files([one], out, "stain")
+    other = AnalyseConfig(read=ReadConfig(um_per_px=0.09))
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_bloodcell.core.batch.add_to_table", die)
+        with pytest.raises(KeyboardInterrupt):
+            analyse_files([one], out, "stain", other)
+    assert analyse_files([one], out, "stain", other).items[0].state == "kept"
+    rows = pd.read_parquet(out / "table" / "slide=in" / "f1.parquet")
+    assert set(rows["um_per_px"]) == {0.09}
+
+
+def test_a_summary_reads_no_file_that_is_still_being_written(fields: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    analyse_files([fields], out, "stain")
+    before = results.summarise(out)
+    half = out / "table" / "slide=in" / ".f3-abcd1234.parquet"
+    half.write_bytes(b"PAR1")
+    assert results.summarise(out) == before
+    analyse_files([fields], out, "stain")
+    assert not half.exists()
+
+
 def test_images_without_cells_give_an_empty_pool(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     Image.new("RGB", (64, 64), (230, 225, 240)).save(tmp_path / "in" / "blank.png")

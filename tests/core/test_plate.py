@@ -13,6 +13,8 @@ from PIL import Image
 from napari_bloodcell.cli import main
 from napari_bloodcell.core.errors import ImageError
 from napari_bloodcell.core.image import find_images, read_image
+from napari_bloodcell.core.image.lazy import open_lazily
+from napari_bloodcell.core.report.make import make_report
 from napari_bloodcell.core.results import summarise
 
 WELLS = ("A/1", "B/12")
@@ -63,6 +65,7 @@ def test_the_fields_of_a_plate_are_images_called_after_well_and_field(
     assert find_images(plate / "A" / "1") == fields[:2]
     read = [read_image(field) for field in fields]
     assert [one.name for one in read] == ["plate 7_A1_0", "plate 7_A1_1", "plate 7_B12_0", "plate 7_B12_1"]
+    assert [getattr(open_lazily(field), "name", "") for field in fields] == [one.name for one in read]
     assert [tuple(one.pixels[0, 0]) for one in read] == [(0, 0, 9), (0, 1, 9), (1, 0, 9), (1, 1, 9)]
 
 
@@ -99,6 +102,7 @@ def test_a_well_that_was_not_copied_costs_only_itself(
         ({}, "a plate or well that does not list its wells"),
         ({"wells": []}, "names no wells: nothing was acquired"),
         ({"wells": [{"path": "../other"}]}, r"names '\.\./other', which is not a path inside it"),
+        ({"wells": [{"path": "."}]}, r"names '\.', which is not a path inside it"),
     ],
 )
 def test_a_plate_that_names_nothing_says_so(tmp_path: Path, told: dict[str, object], message: str) -> None:
@@ -110,8 +114,8 @@ def test_a_plate_that_names_nothing_says_so(tmp_path: Path, told: dict[str, obje
 def test_patterns_and_lists_are_analysed_from_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("s1/a.png", "s1/b.png", "s2/a.png"):
-        draw(tmp_path / name, len(name))
+    for number, name in enumerate(("s1/a.png", "s1/b.png", "s2/a.png")):
+        draw(tmp_path / name, number)
     (tmp_path / "list.csv").write_text("image,slide\ns1/a.png,Smith\ns2/a.png,Jones\n")
     for what, images in (
         (tmp_path / "s*" / "a.png", 2),
@@ -124,3 +128,5 @@ def test_patterns_and_lists_are_analysed_from_the_command_line(
         assert ended.value.code == 0
         assert f"{images} images, 0 kept" in capsys.readouterr().out
     assert [s.name for s in summarise(tmp_path / "out2.csv")] == ["Jones", "Smith"]
+    report = make_report([tmp_path / "out2.csv"], tmp_path / "report")
+    assert {s.name: s.images for s in report.slides} == {"Smith": ("a.png",), "Jones": ("a.png",)}

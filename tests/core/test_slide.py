@@ -19,9 +19,13 @@ from napari_bloodcell.core.batch import analyse_files
 from napari_bloodcell.core.config import AnalyseConfig, SegmentConfig, SlideConfig
 from napari_bloodcell.core.errors import ArtifactError, Cancelled, EngineError, ImageError, SegmentError
 from napari_bloodcell.core.image.lazy import LazyImage
+from napari_bloodcell.core.report.gallery import _cut
+from napari_bloodcell.core.report.make import make_report
+from napari_bloodcell.core.results import summarise
 from napari_bloodcell.core.slide import plan as plans
 from napari_bloodcell.core.slide.analysis import SlideResult, analyse_slide
-from napari_bloodcell.core.slide.block import read_outlines, unpack
+from napari_bloodcell.core.slide.block import read_outlines, unpack, unpacked
+from napari_bloodcell.core.slide.overview import thumbnail
 from napari_bloodcell.core.slide.plan import Plan, make_plan
 from napari_bloodcell.core.slide.pyramid import write_labels
 from napari_bloodcell.core.synthetic.slide import BLURRED, SyntheticSlide, make_slide
@@ -177,15 +181,14 @@ analyse_slide(slide.image, sys.argv[1], "stain", AnalyseConfig(slide=SlideConfig
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
-def test_a_run_that_was_killed_goes_on_where_it_was(
-    slide: SyntheticSlide, whole: SlideResult, tmp_path: Path
-) -> None:
+def test_a_run_that_was_killed_goes_on_where_it_was(whole: SlideResult, tmp_path: Path) -> None:
     script = KILLED.format(side=SIDE, seed=SEED, share=SHARE)
     killed = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, check=False)
     assert killed.returncode == -9, killed.stderr.decode()
     assert not (tmp_path / "run.json").exists()
     assert len(list((tmp_path / "blocks").glob("[0-9]*.parquet"))) == 3
-    result = analyse_slide(slide.image, tmp_path, "stain", BLOCKS)
+    again = make_slide(SIDE, SIDE, seed=SEED, share=SHARE)
+    result = analyse_slide(again.image, tmp_path, "stain", BLOCKS)
     assert (result.kept, result.cells) == (3, whole.cells)
     pd.testing.assert_frame_equal(cells_of(tmp_path), cells_of(whole.folder))
 
@@ -280,7 +283,7 @@ def test_what_cannot_be_a_slide_says_what_to_do(tmp_path: Path) -> None:
 
 def test_outlines_come_back_as_they_were_packed(whole: SlideResult) -> None:
     files = sorted((whole.folder / "blocks").iterdir())
-    found = [one for path in files for one in read_outlines(path)]
+    found = [unpacked(one) for path in files for one in read_outlines(path)]
     assert len(found) == whole.cells
     for box, cell, nucleus in found:
         assert cell.shape == (box[3] - box[1], box[2] - box[0])
@@ -334,12 +337,80 @@ def test_a_slide_with_a_damaged_piece_fails_alone(slide: SyntheticSlide, tmp_pat
 
 def test_a_slide_of_glass_among_others_leaves_the_pool_right(slide: SyntheticSlide, tmp_path: Path) -> None:
     write_ome_zarr(tmp_path / "film.zarr", np.array(slide.image.array[300:1100, 300:1100]))
-    write_ome_zarr(tmp_path / "glass.zarr", np.full((800, 800, 3), (230, 225, 235), np.uint8))
+    write_ome_zarr(tmp_path / "blank.zarr", np.full((800, 800, 3), (230, 225, 235), np.uint8))
     config = AnalyseConfig(slide=SlideConfig(from_megapixels=0.5))
     result = analyse_files(
-        [tmp_path / "glass.zarr", tmp_path / "film.zarr"], tmp_path / "out", "stain", config
+        [tmp_path / "blank.zarr", tmp_path / "film.zarr"], tmp_path / "out", "stain", config
     )
     assert [item.state for item in result.items] == ["done", "done"]
     pooled = pd.read_parquet(tmp_path / "out" / "cells.parquet")
     pd.testing.assert_frame_equal(cells_of(tmp_path / "out"), cells_of(tmp_path / "out" / "film"))
     assert len(pooled) == result.differential.counted > 0
+    assert summarise(tmp_path / "out")[0].differential.counted == len(pooled)
+    report = make_report([tmp_path / "out"], tmp_path / "report")
+    assert report.pooled.differential.counted == len(pooled)
+    assert report.pooled.images == ("blank.zarr", "film.zarr")
+
+
+def test_pictures_of_doubtful_cells_of_a_slide_are_read_piece_by_piece(
+    slide: SyntheticSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.array(slide.image.array[:900, :900])
+    write_ome_tiff(tmp_path / "a.ome.tif", pixels)
+    analyse_slide(tmp_path / "a.ome.tif", tmp_path / "out" / "a", "stain", pictures=False)
+    monkeypatch.setattr("napari_bloodcell.core.report.gallery.read_image", None)
+    report = make_report([tmp_path / "out"], tmp_path / "report")
+    boxes = pd.read_parquet(tmp_path / "out" / "a" / "cells.parquet").set_index("cell_id")
+    assert len(report.doubtful) == len(boxes) > 0
+    for cell in report.doubtful:
+        box = boxes.loc[cell.cell_id, ["x0", "y0", "x1", "y1"]].tolist()
+        np.testing.assert_array_equal(cell.pixels, _cut(pixels, box))
+    write_ome_tiff(tmp_path / "a.ome.tif", 255 - pixels)
+    changed = make_report([tmp_path / "out"], tmp_path / "report")
+    assert [cell.pixels for cell in changed.doubtful] == [None] * len(boxes)
+
+
+class Glass:
+    """A slide of 9,000 pixels that counts what is read of it at a time."""
+
+    shape, dtype = (9000, 9000, 3), np.dtype(np.uint8)
+    most = 0
+
+    def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
+        height, width = (len(range(*s.indices(n))) for s, n in zip(window, self.shape, strict=False))
+        self.most = max(self.most, height * width)
+        return np.full((height, width, 3), 230, np.uint8)
+
+
+def test_the_overview_of_a_slide_of_one_resolution_reads_little_at_a_time() -> None:
+    glass = Glass()
+    picture, step = thumbnail(LazyImage(array=glass), 300)
+    assert (picture.shape, step) == ((300, 300, 3), 30)
+    assert glass.most <= 512 * 9000
+
+
+def test_another_pixel_size_or_other_pixels_make_another_slide(slide: SyntheticSlide, tmp_path: Path) -> None:
+    image = replace(slide.image, array=slide.image.array[:800, :800].copy(), coarser=())
+    analyse_slide(image, tmp_path, "stain", BLOCKS)
+    larger = replace(image, um_per_px=0.3)
+    assert analyse_slide(larger, tmp_path, "stain", BLOCKS).kept == 0
+    assert set(pd.read_parquet(tmp_path / "cells.parquet")["um_per_px"]) == {0.3}
+    larger.array[500, 501] = 0
+    assert analyse_slide(larger, tmp_path, "stain", BLOCKS).kept == 0
+
+
+def test_results_of_a_slide_and_of_a_field_do_not_mix(slide: SyntheticSlide, tmp_path: Path) -> None:
+    write_ome_zarr(tmp_path / "a.zarr", np.array(slide.image.array[300:1100, 300:1100]))
+    found = {}
+    for name, size in (("slide", 0.5), ("field", 100.0), ("slide again", 0.5)):
+        config = AnalyseConfig(slide=SlideConfig(from_megapixels=size))
+        assert not analyse_files([tmp_path / "a.zarr"], tmp_path / "out", "stain", config).failed
+        (tmp_path / "out" / "a" / ".cells-abcd1234.parquet").touch()  # of a process that was killed
+        found[name] = {p.name for p in (tmp_path / "out" / "a").iterdir()}
+    assert {"labels.ome.zarr", "overview.png", "blocks"} <= found["slide"] == found["slide again"]
+    assert {"labels.ome.tif", "overlay.png"} <= found["field"]
+    both = {
+        "cells.parquet", "differential.json", "differential.csv", "differential.png", "run.json", ".lock",
+        ".cells-abcd1234.parquet",
+    }  # fmt: skip
+    assert found["field"] & found["slide"] == both

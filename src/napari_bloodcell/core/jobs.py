@@ -63,15 +63,8 @@ def do(job: Job, bundle: Bundle | None = None, *, progress: Progress = silent) -
         return replace(item, state="failed", reason=str(error), seconds=time.monotonic() - started)
     if slide is not None:
         return _do_slide(slide, job, bundle, item, progress)
-    _clear_half_written(job.folder)
     write_analysis(job.folder, analysis, pictures=job.pictures)
     return replace(item, state="done", seconds=time.monotonic() - started)
-
-
-def _clear_half_written(folder: Path) -> None:
-    """What a process that was killed had begun: the temporary files of ``atomic_path``."""
-    for path in folder.glob(".*-????????.*"):
-        path.unlink(missing_ok=True)
 
 
 def _do_slide(slide: LazyImage, job: Job, bundle: Bundle | None, item: Item, progress: Progress) -> Item:

@@ -4,25 +4,25 @@ It can be read while a run still writes. Any program that knows Parquet can read
 for counts without loading it.
 """
 
+import filecmp
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote
 
 from napari_bloodcell.core.artifact import atomic_path
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.jobs import Item
 from napari_bloodcell.core.report import Differential, count
+from napari_bloodcell.core.report.by_slide import TABLE, parts_of, place_of
 from napari_bloodcell.core.store import with_texts
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLE = "table"
 ROWS = 10_000  # in memory at a time: a few MB
 
 
@@ -35,22 +35,24 @@ class Slide:
 
 
 def add_to_table(out: Path, item: Item) -> None:
-    """The rows of an image that was done; those of an image that failed are taken out."""
-    target = _place(out, item.slide, item.folder.name)
+    """The rows of an image that was done; those of an image that failed are taken out. A run that was killed
+    may have left the rows of an older analysis: an image that is kept is looked at too."""
+    target = place_of(out, item.slide, item.folder.name)
     source = item.folder / "cells.parquet"
     if item.state == "failed":
         target.unlink(missing_ok=True)
-    elif item.state == "done" or not target.is_file():
+    elif not target.is_file() or not filecmp.cmp(source, target, shallow=False):
         with atomic_path(target) as temporary:
             shutil.copyfile(source, temporary)
 
 
 def keep_only(out: Path, items: list[Item]) -> None:
-    """Rows of images that are no longer part of this folder's run stay; rows of a moved slide go."""
-    wanted = {_place(out, item.slide, item.folder.name) for item in items}
-    names = {f"{item.folder.name}.parquet" for item in items}
+    """Rows of images that are no longer part of this folder's run stay; rows of a moved slide go, and what a
+    killed run left half-written."""
+    wanted = {place_of(out, item.slide, item.folder.name) for item in items}
+    names = {path.name for path in wanted}
     for path in (out / TABLE).glob("slide=*/*.parquet"):
-        if path.name in names and path not in wanted:
+        if path.name.startswith(".") or (path.name in names and path not in wanted):
             path.unlink()
 
 
@@ -103,13 +105,10 @@ def summarise(
     """
     import pyarrow.dataset as ds
 
-    folder = Path(out) / TABLE
-    if not folder.is_dir():
+    if not (Path(out) / TABLE).is_dir():
         raise DataError(f"{out} holds no results. Give the folder that was --out of an analysis.")
     slides = []
-    for part in sorted(folder.glob("slide=*")):
-        name = _name_of(part)
-        files = sorted(part.glob("*.parquet"))
+    for name, files in parts_of(Path(out)):
         if where not in name or not files:
             continue
         table = ds.dataset([str(f) for f in files], format="parquet")
@@ -128,11 +127,3 @@ def pooled(slides: list[Slide], config: CountConfig = CountConfig()) -> Differen
     """All slides as one."""
     total: Counter[str] = sum((s.cells for s in slides), Counter())
     return count(total, config)
-
-
-def _place(out: Path, slide: str, image: str) -> Path:
-    return out / TABLE / f"slide={quote(slide, safe=' ()+,')}" / f"{image}.parquet"
-
-
-def _name_of(folder: Path) -> str:
-    return unquote(folder.name.removeprefix("slide="))

@@ -1,6 +1,7 @@
 """What an analysis leaves on disk: one folder an image, complete once its ``run.json`` is there."""
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,10 +24,18 @@ TEXTS = (
     "image", "source", "cell_type", "cell_type_source", "best", "second", "possible", "doubt", "scale_source",
 )  # fmt: skip
 RUN = "run.json"
+RESULTS = (
+    RUN, "labels.ome.tif", "nuclei.ome.tif", "labels.ome.zarr", "cells.csv", "cells.parquet",
+    "differential.json", "differential.csv", "differential.png", "overlay.png", "overview.png",
+)  # fmt: skip
+BLOCKS, PLAN = "blocks", "plan.safetensors"  # of a slide: what it goes on from
 
 
 def write_analysis(folder: Path, analysis: Analysis, *, pictures: bool = True) -> None:
     """Labels, table, differential, pictures; the run record last."""
+    clear_results(folder)
+    for name in (BLOCKS, PLAN):
+        _remove(folder / name)
     masks, name = analysis.masks, analysis.image.name
     write_labels_ome_tiff(folder / "labels.ome.tif", masks.labels, analysis.image.um_per_px)
     nuclei = np.where(masks.nucleus, masks.labels, 0).astype(np.int32)
@@ -46,16 +55,37 @@ def write_analysis(folder: Path, analysis: Analysis, *, pictures: bool = True) -
     )
 
 
+def clear_results(folder: Path) -> None:
+    """An earlier analysis, of a field or of a slide, goes, and so does what a process that was killed had
+    begun (the temporary files of ``atomic_path``): no old picture may stand beside new numbers."""
+    for name in RESULTS:
+        _remove(folder / name)
+    for place in (folder, folder / BLOCKS):
+        for path in place.glob(".*-????????.*"):
+            path.unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def write_table(folder: Path, table: "pd.DataFrame") -> None:
     """``cells.csv`` for people and spreadsheets, ``cells.parquet`` with exact numbers and types."""
     with atomic_path(folder / "cells.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
+    with atomic_path(folder / "cells.parquet") as temporary:
+        to_parquet(table, temporary)
+
+
+def to_parquet(table: "pd.DataFrame", path: Path) -> None:
     import pyarrow as pa
 
     schema = with_texts(pa.Schema.from_pandas(table, preserve_index=False))
     texts = {name: object for name in TEXTS if name in table}
-    with atomic_path(folder / "cells.parquet") as temporary:
-        table.astype(texts).to_parquet(temporary, index=False, schema=schema)
+    table.astype(texts).to_parquet(path, index=False, schema=schema)
 
 
 def with_texts(schema: "pa.Schema") -> "pa.Schema":

@@ -16,6 +16,7 @@ from napari_bloodcell.core.errors import ImageError
 from napari_bloodcell.core.image import hash_file
 from napari_bloodcell.core.image.omezarr import is_zarr_folder, open_zarr
 from napari_bloodcell.core.image.pixels import DECODER_ERRORS, array_axes
+from napari_bloodcell.core.image.plate import name_of
 from napari_bloodcell.core.image.scanners import is_scan, open_scan
 from napari_bloodcell.core.image.tiff import is_tiff, open_tiff
 from napari_bloodcell.core.records import ByteArray
@@ -109,7 +110,7 @@ def open_lazily(path: Path, config: ReadConfig = ReadConfig()) -> LazyImage | No
     return LazyImage(
         array=arrays[0],
         coarser=tuple(arrays[1:]),
-        name=path.name,
+        name=name_of(path),
         source=str(path.absolute()),
         um_per_px=um_per_px if config.um_per_px is None else config.um_per_px,
         notes=notes,

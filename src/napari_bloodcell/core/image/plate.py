@@ -62,6 +62,6 @@ def _paths(told: Any, key: str, folder: Path) -> list[str]:
     if not places:
         raise ImageError(f"'{folder}' is a plate or well that names no {key}: nothing was acquired in it.")
     for place in places:
-        if place.startswith("/") or ".." in place.split("/"):
+        if {"", ".", ".."} & set(place.rstrip("/").split("/")):
             raise ImageError(f"'{folder}' names {place!r}, which is not a path inside it. Write it again.")
     return places

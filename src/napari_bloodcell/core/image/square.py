@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def cut_square(
-    array: NDArray[Any],
+    array: Any,
     corner_xy: tuple[float, float],
     side: float,
     size_px: int,
@@ -15,8 +15,8 @@ def cut_square(
     smooth: bool,
     beyond_edge: bool = True,
 ) -> NDArray[Any]:
-    """A square of the image at ``size_px``: averaged for pictures, nearest for labels. Beyond the edge of the
-    image the border pixels go on, or zeros where ``beyond_edge`` is false."""
+    """A square of the image (an array, or what is read piece by piece) at ``size_px``: averaged for pictures,
+    nearest for labels. Beyond the edge the border pixels go on, or zeros where ``beyond_edge`` is false."""
     from PIL import Image
 
     height, width = array.shape[:2]
@@ -25,7 +25,7 @@ def cut_square(
     window = array[max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
     margins = [(max(-top, 0), max(bottom - height, 0)), (max(-left, 0), max(right - width, 0))]
     if any(sum(m) for m in margins):
-        margins += [(0, 0)] * (array.ndim - 2)
+        margins += [(0, 0)] * (window.ndim - 2)
         window = np.pad(window, margins, mode="edge" if beyond_edge else "constant")
     box = (corner_xy[0] - left, corner_xy[1] - top, corner_xy[0] - left + side, corner_xy[1] - top + side)
     if window.dtype == np.bool_:

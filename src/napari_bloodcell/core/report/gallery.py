@@ -12,6 +12,7 @@ import numpy as np
 from napari_bloodcell.core.config import ReadConfig
 from napari_bloodcell.core.errors import ImageError
 from napari_bloodcell.core.image import read_image
+from napari_bloodcell.core.image.lazy import LazyImage, hash_of_source, open_lazily
 from napari_bloodcell.core.image.square import cut_square
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import UNIDENTIFIED, ByteArray
@@ -72,17 +73,23 @@ def pictures(
     return [found[row] for row in rows]
 
 
-def _pixels(source: str, sha256: str) -> ByteArray | None:
+def _pixels(source: str, sha256: str) -> ByteArray | LazyImage | None:
+    """A slide is not read whole for a few of its cells."""
     if not source or not Path(source).exists():
         return None
     try:
+        slide = open_lazily(Path(source))
+        if slide is not None and hash_of_source(Path(source)) == sha256:
+            return slide
+        if slide is not None and Path(source).is_file():
+            return None
         image = read_image(source, ReadConfig(max_megapixels=100_000))
     except ImageError:
         return None
     return image.pixels if image.sha256 == sha256 else None
 
 
-def _doubtful(cell: Any, pixels: ByteArray | None) -> Doubtful:
+def _doubtful(cell: Any, pixels: ByteArray | LazyImage | None) -> Doubtful:
     guess = f"{_said(cell['best'])} {cell['cell_type_prob']:.0%}" if cell["best"] else "no model has named it"
     if cell["second_prob"] > 0:
         guess += f", {_said(cell['second'])} {cell['second_prob']:.0%}"
@@ -97,11 +104,14 @@ def _doubtful(cell: Any, pixels: ByteArray | None) -> Doubtful:
     )
 
 
-def _cut(pixels: ByteArray, box: Sequence[int]) -> ByteArray:
+def _cut(pixels: ByteArray | LazyImage, box: Sequence[int]) -> ByteArray | None:
     x0, y0, x1, y1 = box
     side = max(x1 - x0, y1 - y0) * (1 + 2 * MARGIN)
     corner = ((x0 + x1 - side) / 2, (y0 + y1 - side) / 2)
-    return np.asarray(cut_square(pixels, corner, side, SIDE_PX, smooth=True))
+    try:
+        return np.asarray(cut_square(pixels, corner, side, SIDE_PX, smooth=True))
+    except ImageError:  # a piece of a slide that is damaged
+        return None
 
 
 def _said(name: Any) -> str:

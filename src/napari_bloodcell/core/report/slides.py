@@ -11,13 +11,14 @@ import numpy as np
 from napari_bloodcell.core.artifact import read_json
 from napari_bloodcell.core.errors import ArtifactError, DataError
 from napari_bloodcell.core.image import hash_file
+from napari_bloodcell.core.report.by_slide import slides_of
 from napari_bloodcell.core.report.readers import PERSON, Cell
 from napari_bloodcell.core.session.folder import SESSION
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RUN, TABLE, LISTING = "run.json", "cells.parquet", "images.json"
+RUN, TABLE = "run.json", "cells.parquet"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,8 +46,12 @@ class Run:
 def read_runs(paths: Iterable[str | Path], sessions: Sequence[Run] = ()) -> list[Run]:
     """Every finished analysis in the folders, after the runs of sessions; an image counts once."""
     folders = dict.fromkeys(folder for path in paths for folder in _folders_in(Path(path)))
+    slides = {out: slides_of(out) for out in dict.fromkeys(folder.parent for folder in folders)}
     runs: dict[str, Run] = {}
-    for run in (*sessions, *map(_read, folders)):
+    for run in (
+        *sessions,
+        *(_read(folder, slides[folder.parent].get(folder.name, "")) for folder in folders),
+    ):
         same = runs.get(str(run.image["sha256"]))
         if same is not None:
             note = f"{run.folder} holds the same image as {same.folder}: it is counted once."
@@ -70,7 +75,7 @@ def _folders_in(path: Path) -> list[Path]:
     return found
 
 
-def _read(folder: Path) -> Run:
+def _read(folder: Path, slide: str) -> Run:
     import pandas as pd
 
     header, body = read_json(folder / RUN, "run")
@@ -83,7 +88,7 @@ def _read(folder: Path) -> Run:
     table = pd.read_parquet(path)
     return Run(
         folder=folder,
-        slide=_slide_of(folder, table, body),
+        slide=slide or _usual_slide(body),
         record=body,
         config=header.config,
         table=table,
@@ -91,16 +96,8 @@ def _read(folder: Path) -> Run:
     )
 
 
-def _slide_of(folder: Path, table: "pd.DataFrame", body: Mapping[str, Any]) -> str:
-    """As the analysis knew it; else the folder the image lay in; else its own name."""
-    if "slide" in table and len(table) and str(table["slide"].iloc[0]):
-        return str(table["slide"].iloc[0])
-    listing = folder.parent / LISTING
-    if listing.is_file():
-        _, content = read_json(listing, "batch")
-        for entry in content.get("images", ()):
-            if entry.get("folder") == folder.name and entry.get("slide"):
-                return str(entry["slide"])
+def _usual_slide(body: Mapping[str, Any]) -> str:
+    """Of an image that was analysed alone: the folder it lay in; else its own name."""
     source = body["image"].get("source")
     return Path(source).parent.name or str(body["image"]["name"]) if source else str(body["image"]["name"])
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_bloodcell.core.artifact import (
     atomic_path,
+    hash_arrays,
     hash_of,
     only_writer,
     read_arrays,
@@ -34,17 +35,18 @@ from napari_bloodcell.core.slide.block import (
     blocks_of,
     is_block_done,
     read_outlines,
+    unpacked,
     write_block,
 )
 from napari_bloodcell.core.slide.overview import draw_overview, thumbnail
 from napari_bloodcell.core.slide.plan import Plan, make_plan, plan_arrays, plan_of, seen_of
 from napari_bloodcell.core.slide.pyramid import FOLDER, cached, write_labels
-from napari_bloodcell.core.store import RUN, outputs_of
+from napari_bloodcell.core.store import BLOCKS, PLAN, RUN, clear_results, outputs_of, to_parquet, with_texts
 
 if TYPE_CHECKING:
     import pandas as pd
 
-BLOCKS, PLAN, TABLE = "blocks", "plan.safetensors", "cells.parquet"
+TABLE = "cells.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,15 +82,15 @@ def analyse_slide(
     slide, folder = _opened(image, config), Path(folder)
     model = load_bundle(bundle)
     with only_writer(folder):
-        (folder / RUN).unlink(missing_ok=True)  # a half-written folder is no result
+        clear_results(folder)  # a half-written folder is no result
         parents = {"image": _identity(slide), "bundle": model.hash}
         plan, plan_hash = _planned(folder, slide, config, parents, progress)
         blocks = blocks_of(plan, config.slide.block_px)
         kept = _work_blocks(folder, blocks, plan_hash, _work(slide, plan, model, config), progress)
         files = [folder / BLOCKS / block.name for block in blocks]
         table = _join(folder, files, _no_cells(slide, model, config))
-        outlines = cached(lambda number: list(read_outlines(files[number])), table.starts)
-        um = slide.um_per_px
+        packed = cached(lambda number: read_outlines(files[number]), table.starts)
+        outlines, um = (lambda row: unpacked(packed(row))), slide.um_per_px
         write_labels(folder, plan.shape, table.boxes, outlines, um_per_px=um, progress=progress)
         differential = count(table.counted(config), config.count)
         title = f"{slide.name}, bundle {model.name}"
@@ -98,6 +100,7 @@ def analyse_slide(
             named = f"{slide.name}: {model.title}"
             draw_overview(folder / "overview.png", slide, plan, (middles, table.kinds), differential, named)
         record = _record(folder, slide, plan, model, {"blocks": len(blocks), "cells": len(table.kinds)})
+        record["image"]["sha256"] = parents["image"]
         write_json(folder / RUN, "run", record, config=config.to_json(), parents=parents)
     return SlideResult(
         folder=folder, cells=len(table.kinds), differential=differential, blocks=len(blocks), kept=kept
@@ -120,11 +123,12 @@ def _opened(image: str | Path | LazyImage, config: AnalyseConfig) -> LazyImage:
 
 
 def _identity(slide: LazyImage) -> str:
-    """Of a file its bytes; of an array that is only in memory, what it looks like from afar."""
+    """Of a file or an array in memory its bytes; of one that is computed, what it looks like from afar."""
     if slide.source is not None and Path(slide.source).exists():
         return hash_of_source(Path(slide.source))
-    picture, _ = thumbnail(slide, 256)
-    return hash_of([slide.name, list(slide.shape), picture.tobytes().hex()])
+    held = isinstance(slide.array, np.ndarray)
+    pixels = slide.array if held else thumbnail(slide, 256)[0]
+    return hash_arrays({"pixels": pixels}, {"name": slide.name, "shape": list(slide.shape)}, {})
 
 
 def _planned(
@@ -132,7 +136,7 @@ def _planned(
 ) -> tuple[Plan, str]:
     """The plan of an earlier run, where it was for just this; what belongs to another plan is taken away."""
     told = config.to_json()
-    asked = hash_of([told, parents])
+    asked = hash_of([told, parents, slide.um_per_px])
     try:
         header, arrays = read_arrays(folder / PLAN, "slide-plan")
         if header.config.get("asked") == asked:
@@ -201,13 +205,13 @@ def _join(folder: Path, files: Sequence[Path], empty: "pd.DataFrame") -> _Joined
             content["cell_id"] = np.arange(total + 1, total + rows + 1, dtype=np.int32)
             total += rows
             part = pa.Table.from_pandas(content, preserve_index=False)
-            writer = writer or pq.ParquetWriter(temporary, part.schema, compression="zstd")
+            writer = writer or pq.ParquetWriter(temporary, with_texts(part.schema), compression="zstd")
             writer.write_table(part.cast(writer.schema))
             boxes.append(content[["x0", "y0", "x1", "y1"]].to_numpy(np.int32))
             kinds += list(content["cell_type"])
             cut.append(content["touches_border"].to_numpy(np.bool_))
         if writer is None:
-            empty.to_parquet(temporary, index=False)
+            to_parquet(empty, temporary)
         else:
             writer.close()
     return _Joined(

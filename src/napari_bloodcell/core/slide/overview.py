@@ -14,7 +14,7 @@ from napari_bloodcell.core.report import Differential, draw
 from napari_bloodcell.core.slide.plan import Plan
 
 LONGEST_PX = 1600
-STRIP_PX = 512  # of the level that is thinned, read at a time
+STRIP_PX = 512  # rows of the level that is thinned, read at a time
 DIMMED = 0.6  # what is left of the light where nothing was looked for
 
 
@@ -24,9 +24,10 @@ def thumbnail(image: LazyImage, longest_px: int = LONGEST_PX) -> tuple[ByteArray
     level = levels[-1]
     thin = max(1, -(-max(level.shape) // longest_px))
     height, width = level.shape[:2]
+    rows = max(1, STRIP_PX // thin) * thin
     strips = [
-        level[slice(top, min(top + STRIP_PX * thin, height)), slice(0, width)][::thin, ::thin]
-        for top in range(0, height, STRIP_PX * thin)
+        level[slice(top, min(top + rows, height)), slice(0, width)][::thin, ::thin]
+        for top in range(0, height, rows)
     ]
     picture = np.concatenate(strips)
     return picture, image.shape[0] / level.shape[0] * thin

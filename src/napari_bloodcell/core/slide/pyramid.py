@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ SMALLEST_PX = 512  # the coarsest level is about so wide
 
 Outline = tuple[Any, BoolArray, BoolArray]  # box, cell, nucleus
 Painted = dict[str, IntArray]
+Row = TypeVar("Row")
 
 
 def write_labels(
@@ -148,14 +149,12 @@ def _store(levels: dict[str, list[Any]], corner: tuple[int, int], painted: Paint
             array[top : top + part.shape[0], left : left + part.shape[1]] = part
 
 
-def cached(
-    read: Callable[[int], list[Outline]], starts: IntArray, kept: int = 64
-) -> Callable[[int], Outline]:
-    """Outlines by row, out of files that hold the rows from each of ``starts`` on."""
+def cached(read: Callable[[int], list[Row]], starts: IntArray, kept: int = 64) -> Callable[[int], Row]:
+    """Rows one by one, out of files that hold those from each of ``starts`` on."""
     rows_of = lru_cache(maxsize=kept)(read)
 
-    def outline(row: int) -> Outline:
+    def row_at(row: int) -> Row:
         file = int(np.searchsorted(starts, row, side="right")) - 1
         return rows_of(file)[row - int(starts[file])]
 
-    return outline
+    return row_at
