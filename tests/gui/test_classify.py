@@ -6,6 +6,8 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.gui import classes, layers
@@ -99,6 +101,15 @@ def test_keys_give_classes_to_the_chosen_cell_on_our_layers_only(viewer, panel, 
     panel.parentWidget().destroyOnClose()
     qtbot.wait(50)
     assert not counted.keymap
+
+
+def test_a_key_pressed_in_the_canvas_gives_its_class(viewer, panel, counted, qtbot):
+    cell = first(counted)
+    choose(panel, viewer, counted, cell)
+    viewer.layers.selection.active = counted
+    QTest.keyClick(viewer.window._qt_viewer.canvas.native, Qt.Key.Key_2)
+    qtbot.wait(20)
+    assert kinds(counted)[cell] == panel.table._names[1]
 
 
 def test_a_real_click_in_the_canvas_gives_the_chosen_class(viewer, panel, counted, click, qtbot):

@@ -385,9 +385,14 @@ class ClassifyCells(CellsPanel):
                 one.bind_key(digit, None)
         for one in wanted:
             for digit in DIGITS:
-                one.bind_key(digit, partial(self._key, digit), overwrite=True)
+                one.bind_key(digit, self._key(digit), overwrite=True)
         self._bound = wanted
 
-    def _key(self, digit: str, _layer: object) -> None:
-        if not self._closed:
-            self._pressed(digit)
+    def _key(self, digit: str) -> Callable[[object], None]:
+        """A plain function: napari asks every bound key for its name, whichever is pressed."""
+
+        def press(_layer: object) -> None:
+            if not self._closed:
+                self._pressed(digit)
+
+        return press
