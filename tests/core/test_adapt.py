@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from napari_bloodcell.core.adapt import adapt, suggest
+from napari_bloodcell.core.adapt.adapting import NO_UPDATE
 from napari_bloodcell.core.adapt.bundles import save_adapted, undo
 from napari_bloodcell.core.adapt.updates import (
     UPDATES,
@@ -104,6 +105,21 @@ def test_a_model_without_training_vectors_is_recalibrated_or_shifted_only(home: 
     assert {one.name for one in done.judged} == {"none", "recalibrate", "shift prototypes"}
     assert done.kept == "shift prototypes"
     assert right(done.classifier, cells, labels) > right(bare, cells, labels)
+
+
+@pytest.mark.parametrize("new", ["basophil", "zebra"])
+def test_a_class_that_cannot_be_taught_counts_as_none_of_the_others(home: Classifier, new: str) -> None:
+    """Its name sorts between those of the model, or after them."""
+    bare = replace(home, known=None)
+    cells, labels = made(100, 5, shift=0.6)
+    given = marks(labels, range(24))
+    given[:4] = [new] * 4
+    done = adapt(bare, cells, given)
+    assert done.kept != NO_UPDATE
+    assert new not in done.classifier.class_names
+    calibration = done.classifier.calibration
+    named = np.array(done.classifier.class_names)[calibration.truths]
+    assert named[:20].tolist() == labels[4:24].tolist()
 
 
 def test_a_handful_of_cells_offers_no_alignment(home: Classifier) -> None:

@@ -1,6 +1,8 @@
 """Judging invariance on made vectors whose answer is known, and the collection and files around it."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from napari_bloodcell.core.embed.measurements import MeasurementEmbedder
 from napari_bloodcell.core.embed.sam_embedder import pool_parts
 from napari_bloodcell.core.embed.sources import draw_maps, judge_cells
 from napari_bloodcell.core.errors import DataError
+from napari_bloodcell.core.evaluate.features import _name_of
 from napari_bloodcell.core.records import Masks, SmearImage
 from napari_bloodcell.core.sam.variants import VARIANTS
 
@@ -163,6 +166,9 @@ def test_an_aligned_embedder_keeps_its_hash_when_a_lab_joins(
     joined.save(tmp_path)
     loaded = AlignedEmbedder.load(tmp_path)
     assert made.hash == joined.hash == loaded.hash
+    table: Any = SimpleNamespace(key=np.array(["1", "2"]))  # vectors of before are not taken for those of now
+    kept = {_name_of(table, [0, 1], one) for one in (made, joined, loaded, loaded.for_lab("c"))}
+    assert len(kept) == 3
     few = crops(3, seed=2, tint=80)
     assert np.array_equal(loaded.embed(few).values, joined.embed(few).values)
     assert loaded.embed(few).values.shape == (3, len(loaded.names))

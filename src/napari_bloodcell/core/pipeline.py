@@ -86,22 +86,12 @@ def table_of(
     import pandas as pd
 
     boxes = places.boxes_xyxy
-    best, probability = predictions.top(0)
-    second, second_probability = predictions.top(1)
     table = pd.DataFrame(
         {
             "image": image.name,
             "source": image.source or "",
             "cell_id": places.cell_id,
-            "cell_type": predictions.labels,
-            "cell_type_prob": probability,
-            "cell_type_source": f"bundle {bundle.name} {bundle.hash[:12]}",
-            "best": best,
-            "second": second,
-            "second_prob": second_probability,
-            "possible": list(predictions.possible()),
-            "doubt": list(predictions.doubt),
-            "distance": predictions.distance,
+            **predictions.columns(f"bundle {bundle.name} {bundle.hash[:12]}"),
             "x0": boxes[:, 0],
             "y0": boxes[:, 1],
             "x1": boxes[:, 2],

@@ -179,6 +179,22 @@ class Predictions:
         names = np.asarray(self.class_names, dtype=np.str_)[order]
         return names, np.take_along_axis(self.probabilities, order[:, None], axis=1)[:, 0]
 
+    def columns(self, source: str = "") -> dict[str, Any]:
+        """What a table of cells says of them; ``source`` tells who named them."""
+        best, probability = self.top(0)
+        second, second_probability = self.top(1)
+        return {
+            "cell_type": self.labels,
+            "cell_type_prob": probability,
+            **({"cell_type_source": source} if source else {}),
+            "best": best,
+            "second": second,
+            "second_prob": second_probability,
+            "possible": list(self.possible()),
+            "doubt": list(self.doubt),
+            "distance": self.distance,
+        }
+
     def possible(self) -> tuple[str, ...]:
         """The possible classes of each cell as text, ``a|b``; empty where sets are not known."""
         if self.sets is None:

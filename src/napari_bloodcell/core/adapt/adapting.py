@@ -281,10 +281,11 @@ def _finished(
 def _calibrated(before: Classifier, after: Classifier, lab: Lab, held_out: HeldOut) -> Calibration:
     scores, names = held_out
     columns = np.searchsorted(names, after.class_names)
-    truths = np.searchsorted(after.class_names, lab.labels)
     own = after.calibration
     temperature = best_temperature(scores, np.searchsorted(names, lab.labels))
-    cooled = np.exp(log_softmax(scores[:, columns] / temperature))
+    known = np.isin(lab.labels, after.class_names)  # an update that is not trained anew learns no new class
+    truths = np.searchsorted(after.class_names, lab.labels[known])
+    cooled = np.exp(log_softmax(scores[np.ix_(known, columns)] / temperature))
     misfits = 1 - cooled[np.arange(len(truths)), truths]
     basis = f"{len(truths)} corrected cells of {lab.name}, each held out once"
     if len(truths) < MINIMUM and before.calibration.cells:

@@ -34,22 +34,7 @@ def predict_tables(
     cells = read_cells(tables, embedder)
     model = find_classifier(classifier)
     predictions = model.predict(cells.embeddings, config)
-    best, probability = predictions.top(0)
-    second, second_probability = predictions.top(1)
-    frame = pd.DataFrame(
-        {
-            "image": cells.image,
-            "cell_id": cells.cell_id,
-            "cell_type": predictions.labels,
-            "cell_type_prob": probability,
-            "best": best,
-            "second": second,
-            "second_prob": second_probability,
-            "possible": list(predictions.possible()),
-            "doubt": list(predictions.doubt),
-            "distance": predictions.distance,
-        }
-    )
+    frame = pd.DataFrame({"image": cells.image, "cell_id": cells.cell_id, **predictions.columns()})
     with atomic_path(out) as temporary:
         frame.to_csv(temporary, index=False, float_format="%.6g")
     unsure = int(np.sum(predictions.labels == UNIDENTIFIED))

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_bloodcell.core.artifact import Header, hash_of
+from napari_bloodcell.core.artifact import Header, hash_arrays, hash_of
 from napari_bloodcell.core.config import FeatureConfig
 from napari_bloodcell.core.embed.sam_embedder import SamEmbedder, SamPartsEmbedder
 from napari_bloodcell.core.embed.sam_model import OpenSam
@@ -203,6 +203,13 @@ class AlignedEmbedder(SamEmbedder):
         """The same with one more lab, known by some of its cells."""
         space = self.space.with_lab(lab, self.raw.embed(crops, progress=progress).values)
         return AlignedEmbedder(self.sam, space, self.pool, self.config, None, self.training)
+
+    @property
+    def vectors_hash(self) -> str:
+        """Of all that a vector depends on: also of labs that joined, and of the lab that cells are said to be
+        from. ``hash`` says what space they lie in, and which classifiers can read them."""
+        labs = hash_arrays({"start": self.space.start, "move": self.space.move}, {}, {})
+        return hash_of([self.hash, list(self.space.labs), labs, self.lab])
 
     def own_settings(self) -> dict[str, Any]:
         """The labs that made the space; those that joined later do not change it."""

@@ -19,7 +19,7 @@ from napari_bloodcell.core.stain.profile import StainProfile, profile_from_json
 
 KIND = "restained"
 INSIDE = "embedder-inside"  # how files of the embedder inside begin, in the place of "embedder"
-VERSION = 1
+VERSION = 2  # raise it whenever a restained pixel changes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,7 +48,8 @@ class RestainedEmbedder:
     @property
     def hash(self) -> str:
         stains = {"source": self.source.to_json(), "target": self.target.to_json()}
-        return hash_of({"embedder": KIND, "version": VERSION, "inside": self.inside.hash, **stains})
+        how = {"version": VERSION, "transfer": TransferConfig().to_json()}
+        return hash_of({"embedder": KIND, "inside": self.inside.hash, **how, **stains})
 
     def __str__(self) -> str:
         return f"{self.inside.kind} of cells restained from {self.source.name} to {self.target.name}"

@@ -71,7 +71,7 @@ def _chunks(table: CellTable) -> Iterator[NDArray[np.int64]]:
 def _name_of(table: CellTable, rows: Sequence[int] | NDArray[np.int64], embedder: Embedder) -> str:
     made_from = {
         "cells": table.key[rows].tolist(),
-        "embedder": embedder.hash,
+        "embedder": getattr(embedder, "vectors_hash", embedder.hash),
         "segmenter": SEGMENTERS[SEGMENTER]().hash,
         "crop": _crop_config(embedder).to_json(),
         "version": VERSION,
