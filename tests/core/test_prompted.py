@@ -103,6 +103,7 @@ def test_a_click_on_the_empty_ground_gives_at_most_a_dot(smear, prompter):
     y, x = np.unravel_index(ground.argmax(), ground.shape)
     mask = prompter.ask([Prompt(points_xy=np.array([[x, y]], float))]).masks[0]
     assert mask.sum() * 0.01 < 12  # in square µm; a cell has 80 and more
+    assert not prompter.nucleus(mask).any()
 
 
 def test_answers_repeat_and_scores_say_what_agrees(smear, prompter):

@@ -53,9 +53,7 @@ def middle(mask):
 
 
 def settle(part, qtbot):
-    qtbot.waitUntil(
-        lambda: not part.live.busy and not part.task.busy and not part._soon.isActive(), timeout=60_000
-    )
+    qtbot.waitUntil(lambda: not part.live.busy and not part.task.busy and not part.asking, timeout=60_000)
 
 
 def test_before_there_are_outlines_nothing_can_be_corrected(panel):
@@ -205,7 +203,18 @@ def test_a_click_is_answered_at_once_by_the_stain(viewer, segmented, click, qtbo
         points.add(middle(segmented.start[1] == 1) + step)
         settle(segmented, qtbot)
         best = min(best, time.process_time() - begin)
+        np.testing.assert_array_equal(viewer.layers[prompt_layers.LIVE].data, segmented._answer[0])
     assert best < 0.15
+
+
+def test_a_click_on_the_ground_is_answered_by_a_dot_and_not_by_an_error(viewer, segmented, click, qtbot):
+    segmented.answers.value = BY_STAIN
+    click(segmented.tools["on"])
+    viewer.layers[prompt_layers.ON].add(middle(segmented.start[0] == 0))
+    settle(segmented, qtbot)
+    assert segmented._answer is not None
+    assert not segmented._answer[1].any()
+    assert "nan" not in segmented.task.message.text()
 
 
 def test_the_network_that_ships_answers_clicks_and_is_the_first_choice(

@@ -11,7 +11,7 @@ from qtpy.QtCore import QThread
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_bloodcell.core.errors import ImageError
-from napari_bloodcell.gui.task import Run, Task, under_way
+from napari_bloodcell.gui.task import Latest, Run, Task, under_way
 
 pytestmark = pytest.mark.gui
 
@@ -192,6 +192,57 @@ def test_thousands_of_reports_do_not_flood_the_window(qtbot):
     with qtbot.waitSignal(run.ended, timeout=20_000):
         run.start()
     assert 1 <= len(reports) < 200
+
+
+@pytest.fixture
+def latest(qtbot):
+    made = Latest(patience_s=5)  # the machine may be busy
+    yield made
+    made.stop()
+    qtbot.waitUntil(lambda: under_way() == 0 and not made.busy, timeout=20_000)
+
+
+def test_a_short_answer_is_waited_for_once_it_is_known_to_be_short(latest, qtbot):
+    answers = []
+    latest.ask(lambda _: "first", answers.append)
+    assert answers == []  # how long it takes nobody knows yet
+    qtbot.waitUntil(lambda: answers == ["first"], timeout=20_000)
+    latest.ask(lambda _: "second", answers.append)
+    assert answers == ["first", "second"]
+    qtbot.waitUntil(lambda: under_way() == 0, timeout=20_000)
+    assert answers == ["first", "second"]  # and it is told once
+
+
+def test_a_long_answer_is_not_waited_for_and_the_newest_question_counts(latest, qtbot):
+    def long(_):
+        end = time.thread_time() + 0.2
+        while time.thread_time() < end:
+            pass
+
+    latest._patience_s = 0.1
+    answers, stop = [], threading.Event()
+    latest.ask(long, lambda _: answers.append("long"))
+    qtbot.waitUntil(lambda: answers == ["long"], timeout=20_000)
+    latest.ask(lambda _: stop.wait(20), lambda _: answers.append("old"))
+    latest.ask(lambda _: None, lambda _: answers.append("passed over"))
+    latest.ask(lambda _: None, lambda _: answers.append("newest"))
+    assert answers == ["long"]
+    stop.set()
+    qtbot.waitUntil(lambda: not latest.busy, timeout=20_000)
+    assert answers[-1] == "newest"
+    assert "passed over" not in answers
+
+
+def test_what_goes_wrong_in_a_short_answer_is_told_at_once(latest, qtbot):
+    def refuse(_):
+        raise ImageError("Too dark.")
+
+    told = []
+    latest.failed.connect(lambda error: told.append(str(error)))
+    latest.ask(lambda _: None, lambda _: told.append("done"))
+    qtbot.waitUntil(lambda: told == ["done"], timeout=20_000)
+    latest.ask(refuse, lambda _: told.append("never"))
+    assert told == ["done", "Too dark."]
 
 
 def test_a_process_that_ends_while_a_call_runs_ends_quietly():

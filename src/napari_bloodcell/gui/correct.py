@@ -5,11 +5,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_bloodcell.core.errors import BloodcellError, SegmentError
-from napari_bloodcell.core.sam.question import Prompt, scribble
+from napari_bloodcell.core.sam.question import Prompt
 from napari_bloodcell.core.segment import edit as editing
 from napari_bloodcell.gui import layers, outlines
 from napari_bloodcell.gui import prompt_layers as prompts
@@ -26,10 +26,13 @@ if TYPE_CHECKING:
 BY_STAIN, BY_NANO = "", "nano"
 ANSWERERS = (("nano, the network that ships", BY_NANO), ("the stain", BY_STAIN))
 BRUSH_PX = 12
+PATIENCE_S = 0.06  # an answer that takes less is waited for
 
 
 class Correct(QWidget):
     """``task`` is the panel's: what takes long runs there, and what there is to say is said there."""
+
+    _wanted = Signal()
 
     def __init__(self, viewer: "Viewer", task: Task) -> None:
         super().__init__()
@@ -43,11 +46,11 @@ class Correct(QWidget):
         self.marks = Marks(viewer)
         self.picker = CellPicker(viewer, self._layers, self._pick)
         self.prompts = prompts.PromptLayers(viewer, self._prompted)
-        self.live = Latest(self)
+        self.live = Latest(self, patience_s=PATIENCE_S)
         self.live.failed.connect(lambda error: self.task.say(str(error), error=True))
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.timeout.connect(self._ask)
+        self.asking = False
+        # Not while napari handles the stroke, and before it draws it: a timer would come after that.
+        self._wanted.connect(self._ask, Qt.ConnectionType.QueuedConnection)
         self._add_widgets()
         self.task.busy_changed.connect(self.show_state)
         self.layers_changed()
@@ -65,7 +68,6 @@ class Correct(QWidget):
 
     def closing(self) -> None:
         self.live.stop()
-        self._soon.stop()
         self.picker.stop()
         self.marks.clear()
         self.prompts.clear(keep_tool=False)
@@ -213,9 +215,12 @@ class Correct(QWidget):
         self.show_state()
 
     def _prompted(self) -> None:
-        self._soon.start()
+        if not self.asking:
+            self.asking = True
+            self._wanted.emit()
 
     def _ask(self) -> None:
+        self.asking = False
         layer, prompt = self.cells.value, self._prompt()
         if layer is None or prompt is None or self.task.busy:
             self._answer = None
@@ -237,7 +242,7 @@ class Correct(QWidget):
 
     def _can_answer(self, key: Any, result: Any) -> None:
         self.prompter = (key, *result)
-        self._soon.start()
+        self._prompted()
 
     def _prompt(self) -> Prompt | None:
         if self.corrections is None:
@@ -246,20 +251,7 @@ class Correct(QWidget):
             labels = self.corrections.labels
         except SegmentError:
             return None
-        on, off = (self.prompts.points_xy(name, labels.shape) for name in (prompts.ON, prompts.OFF))
-        boxes, lines = self.prompts.drawn()
-        for line in lines:
-            on = np.vstack([on, scribble(line).clip(0, np.array(labels.shape)[::-1] - 1)])
-        if not len(on) and not boxes and not (len(off) and len(self.picked) == 1):
-            return None
-        known = labels == self.picked[0] if len(self.picked) == 1 else None
-        size = np.array(labels.shape)[::-1]
-        return Prompt(
-            points_xy=np.vstack([on, off]) if len(on) + len(off) else None,
-            inside=np.arange(len(on) + len(off)) < len(on) if len(on) + len(off) else None,
-            box_xyxy=boxes[-1].clip(0, np.tile(size, 2)) if boxes else None,
-            mask=known if known is not None and known.any() else None,
-        )
+        return self.prompts.asked(labels, self.picked[0] if len(self.picked) == 1 else None)
 
     def _answered(self, answer: tuple[Any, Any]) -> None:
         layer = self.cells.value
@@ -296,7 +288,7 @@ class Correct(QWidget):
         if chosen:
             self.answers.offer([*ANSWERERS, (chosen.rpartition("/")[2], chosen)])
             self.answers.value = chosen
-            self._soon.start()
+            self._prompted()
 
     def _ask_checkpoint(self) -> str:
         kinds = "Segment Anything (*.pth *.pt *.safetensors)"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_bloodcell.core.sam.question import Prompt, scribble
 from napari_bloodcell.gui import layers
 
 if TYPE_CHECKING:
@@ -66,6 +67,23 @@ class PromptLayers:
                 lines.append(xy)
         return boxes, lines
 
+    def asked(self, labels: Any, cell: int | None) -> Prompt | None:
+        """What is drawn, as one question: about this cell of the outlines, or about a new one."""
+        on, off = (self.points_xy(name, labels.shape) for name in (ON, OFF))
+        boxes, lines = self.drawn()
+        size = np.array(labels.shape)[::-1]
+        for line in lines:
+            on = np.vstack([on, scribble(line).clip(0, size - 1)])
+        if not len(on) and not boxes and not (len(off) and cell is not None):
+            return None
+        known = None if cell is None else labels == cell
+        return Prompt(
+            points_xy=np.vstack([on, off]) if len(on) + len(off) else None,
+            inside=np.arange(len(on) + len(off)) < len(on) if len(on) + len(off) else None,
+            box_xyxy=boxes[-1].clip(0, np.tile(size, 2)) if boxes else None,
+            mask=known if known is not None and known.any() else None,
+        )
+
     def show_live(self, mask: Any, like: "Labels") -> None:
         layer = self.layer(LIVE)
         data = np.asarray(mask, np.uint8).reshape((1,) * (like.ndim - 2) + mask.shape)
@@ -80,8 +98,11 @@ class PromptLayers:
             )
             layer.contour = CONTOUR_PX if data.size <= layers.LARGEST_OUTLINED_PX else 0
             self._add(layer)
-        else:
+        elif layer.data.shape != data.shape:
             layer.data = data
+        else:  # only what changed is drawn anew: a whole new picture costs napari three times as much
+            at = np.nonzero(layer.data != data)
+            layer.data_setitem(at, data[at])
 
     def clear(self, *, keep_tool: bool) -> None:
         """What was drawn goes; with ``keep_tool`` the layers stay, for the next cell."""

@@ -1,6 +1,7 @@
 """The only thread code: a core call in a thread; progress, Cancel and errors in the panel that started it."""
 
 import atexit
+import math
 import sys
 import threading
 import time
@@ -54,7 +55,9 @@ class Run(QObject):
         self.result: Any = None
         self.error: Exception | None = None
         self._call = call
-        self._cancelled = threading.Event()
+        self.took_s = math.inf  # of a processor, by its thread
+        self._cancelled, self._done = threading.Event(), threading.Event()
+        self._is_told = False
         self._reported = ("", 0.0)
         # A function worker: of a generator worker that raises, nothing would be heard.
         self._worker = create_worker(self._work, _start_thread=False, _ignore_errors=True)
@@ -71,15 +74,23 @@ class Run(QObject):
         """Ask it to stop; it does at its next report of progress."""
         self._cancelled.set()
 
+    def wait(self, seconds: float) -> None:
+        """Stand still until it is done, so long at most; where it is, ``ended`` comes before this returns."""
+        if self._done.wait(seconds):
+            self._tell()
+
     @property
     def cancelled(self) -> bool:
         return self._cancelled.is_set() or self._worker.abort_requested
 
     def _work(self) -> None:
+        begin = time.thread_time()
         try:
             self.result = self._call(self._report)
         except Exception as error:  # noqa: BLE001 (shown to the person by whoever started this)
             self.error = error
+        self.took_s = time.thread_time() - begin
+        self._done.set()
 
     def _report(self, stage: str, done: int, total: int) -> None:
         if self.cancelled:
@@ -92,6 +103,12 @@ class Run(QObject):
 
     def _end(self) -> None:
         _under_way.discard(self)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._is_told:
+            return
+        self._is_told = True
         if self.error is None and self.cancelled and not isinstance(self.result, Partial):
             self.error, self.result = Cancelled(), None
         self.ended.emit()
@@ -137,13 +154,15 @@ def under_way() -> int:
 class Latest(QObject):
     """Short calls of which only the newest counts: a slider asks more often than a thread can answer.
 
-    While one runs the next waits, and a still newer one takes its place.
+    While one runs the next waits, and a still newer one takes its place. Where the last took less than
+    ``patience_s`` the window waits for the next: it is then drawn once, with the answer, and not twice.
     """
 
     failed = Signal(object)
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(self, parent: QObject | None = None, *, patience_s: float = 0.0) -> None:
         super().__init__(parent)
+        self._patience_s, self._took_s = patience_s, math.inf
         self._run: Run | None = None
         self._then: Then | None = None
         self._waiting: tuple[Call, Then] | None = None
@@ -157,9 +176,12 @@ class Latest(QObject):
         if self._run is not None:
             self._waiting = call, then
             return
-        self._run, self._then = Run(call), then
-        self._run.ended.connect(self._finish)
-        self._run.start()
+        run = Run(call)
+        self._run, self._then = run, then
+        run.ended.connect(self._finish)
+        run.start()
+        if self._took_s < self._patience_s:
+            run.wait(self._patience_s)
 
     def stop(self) -> None:
         self._waiting = None
@@ -171,6 +193,7 @@ class Latest(QObject):
         run, then = self._run, self._then
         self._run = self._then = None
         waiting, self._waiting = self._waiting, None
+        self._took_s = math.inf if run is None else run.took_s
         if waiting is not None:
             self.ask(*waiting)
         if run is None or then is None or isinstance(run.error, Cancelled):

@@ -29,6 +29,8 @@ PLASM_GAP_UM = 7.0  # and so are pieces with dense plasm between them
 REACH_UM = 6.5  # plasm ends at this distance from its nucleus
 PALEST = 0.05  # and below which nothing is plasm
 
+Window = tuple[slice, slice]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Located:
@@ -161,13 +163,21 @@ def _apart(
 def grow_cells(nuclei: IntArray, plasm: FloatArray, um: float, config: SegmentConfig) -> IntArray:
     """One region for each nucleus: its plasm, as far as it is nearer to this nucleus than to others."""
     labels = np.zeros(nuclei.shape, np.int32)
-    reach = round(REACH_UM / um)
     for number, box in enumerate(ndi.find_objects(nuclei), 1):
-        window = tuple(slice(max(0, s.start - reach - 2), s.stop + reach + 2) for s in box)
-        cell = _cell(nuclei[window], number, plasm[window], um)
-        cell &= _within(nuclei[window] == number, config.max_cell_um / 2 / um)
+        window, cell = grow_cell(nuclei, number, box, plasm, um, config)
         labels[window][cell & (labels[window] == 0)] = number
     return labels
+
+
+def grow_cell(
+    nuclei: IntArray, number: int, box: Window, plasm: FloatArray, um: float, config: SegmentConfig
+) -> tuple[Window, BoolArray]:
+    """The cell of the nucleus in this box, in the window that it may fill."""
+    reach = round(REACH_UM / um) + 2
+    rows, columns = (slice(max(0, s.start - reach), s.stop + reach) for s in box)
+    here = nuclei[rows, columns]
+    cell = _cell(here, number, plasm[rows, columns], um)
+    return (rows, columns), cell & _within(here == number, config.max_cell_um / 2 / um)
 
 
 def _cell(nuclei: IntArray, number: int, plasm: FloatArray, um: float) -> BoolArray:

@@ -72,8 +72,11 @@ def nucleus_of(pixels: ByteArray, cell: BoolArray, survey: Survey) -> BoolArray:
     inside = cell[::step, ::step]
     if not inside.any():
         return np.zeros(cell.shape, np.bool_)
+    stained = inside & (stain >= otsu(stain[inside], 0.05))
+    if not stained.any():
+        return np.zeros(cell.shape, np.bool_)
     # The darkest chromatin would draw the threshold into the nucleus: cut it off and look again.
-    dark = float(np.median(stain[inside & (stain >= otsu(stain[inside], 0.05))]))
+    dark = float(np.median(stain[stained]))
     nucleus = inside & (stain > otsu(np.minimum(stain[inside], dark), 0.05))
     nucleus = _without_pores(nucleus, um * step)
     nucleus = np.repeat(np.repeat(nucleus, step, 0), step, 1)[: cell.shape[0], : cell.shape[1]]

@@ -13,7 +13,7 @@ from napari_bloodcell.core.config import SegmentConfig
 from napari_bloodcell.core.errors import SegmentError
 from napari_bloodcell.core.records import BoolArray, ByteArray, FloatArray
 from napari_bloodcell.core.sam.question import Answer, Prompt
-from napari_bloodcell.core.segment.locate import PALEST, disc, group_pieces, grow_cells
+from napari_bloodcell.core.segment.locate import PALEST, Window, disc, group_pieces, grow_cell
 from napari_bloodcell.core.segment.outline import nucleus_of
 from napari_bloodcell.core.segment.survey import (
     Survey,
@@ -61,7 +61,7 @@ class StainPrompter:
             inside[box[0]] = nucleus_of(self._pixels[box[0]], mask[box[0]], self._seen)
         return inside
 
-    def _window(self, prompt: Prompt) -> tuple[slice, slice]:
+    def _window(self, prompt: Prompt) -> Window:
         places = [np.zeros((0, 2))]
         if prompt.points_xy is not None:
             places.append(np.reshape(prompt.points_xy, (-1, 2)))
@@ -106,7 +106,7 @@ class _Look:
         cell = self._meant()
         if self._yes.any():
             cell = cell | self._yes
-            cell = cell | ndi.binary_closing(cell, disc(1.2 / self._um))
+            cell = cell | _closed(cell, disc(1.2 / self._um))
         if self._no.any():
             cell = self._without(cell)
         box = self._box()
@@ -132,12 +132,13 @@ class _Look:
 
     def _grown(self, chosen: list[int]) -> BoolArray:
         """The cell of these nuclei, taken for one; others keep their own."""
-        nuclei = self._nuclei.copy()
-        nuclei[np.isin(nuclei, chosen)] = chosen[0]
-        order = np.concatenate([[0], np.unique(nuclei[nuclei > 0])])
-        numbered = np.searchsorted(order, nuclei).astype(np.int32)
-        cells = grow_cells(numbered, self._plasm, self._um, SegmentConfig())
-        return np.asarray(cells == int(np.searchsorted(order, chosen[0])))
+        nuclei, number = self._nuclei.copy(), chosen[0]
+        nuclei[np.isin(nuclei, chosen)] = number
+        box = ndi.find_objects(nuclei, number)[number - 1]
+        window, grown = grow_cell(nuclei, number, box, self._plasm, self._um, SegmentConfig())
+        cell = np.zeros(nuclei.shape, np.bool_)
+        cell[window] = grown
+        return cell
 
     def _plasm_here(self) -> BoolArray:
         """Without a nucleus: what is as dense as where was clicked, and joined to it."""
@@ -150,7 +151,7 @@ class _Look:
     def _chosen(self, at: BoolArray) -> list[int]:
         if not at.any():
             return []
-        near = ndi.binary_dilation(at, disc(TOUCH_UM / self._um))
+        near = _widened(at, disc(TOUCH_UM / self._um))
         refused = set(np.unique(self._nuclei[self._no])) if self._no.any() else set()
         return [int(i) for i in np.unique(self._nuclei[near]) if i > 0 and i not in refused]
 
@@ -183,7 +184,7 @@ class _Look:
         for x, y in spots[flags == inside]:
             row, column = self._small(y, 0), self._small(x, 1)
             where[row, column] = True
-        return np.asarray(ndi.binary_dilation(where, disc(DOT_UM / self._um))) if where.any() else where
+        return _widened(where, disc(DOT_UM / self._um)) if where.any() else where
 
     def _small(self, at: float, axis: int) -> int:
         return min(max(int(at / self._stride), 0), int(self._plasm.shape[axis]) - 1)
@@ -213,13 +214,36 @@ class _Look:
         return whole
 
 
-def _moved(prompt: Prompt, window: tuple[slice, slice]) -> Prompt:
+def _moved(prompt: Prompt, window: Window) -> Prompt:
     """The prompt as the window has it."""
     corner = np.array([window[1].start, window[0].start], float)
     points = None if prompt.points_xy is None else np.reshape(prompt.points_xy, (-1, 2)) - corner
     box = None if prompt.box_xyxy is None else np.asarray(prompt.box_xyxy, float) - np.tile(corner, 2)
     mask = None if prompt.mask is None else prompt.mask[window]
     return Prompt(points_xy=points, inside=prompt.inside, box_xyxy=box, mask=mask)
+
+
+def _round(mask: BoolArray, spare: int) -> Window:
+    """The part of a window that holds the mask: what is near it is not looked for anywhere else."""
+    rows, columns = ndi.find_objects(mask.astype(np.uint8))[0]
+    return (
+        slice(max(0, rows.start - spare), rows.stop + spare),
+        slice(max(0, columns.start - spare), columns.stop + spare),
+    )
+
+
+def _widened(mask: BoolArray, brush: BoolArray) -> BoolArray:
+    wide = np.zeros_like(mask)
+    window = _round(mask, len(brush))
+    wide[window] = ndi.binary_dilation(mask[window], brush)
+    return wide
+
+
+def _closed(cell: BoolArray, brush: BoolArray) -> BoolArray:
+    closed = np.zeros_like(cell)
+    window = _round(cell, len(brush))
+    closed[window] = ndi.binary_closing(cell[window], brush)
+    return closed
 
 
 def _one_piece(cell: BoolArray, wanted: BoolArray) -> BoolArray:
