@@ -2,6 +2,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,8 @@ from napari_bloodcell.core import results, store
 from napari_bloodcell.core.batch import analyse_files
 from napari_bloodcell.core.config import AnalyseConfig, CountConfig, EngineConfig, ReadConfig, SmearConfig
 from napari_bloodcell.core.errors import ArtifactError, Cancelled, ImageError
-from napari_bloodcell.core.pipeline import analyse
+from napari_bloodcell.core.pipeline import Analysis, analyse
+from napari_bloodcell.core.records import SmearImage
 from napari_bloodcell.core.synthetic import make_smear
 
 FILES = {
@@ -100,6 +102,20 @@ def test_a_bad_image_costs_only_itself(fields: Path, tmp_path: Path) -> None:
     assert all(item.reason for item in result.failed)
     listing = json.loads((tmp_path / "out" / "images.json").read_text())["images"]
     assert [entry["state"] for entry in listing].count("failed") == 2
+
+
+def test_an_image_too_large_for_the_memory_costs_only_itself(
+    fields: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(image: SmearImage, *args: Any, **more: Any) -> Analysis:
+        if image.name == "f1.png":
+            raise MemoryError("Unable to allocate 90. GiB")
+        return analyse(image, *args, **more)
+
+    monkeypatch.setattr("napari_bloodcell.core.jobs.analyse", short)
+    result = analyse_files([fields], tmp_path / "out", "stain")
+    assert [item.state for item in result.items] == ["failed", "done"]
+    assert "more memory than there is (Unable to allocate 90. GiB). Analyse it" in result.items[0].reason
 
 
 def test_cancel_keeps_the_finished_images(fields: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from napari_bloodcell.core.report.make import Report, make_report
 from napari_bloodcell.core.report.sessions import counted, read_work
 from napari_bloodcell.core.session import Change, Session, SessionCells
 
+CONFIG = ReportConfig()
 KINDS = ["neutrophil_banded", "neutrophil_segmented", "monocyte", "lymphocyte", "basophil", "unidentified"]
 
 
@@ -146,6 +147,30 @@ def test_a_signature_is_checked_by_the_settings_it_was_given_under(desk: Desk) -
         "basophil": 1,
         "unidentified": 1,
     }
+
+
+def test_a_signature_under_two_images_outlives_another_under_one_of_them(desk: Desk) -> None:
+    path = desk.folder.parent / "second.png"
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (40, 120, 3)).astype(np.uint8)).save(path)
+    second = desk.session.add_image(read_image(path))
+    desk.session.save_cells(second, cells_of(KINDS))
+
+    def signed(who: str, images: list[str]) -> None:
+        work = read_work(desk.folder)
+        names = {desk.key: "field.png", second: "second.png"}
+        runs = [run for run in work.runs if run.image["name"] in {names[key] for key in images}]
+        new = {"who": who, "when": "2026-01-02T03:04:05+00:00", "digest": digest_of(*counted(runs, CONFIG))}
+        note = f"{6 * len(images)} white cells"
+        desk.session.record([Change(action="sign-off", image=key, new=new, note=note) for key in images])
+
+    signed("ada", [desk.key, second])
+    signed("bo", [second])
+    both = "Signed by ada, 2026-01-02 03:04:05 UTC: 12 white cells of field.png, second.png, unchanged since."
+    alone = "Signed by bo, 2026-01-02 03:04:05 UTC: 6 white cells of second.png, unchanged since."
+    assert desk.report().sign_off == (both, alone)
+    desk.say("cy", 1, KINDS[0], "monocyte")
+    assert desk.report().sign_off[0].startswith("Changed since ada signed it")
+    assert desk.report().sign_off[1] == alone
 
 
 def test_the_comment_is_in_the_report(desk: Desk) -> None:

@@ -5,6 +5,8 @@ that waited at the worker, and its limit is a setting of the scheduler, which ma
 """
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from napari_bloodcell.core.artifact import cannot_write
@@ -28,12 +30,10 @@ def attempts_of(job: Job) -> int:
 def begin(job: Job) -> None:
     """One byte an attempt."""
     place = _place(job)
-    try:
+    with _written(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.open("ab") as file:
             file.write(b".")
-    except OSError as error:
-        raise cannot_write(place, error) from error
 
 
 def end(job: Job) -> None:
@@ -42,12 +42,23 @@ def end(job: Job) -> None:
 
 def finish(job: Job) -> None:
     """Its results are whole. A worker may die before it has told so; whoever looks next finds them."""
-    _finished(job).touch()
+    place = _finished(job)
+    with _written(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
 
 
 def is_finished(job: Job) -> bool:
     """In this run, not in one before."""
     return _finished(job).exists()
+
+
+@contextmanager
+def _written(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(place, error) from error
 
 
 def _finished(job: Job) -> Path:

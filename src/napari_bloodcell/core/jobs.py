@@ -59,8 +59,8 @@ def do(job: Job, bundle: Bundle | None = None, *, progress: Progress = silent) -
             analysis = analyse(image, bundle or _same_bundle(job), config, progress=progress)
     except Cancelled:
         raise
-    except BloodcellError as error:
-        return replace(item, state="failed", reason=str(error), seconds=time.monotonic() - started)
+    except (BloodcellError, MemoryError) as error:
+        return _failed(item, error, started)
     if slide is not None:
         return _do_slide(slide, job, bundle, item, progress)
     write_analysis(job.folder, analysis, pictures=job.pictures)
@@ -77,9 +77,19 @@ def _do_slide(slide: LazyImage, job: Job, bundle: Bundle | None, item: Item, pro
         analyse_slide(slide, job.folder, model, config, pictures=job.pictures, progress=progress)
     except (Cancelled, ArtifactError):  # no room on the disk would fail all
         raise
-    except BloodcellError as error:
-        return replace(item, state="failed", reason=str(error), seconds=time.monotonic() - started)
+    except (BloodcellError, MemoryError) as error:
+        return _failed(item, error, started)
     return replace(item, state="done", seconds=time.monotonic() - started)
+
+
+def _failed(item: Item, error: Exception, started: float) -> Item:
+    reason = str(error)
+    if isinstance(error, MemoryError):
+        reason = (
+            f"{item.path} takes more memory than there is ({reason or 'no size told'}). Analyse it with "
+            "fewer workers, on a machine with more memory, or as a slide (--slide.from-megapixels)."
+        )
+    return replace(item, state="failed", reason=reason, seconds=time.monotonic() - started)
 
 
 def config_of(job: Job) -> AnalyseConfig:

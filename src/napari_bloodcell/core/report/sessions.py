@@ -219,13 +219,17 @@ def _table(cells: SessionCells, name: str, source: str) -> "pd.DataFrame":
 
 
 def _signatures(content: Content, runs: Mapping[str, Run], config: ReportConfig) -> Iterator[Signature]:
-    last: dict[str, Event] = {e.image: e for e in content.trail.events if e.action == "sign-off"}
-    together: dict[str, list[str]] = {}
-    for key, event in last.items():
-        if key in runs and isinstance(event.new, Mapping):
-            together.setdefault(str(event.new.get("digest")), []).append(key)
-    for digest, keys in together.items():
-        event = last[keys[0]]
+    """The last of each image. It is under all images that were signed with it, also those of them that
+    somebody signed again since."""
+    last: dict[str, str] = {}
+    together: dict[str, dict[str, Event]] = {}
+    for event in content.trail.events:
+        if event.action == "sign-off" and event.image in runs and isinstance(event.new, Mapping):
+            last[event.image] = digest = str(event.new.get("digest"))
+            together.setdefault(digest, {})[event.image] = event
+    for digest in dict.fromkeys(last.values()):
+        keys = list(together[digest])
+        event = together[digest][keys[0]]
         settings = _settings(event.new, config)
         pooled, slides = counted([runs[key] for key in keys], settings)
         yield Signature(
