@@ -134,6 +134,23 @@ def test_interrupt_says_that_finished_work_is_kept(
     assert "What was finished is kept" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+def test_a_reader_that_has_seen_enough_causes_no_trace() -> None:
+    ours = subprocess.Popen(
+        [sys.executable, "-m", "napari_bloodcell.cli", "bundle", "list"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert ours.stdout is not None
+    assert ours.stderr is not None
+    ours.stdout.close()
+    said = ours.stderr.read()
+    ours.stderr.close()
+    assert ours.wait(timeout=60) == 1
+    assert said == ""
+
+
 def test_the_installed_command_answers() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "napari_bloodcell.cli", "--help"], capture_output=True, text=True, check=True

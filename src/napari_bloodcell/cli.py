@@ -3,6 +3,7 @@
 Heavy imports happen inside the commands, so that ``--help`` answers at once.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -163,6 +164,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point. Our own errors are one line and exit code 1; anything else is a bug with its trace."""
     try:
         code = app(arguments, result_action="return_value")
+        sys.stdout.flush()
     except Cancelled as error:
         print(error, file=sys.stderr)
         code = INTERRUPTED
@@ -172,6 +174,9 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("Stopped. What was finished is kept: run the same command again to go on.", file=sys.stderr)
         code = INTERRUPTED
+    except BrokenPipeError:  # the reader, `| head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains on its way out
+        code = 1
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -354,6 +354,16 @@ def test_masks_below_a_data_set_are_no_images_unless_their_folder_is_named(tmp_p
         find_images(tmp_path)
 
 
+def test_outlines_beside_an_image_are_no_image_unless_they_are_named(tmp_path: Path) -> None:
+    outlines = tmp_path / "smear.labels.ome.tif"  # as `sample` and results write them
+    Image.fromarray(PICTURE).save(tmp_path / "smear.png")
+    write_labels_ome_tiff(outlines, np.eye(8, dtype=np.int32), 0.1)
+    write_labels_ome_tiff(tmp_path / "nuclei.ome.tif", np.eye(8, dtype=np.int32), 0.1)
+    assert find_images(tmp_path) == [tmp_path / "smear.png"]
+    assert find_images(tmp_path / "*.*") == [tmp_path / "smear.png"]
+    assert find_images(outlines) == [outlines]
+
+
 @pytest.mark.parametrize("um_per_px", [0.25, None])
 def test_labels_come_back_from_the_ome_tiff_as_they_were(um_per_px: float | None, tmp_path: Path) -> None:
     labels = np.random.default_rng(2).integers(0, 70_000, (33, 47)).astype(np.int32)

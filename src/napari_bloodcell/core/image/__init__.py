@@ -67,6 +67,7 @@ _FIRST_BYTES = (
 _DEFAULT = ReadConfig()
 # Below a folder that is named, these hold outlines of the pictures beside them, not pictures.
 MASK_FOLDERS = ("mask", "masks", "nuclei", "ground truth segmentation")
+LABEL_FILES = ("labels.ome.tif", "nuclei.ome.tif")  # how names of our own outlines end
 
 
 def read_image(
@@ -191,8 +192,8 @@ def is_image_file(path: str | Path) -> bool:
 
 
 def find_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
-    """Files, folders (with all below them but dot files and folders of masks), OME-Zarr plates (their fields)
-    and patterns -> image paths, each once.
+    """Files, folders (with all below them but dot files, folders of masks and our own outlines), OME-Zarr
+    plates (their fields) and patterns -> image paths, each once.
 
     What is named comes in the order named; what a folder or pattern holds is sorted.
     """
@@ -217,7 +218,7 @@ def _expand(path: Path) -> list[Path]:
             image
             for hit in matched
             for image in (_below(hit) if hit.is_dir() else [hit])
-            if is_image_file(image)
+            if is_image_file(image) and not _is_labels(image)
         ]
     elif path.is_dir():
         images = _below(path)
@@ -235,6 +236,11 @@ def _is_pattern(path: Path) -> bool:
     return any(sign in str(path) for sign in "*?[")
 
 
+def _is_labels(path: Path) -> bool:
+    """As samples and results call them: outlines that lie beside an image are no image."""
+    return path.name.casefold().endswith(LABEL_FILES)
+
+
 def _below(folder: Path) -> list[Path]:
     if is_zarr_folder(folder):
         return fields_in(folder) or [folder]
@@ -247,7 +253,8 @@ def _below(folder: Path) -> list[Path]:
     images: list[Path] = []
     for top, folders, files in os.walk(folder, onerror=refuse):
         here = Path(top)
-        images += [here / name for name in files if not name.startswith(".") and is_image_file(here / name)]
+        paths = [here / name for name in files if not name.startswith(".")]
+        images += [path for path in paths if is_image_file(path) and not _is_labels(path)]
         visible = [n for n in folders if not n.startswith(".") and n.casefold() not in MASK_FOLDERS]
         zarrs = {name for name in visible if is_zarr_folder(here / name)}
         images += [field for name in zarrs for field in fields_in(here / name) or [here / name]]
