@@ -1,9 +1,12 @@
 """A few drawn cells of made-up labs, for the tests of SADA."""
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+from napari_bloodcell.core.datasets import Dataset, load_dataset
 from napari_bloodcell.core.embed.sada.cells import LabCells
 from napari_bloodcell.core.synthetic import make_cells
 
@@ -39,3 +42,16 @@ def lab_cells(
 @cache
 def _drawn(look: str, count: int, size_px: int) -> np.ndarray:
     return make_cells(count, seed=5, size_px=size_px, look=look, classes=NAMES).pixels
+
+
+def drawn_labs(root: Path) -> Dataset:
+    """Two labs of folders, cells of which have other picture sizes for other classes."""
+    for lab, look in (("north", "giemsa_blue"), ("south", "rapid_yellow")):
+        for name, size in (("monocyte", 96), ("lymphocyte", 140)):
+            kind = {"lymphocyte": "lymphocyte_typical"}.get(name, name)
+            folder = root / lab / name
+            folder.mkdir(parents=True)
+            for i, pixels in enumerate(make_cells(2, seed=4, size_px=size, look=look, classes=[kind]).pixels):
+                Image.fromarray(pixels).save(folder / f"{name}_{i}.png")
+        Image.fromarray(np.full((90, 90, 3), 240, np.uint8)).save(root / lab / "monocyte" / "blank.png")
+    return load_dataset(root)

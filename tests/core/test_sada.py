@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sada_cells import lab_cells
+from sada_cells import drawn_labs, lab_cells
 from torchvision.models import resnet18
 
 from napari_bloodcell.core.artifact import write_arrays
@@ -15,7 +15,7 @@ from napari_bloodcell.core.bundle import load_bundle
 from napari_bloodcell.core.bundle.of_labs import save_labs
 from napari_bloodcell.core.classify.of_labs import classifier_of
 from napari_bloodcell.core.config import BackboneConfig, SadaConfig, TrainConfig
-from napari_bloodcell.core.datasets import Dataset, load_dataset
+from napari_bloodcell.core.datasets import Dataset
 from napari_bloodcell.core.embed import EMBEDDERS
 from napari_bloodcell.core.embed.sada.backbones import build
 from napari_bloodcell.core.embed.sada.cells import LabCells, cut_out, leave_out, ready_to_train, shown
@@ -238,21 +238,6 @@ def test_a_masked_cell_is_shown_alone_on_the_colour_of_its_ground() -> None:
     assert (alone[:, 0, 0] == [230, 220, 240]).all()
     np.testing.assert_array_equal(alone[:, 8:24, 8:24], crops.pixels[:, 8:24, 8:24])
     np.testing.assert_array_equal(shown(crops, SMALL), crops.pixels)
-
-
-def drawn_labs(root: Path) -> Dataset:
-    """Two labs of folders, cells of which have other picture sizes for other classes."""
-    from PIL import Image
-
-    for lab, look in (("north", "giemsa_blue"), ("south", "rapid_yellow")):
-        for name, size in (("monocyte", 96), ("lymphocyte", 140)):
-            kind = {"lymphocyte": "lymphocyte_typical"}.get(name, name)
-            folder = root / lab / name
-            folder.mkdir(parents=True)
-            for i, pixels in enumerate(make_cells(2, seed=4, size_px=size, look=look, classes=[kind]).pixels):
-                Image.fromarray(pixels).save(folder / f"{name}_{i}.png")
-        Image.fromarray(np.full((90, 90, 3), 240, np.uint8)).save(root / lab / "monocyte" / "blank.png")
-    return load_dataset(root)
 
 
 def test_cells_are_cut_out_at_their_own_scale_whatever_the_size_of_their_picture(tmp_path: Path) -> None:

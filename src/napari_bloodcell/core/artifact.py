@@ -30,6 +30,7 @@ MAX_ARRAY_BYTES = 4 * 2**30
 FORMATS = {
     "adapter": (1, "0.1"),
     "bundle": (1, "0.1"),
+    "cut-cells": (1, "0.1"),
     "classifier": (1, "0.1"),
     "differential": (1, "0.1"),
     "segmenter": (1, "0.1"),

@@ -6,6 +6,7 @@ A picture's size and border never reach the network: each cell is cut by its own
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from napari_bloodcell.core.artifact import hash_of
 from napari_bloodcell.core.cells import FoundCells, crops_of
 from napari_bloodcell.core.config import BackboneConfig, CropConfig, SadaConfig
 from napari_bloodcell.core.datasets import CellImage, Dataset, split_of_cell
+from napari_bloodcell.core.embed.sada.kept import crops_kept
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import BoolArray, ByteArray, Crops
@@ -46,10 +48,19 @@ class LabCells:
 
 
 def cut_out(
-    dataset: Dataset, backbone: BackboneConfig, config: SadaConfig, *, progress: Progress = silent
+    dataset: Dataset,
+    backbone: BackboneConfig,
+    config: SadaConfig,
+    *,
+    folder: Path | None = None,
+    progress: Progress = silent,
 ) -> LabCells:
-    """Every labelled cell of every lab that is found in its picture."""
-    found = crops_of(dataset.cells, StainSegmenter, CropConfig(size_px=backbone.size_px), progress=progress)
+    """Every labelled cell of every lab that is found in its picture. ``folder`` keeps what is cut out."""
+    crops = CropConfig(size_px=backbone.size_px)
+    if folder is None:
+        found = crops_of(dataset.cells, StainSegmenter, crops, progress=progress)
+    else:
+        found = crops_kept(dataset.cells, crops, folder, progress=progress)
     cells = [dataset.cells[row] for row in found.row]
     classes = [_class_of(cell, config) for cell in cells]
     class_names = tuple(sorted(set(classes)))

@@ -9,6 +9,7 @@ import numpy as np
 from napari_bloodcell.core.config import SADA_TRAINING, BackboneConfig, SadaConfig, TrainConfig
 from napari_bloodcell.core.datasets import Dataset, load_dataset
 from napari_bloodcell.core.embed.sada.cells import LabCells, cut_out, leave_out, ready_to_train
+from napari_bloodcell.core.embed.sada.kept import forget
 from napari_bloodcell.core.embed.sada.model import FILE, LabModel, round_to_half
 from napari_bloodcell.core.embed.sada.recipe import LabsRecipe
 from napari_bloodcell.core.embed.sada.weights import NONE, file_of
@@ -63,7 +64,7 @@ def train_labs(  # noqa: PLR0913 (each is a part of its own)
     """
     if backbone.weights != NONE:
         file_of(backbone)  # missing weights are said now, not after all cells are cut out
-    cells = data if isinstance(data, LabCells) else _cells(data, backbone, config, progress)
+    cells = data if isinstance(data, LabCells) else _cells(data, Path(folder), backbone, config, progress)
     source, target = (cells, None) if leave is None else leave_out(cells, leave)
     source = ready_to_train(source)
     recipe = LabsRecipe(source, backbone, config, epochs=training.epochs, seed=training.seed)
@@ -84,6 +85,8 @@ def train_labs(  # noqa: PLR0913 (each is a part of its own)
         notes=source.notes,
     )
     model.save(Path(folder) / FILE)
+    if run.ended != "stopped":
+        forget(Path(folder))
     scores = None if target is None else score(model, target)
     return LabTraining(model=model, run=run, source=source, target=target, scores=scores)
 
@@ -113,12 +116,12 @@ def f1(truth: list[str], guess: list[str]) -> dict[str, float]:
 
 
 def _cells(
-    data: Path | Dataset, backbone: BackboneConfig, config: SadaConfig, progress: Progress
+    data: Path | Dataset, folder: Path, backbone: BackboneConfig, config: SadaConfig, progress: Progress
 ) -> LabCells:
     dataset = data if isinstance(data, Dataset) else load_dataset(Path(data))
     if not len(dataset):
         raise DataError(f"There are no labelled cells in {dataset.root}.")
-    return cut_out(dataset, backbone, config, progress=progress)
+    return cut_out(dataset, backbone, config, folder=folder, progress=progress)
 
 
 def _figures(recipe: LabsRecipe, averaged: bool) -> dict[str, float]:
