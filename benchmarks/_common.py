@@ -37,8 +37,10 @@ def finish(
         print(json.dumps(ready | ({"reasons": dict(reasons)} if reasons else {})))
 
 
-def in_turn(*calls: Callable[[], object], rounds: int) -> list[float]:
-    """Median seconds of each, one after the other in every round, after one call that warms up."""
+def in_turn(*calls: Callable[[], object], rounds: int, least: bool = False) -> list[float]:
+    """Median seconds of each, one after the other in every round, after one call that warms up.
+
+    ``least``: the shortest instead, which is what a call takes where others use the machine too."""
     taken: list[list[float]] = [[] for _ in calls]
     for number in range(rounds + 1):
         for call, times in zip(calls, taken, strict=True):
@@ -46,7 +48,7 @@ def in_turn(*calls: Callable[[], object], rounds: int) -> list[float]:
             call()
             if number:
                 times.append(time.perf_counter() - start)
-    return [float(np.median(times)) for times in taken]
+    return [min(times) if least else float(np.median(times)) for times in taken]
 
 
 def real_data() -> Path | None:

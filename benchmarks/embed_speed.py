@@ -2,7 +2,10 @@
 
 The baseline is the published loop, plainly (``published_*`` below): each cell masked, boxed and resized by
 itself in the loader, fp32, SSIM by a two-dimensional convolution, masks drawn by numpy, features as gzipped
-pickles of fp32. Networks, weights, cells and batches are the same; both run in turn, medians of wall time.
+pickles of fp32. Networks, weights, cells and batches are the same; both run in turn, the least of the wall
+times. A step is all of it, from the loading of the batch (from the second epoch on) to the optimizer's.
+``bcsam_step_ratio`` and ``dorl_step_ratio`` are with the precision a user gets without asking: bf16 where the
+processor computes in it, else fp32; ``..._fp32`` the same steps in fp32.
 Cells are synthetic; token maps have the shape of the model that ships (``nano``), for the store of ViT-B.
 """
 
@@ -18,6 +21,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from benchmarks._common import Figure, finish, header, in_turn
 from napari_bloodcell.core.config import BcsamConfig, DorlConfig, TargetConfig
+from napari_bloodcell.core.device import computes_bf16
 from napari_bloodcell.core.embed.bcsam import BcsamAutoencoder
 from napari_bloodcell.core.embed.dorl import DorlAutoencoder
 from napari_bloodcell.core.embed.feature_store import FeatureStore, open_store
@@ -29,13 +33,13 @@ from napari_bloodcell.core.records import Crops
 LIMITS = {
     "data_path_ratio": "at least 50 (from the second epoch on, read once)",
     "data_path_stream_ratio": "sets too large for memory, read from the store",
-    "bcsam_step_ratio": "at least 3",
-    "dorl_step_ratio": "at least 1.5",
+    "bcsam_step_ratio": "at least 3, in the precision taken by default",
+    "dorl_step_ratio": "at least 1.5, in the precision taken by default",
     "store_write_ratio": "at least 7",
     "store_read_ratio": "at least 7",
     "store_size_ratio": "at least 2",
 }
-CELLS, BATCH, SIDE, ROUNDS = 48, 24, 224, 2
+CELLS, BATCH, SIDE, ROUNDS = 48, 24, 224, 5
 NANO, VIT_B = (192, 10, 10), (768, 14, 14)
 STORED = 24
 
@@ -142,7 +146,9 @@ def measure_data(crops: Crops, store: FeatureStore, reader: CellReader) -> dict[
         store.read_tokens(places)
         return pictures(torch.from_numpy(store.read_targets(places)))
 
-    slow, once, fast, stream = in_turn(published, lambda: targets_of(crops), ours, streamed, rounds=ROUNDS)
+    slow, once, fast, stream = in_turn(
+        published, lambda: targets_of(crops), ours, streamed, rounds=ROUNDS, least=True
+    )
     return {
         "published_cell_ms": 1e3 * slow / BATCH,
         "first_epoch_cell_ms": 1e3 * once / CELLS,
@@ -177,23 +183,24 @@ def measure_steps(crops: Crops, recipes: tuple[AlignedRecipe, AlignedRecipe]) ->
             loss.backward()
             adam.step()
 
-        def ours(recipe=recipe, adam=adam) -> None:  # type: ignore[no-untyped-def]
+        def ours(low: bool = False, recipe=recipe, adam=adam) -> None:  # type: ignore[no-untyped-def]
             batch = next(iter(recipe.batches(0)))
             adam.zero_grad(set_to_none=True)
-            torch.stack(list(recipe.module(**batch).values())).sum().backward()
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=low):
+                terms = recipe.module(**batch)
+                total = torch.stack([term.float() for term in terms.values()]).sum()
+            total.backward()
             adam.step()
 
-        def ours_bf16() -> None:
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                ours()
-
-        slow, fast, low = in_turn(published, ours, ours_bf16, rounds=ROUNDS)
+        low = recipe.bf16_on_processors and computes_bf16(torch.device("cpu"))
+        slow, default, full = in_turn(published, lambda: ours(low), ours, rounds=ROUNDS, least=True)  # noqa: B023
         name = recipe.name
         figures |= {
             f"{name}_published_cell_ms": 1e3 * slow / BATCH,
-            f"{name}_cell_ms": 1e3 * fast / BATCH,
-            f"{name}_step_ratio": slow / fast,
-            f"{name}_step_ratio_bf16": slow / low,
+            f"{name}_cell_ms": 1e3 * default / BATCH,
+            f"{name}_step_ratio": slow / default,
+            f"{name}_default_is_bf16": float(low),
+            f"{name}_step_ratio_fp32": slow / full,
         }
     return figures
 
@@ -222,8 +229,10 @@ def measure_store(folder: Path) -> dict[str, Figure]:
         store.add([f"{i:064d}" for i in range(STORED)], tokens, blank)
         stores.append(store)
 
-    slow_write, write = in_turn(write_plain, write_ours, rounds=ROUNDS)
-    slow_read, read = in_turn(read_plain, lambda: stores[-1].read_tokens(np.arange(STORED)), rounds=ROUNDS)
+    slow_write, write = in_turn(write_plain, write_ours, rounds=ROUNDS, least=True)
+    slow_read, read = in_turn(
+        read_plain, lambda: stores[-1].read_tokens(np.arange(STORED)), rounds=ROUNDS, least=True
+    )
 
     def size(root: Path) -> int:
         return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())

@@ -1,5 +1,5 @@
 """Is an embedding about the cell or about the lab?
-``python -m benchmarks.invariance [--sam FILE] [--work FOLDER] [--epochs N]``.
+``python -m benchmarks.invariance [--sam FILE] [--work FOLDER] [--epochs N] [--minutes N]``.
 
 Three real labs, transductive: pictures of every lab are seen, classes are used for judging only. All are
 judged on the same half of the cells, by a hash of their names. ``raw`` is the mean token of Segment Anything
@@ -8,10 +8,12 @@ maps with the published losses and weights, for as many epochs as a processor al
 leaves them out; batches of 24, because these labs fill four of the published ones). ``centred`` takes each
 lab's mean off ``raw``; ``aligned`` and ``aligned_parts`` lay labs over each other without training, by the
 half that is not judged. They guess which lab a judged cell is from; ``_told`` ones are told.
+``--minutes`` ends each training after so long and judges its best epoch; ``..._epochs`` tells those done.
 Run again with the same ``--work`` it goes on where it stopped.
 """
 
 import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,8 +41,9 @@ from napari_bloodcell.core.embed.sam_embedder import SamPartsEmbedder
 from napari_bloodcell.core.embed.sam_model import OpenSam, open_sam
 from napari_bloodcell.core.embed.training_cells import PIECE, SEGMENTER, TrainingCells, add_crops, arrange
 from napari_bloodcell.core.embed.training_cells import store_name as name_of
-from napari_bloodcell.core.errors import WeightsError
+from napari_bloodcell.core.errors import Cancelled, WeightsError
 from napari_bloodcell.core.folders import cache_folder
+from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.core.segment import SEGMENTERS
 from napari_bloodcell.core.training import train
 
@@ -129,13 +132,37 @@ def encoded(recipe: BcsamRecipe | DorlRecipe) -> NDArray[np.float32]:
         ).numpy()
 
 
-def trained(cells: TrainingCells, sam: OpenSam, work: Path, epochs: int) -> dict[str, NDArray[np.float32]]:
-    place = work / f"{sam.hash[:12]}-{epochs}"
-    bcsam = BcsamRecipe(cells, BcsamConfig(batch=BATCH), sam.hash)
-    train(bcsam, replace(BCSAM_TRAINING, epochs=epochs, learning_rate=2e-3, warmup_steps=20), place / "bcsam")
-    dorl = DorlRecipe(cells, DorlConfig(batch=BATCH, scale_tokens=True), sam.hash)
-    train(dorl, replace(DORL_TRAINING, epochs=epochs, learning_rate=5e-4), place / "dorl")
-    return {"bcsam": encoded(bcsam), "dorl": encoded(dorl)}
+def until(minutes: float) -> Progress:
+    """Stops a training, as a person would."""
+    end = time.monotonic() + 60 * minutes
+
+    def stop(stage: str, done: int, total: int) -> None:  # noqa: ARG001
+        if time.monotonic() > end:
+            raise Cancelled
+
+    return stop
+
+
+def trained(
+    cells: TrainingCells, sam: OpenSam, work: Path, epochs: int
+) -> dict[str, tuple[NDArray[np.float32], int]]:
+    """Vectors and epochs done, of each method."""
+    place, minutes = work / f"{sam.hash[:12]}-{epochs}", float(option("--minutes", "inf"))
+    recipes = (
+        (
+            BcsamRecipe(cells, BcsamConfig(batch=BATCH), sam.hash),
+            replace(BCSAM_TRAINING, epochs=epochs, learning_rate=2e-3, warmup_steps=20),
+        ),
+        (
+            DorlRecipe(cells, DorlConfig(batch=BATCH, scale_tokens=True), sam.hash),
+            replace(DORL_TRAINING, epochs=epochs, learning_rate=5e-4),
+        ),
+    )
+    found = {}
+    for recipe, loop in recipes:
+        run = train(recipe, loop, place / recipe.name, progress=until(minutes))
+        found[recipe.name] = (encoded(recipe), len(run.history))
+    return found
 
 
 def told(judgements: list[Judgement]) -> dict[str, Figure]:
@@ -173,7 +200,8 @@ def main() -> None:
             for start in range(0, len(cells), PIECE)
         ]
     )
-    whole = {"raw": raw, "parts": known.parts, **(trained(cells, sam, work, epochs) if epochs else {})}
+    learnt = trained(cells, sam, work, epochs) if epochs else {}
+    whole = {"raw": raw, "parts": known.parts} | {name: values for name, (values, _) in learnt.items()}
     vectors = {name: values[known.judged] for name, values in whole.items()} | untrained(raw, known)
     labs, classes = (
         [name for name, on in zip(names, known.judged, strict=True) if on]
@@ -183,7 +211,8 @@ def main() -> None:
     print(table(judgements))
     left_out = [f"{name}_{figure}" for name in NAMES if name not in vectors for figure in SHOWN]
     reasons = dict.fromkeys(left_out, "not trained: --epochs 0")
-    finish(told(judgements) | dict.fromkeys(left_out), LIMITS, reasons)
+    done: dict[str, Figure] = {f"{name}_epochs": count for name, (_, count) in learnt.items()}
+    finish(told(judgements) | done | dict.fromkeys(left_out), LIMITS, reasons)
 
 
 if __name__ == "__main__":

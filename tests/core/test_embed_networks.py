@@ -6,7 +6,7 @@ from sam_parts import seeded
 
 from napari_bloodcell.core.embed.bcsam import DECODER, BcsamAutoencoder, BcsamShape
 from napari_bloodcell.core.embed.dorl import DorlAutoencoder, DorlShape
-from napari_bloodcell.core.embed.networks import scaled
+from napari_bloodcell.core.embed.networks import Widening, scaled
 
 
 def parameters(network: torch.nn.Module) -> int:
@@ -85,3 +85,19 @@ def test_a_decoder_that_is_told_the_lab_draws_labs_differently() -> None:
     a, b = network.decode(z, torch.tensor([0, 0])), network.decode(z, torch.tensor([1, 1]))
     assert not torch.allclose(a, b)
     assert network.decode(z).shape == a.shape  # a lab it does not know
+
+
+@pytest.mark.parametrize(("kernel", "side"), [(5, 1), (3, 12), (2, 17)])
+def test_widening_is_the_transposed_convolution_it_stands_for(kernel: int, side: int) -> None:
+    torch.manual_seed(0)
+    ours, plain = Widening(6, 4, kernel), torch.nn.ConvTranspose2d(6, 4, kernel)
+    plain.load_state_dict(ours.state_dict())
+    one = torch.randn(3, 6, side, side, requires_grad=True)
+    other = one.detach().clone().requires_grad_()
+    found, expected = ours(one), plain(other)
+    assert found.shape == expected.shape
+    assert torch.allclose(found, expected, atol=1e-5)
+    found.square().sum().backward()
+    expected.square().sum().backward()
+    assert torch.allclose(one.grad, other.grad, atol=1e-4)
+    assert torch.allclose(ours.weight.grad, plain.weight.grad, atol=1e-3)

@@ -13,7 +13,7 @@ from embed_parts import SHAPE, crops, key, open_small, tiny_sam
 
 from napari_bloodcell.core.config import FeatureConfig, TargetConfig
 from napari_bloodcell.core.embed import training_cells
-from napari_bloodcell.core.embed.feature_store import INDEX, keys_of, open_store
+from napari_bloodcell.core.embed.feature_store import INDEX, MAPS, keys_of, open_store
 from napari_bloodcell.core.embed.training_cells import add_crops
 from napari_bloodcell.core.errors import ArtifactError
 
@@ -76,11 +76,12 @@ def test_a_store_half_written_by_a_killed_process_continues(tmp_path: Path) -> N
             Path({str(tmp_path)!r}), model="a" * 64, size_px=64, shape={SHAPE}, target=TargetConfig()
         )
         store.add(keys[:2], tokens[:2], pictures[:2])
-        write = type(store._targets).__setitem__
-        def killed(array, place, values):
-            write(array, place, values)
-            os.kill(os.getpid(), 9)
-        type(store._targets).__setitem__ = killed
+        write = type(store._targets).write
+        def killed(array, *given):
+            write(array, *given)
+            if array is store._targets:
+                os.kill(os.getpid(), 9)
+        type(store._targets).write = killed
         store.add(keys[2:], tokens[2:], pictures[2:])
     """
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)  # noqa: PLW1510
@@ -95,11 +96,11 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.
     store = open_small(tmp_path)
     store.add(KEYS[:2], TOKENS[:2], TARGETS[:2])
 
-    def full(array: object, place: object, values: object) -> None:
+    def full(path: Path, data: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(store._tokens), "__setitem__", full)
+        patch.setattr(Path, "write_bytes", full)
         with pytest.raises(ArtifactError, match="No space left on device. Free some space and run again"):
             store.add(KEYS[2:], TOKENS[2:], TARGETS[2:])
     again = open_small(tmp_path)
@@ -119,6 +120,38 @@ def test_numbers_beyond_half_precision_stay_finite(tmp_path: Path) -> None:
     store = open_small(tmp_path)
     store.add(KEYS[:1], np.full((1, *SHAPE), 1e9, np.float32), TARGETS[:1])
     assert np.isfinite(store.read_tokens([0])).all()
+
+
+def test_zarr_reads_what_was_written(tmp_path: Path) -> None:
+    import zarr
+
+    open_small(tmp_path).add(KEYS, TOKENS, TARGETS)
+    group = zarr.open_group(tmp_path / MAPS, mode="r")
+    assert np.array_equal(group["tokens"][:6], TOKENS.astype(np.float16))
+    assert np.array_equal(group["targets"][:6], TARGETS)
+
+
+def test_what_zarr_wrote_is_read(tmp_path: Path) -> None:
+    import zarr
+
+    open_small(tmp_path).add(KEYS, np.zeros_like(TOKENS), TARGETS)
+    zarr.open_group(tmp_path / MAPS, mode="r+")["tokens"][:6] = TOKENS.astype(np.float16)
+    assert np.array_equal(open_small(tmp_path).read_tokens(range(6)), TOKENS.astype(np.float16))
+
+
+@pytest.mark.parametrize("left", [None, b"", b"no zstd at all"])
+def test_a_chunk_that_is_missing_or_damaged_is_named(tmp_path: Path, left: bytes | None) -> None:
+    store = open_small(tmp_path)
+    store.add(KEYS, TOKENS, TARGETS)
+    chunk = tmp_path / MAPS / "tokens" / "c" / "3" / "0" / "0" / "0"
+    chunk.unlink()
+    if left is not None:
+        chunk.write_bytes(left)
+    with pytest.raises(
+        ArtifactError, match=r"tokens/c/3/0/0/0 is missing or damaged .* Delete .*computed anew"
+    ):
+        store.read_tokens(range(6))
+    assert np.array_equal(store.read_tokens([2, 4]), TOKENS[[2, 4]].astype(np.float16))
 
 
 def test_rows_that_are_not_there_are_named(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from napari_bloodcell.core.embed.networks import Z_DIM, normed, on_grid, scaled
+from napari_bloodcell.core.embed.networks import Z_DIM, Widening, normed, on_grid, scaled
 
 ENCODER = (256, 256)
 # Channels, kernel and stride of each step of the decoder; the sides are 5, 12, 14, 31, 63, 127, 128.
@@ -36,7 +36,8 @@ class BcsamAutoencoder(nn.Module):
         widths = scaled([step[0] for step in DECODER], shape.dim)
         steps, before = [], shape.z_dim + shape.labs
         for width, (_, kernel, stride) in zip(widths, DECODER, strict=True):
-            steps.append(normed(nn.ConvTranspose2d(before, width, kernel, stride=stride), width))
+            kind = Widening if stride == 1 else nn.ConvTranspose2d
+            steps.append(normed(kind(before, width, kernel, stride=stride), width))
             before = width
         self.decoder = nn.Sequential(*steps, nn.ConvTranspose2d(before, 3, 1), nn.Sigmoid())
 

@@ -4,6 +4,9 @@ store.json   header: model, input size, shape of the maps, how the targets were 
 maps.zarr    zarr v3: ``tokens`` (fp16) and ``targets`` (uint8), zstd, one chunk a cell
 cells.txt    one key a line, in the order of the rows; a row counts once its line is there
 
+zarr describes the arrays, and reads them; the chunks are written and read here: each is one file of one cell,
+and the way through zarr's event loop costs as much again as the work itself.
+
 A key is the hash of a cell's pixels and mask, so a set that grows computes only what is new. A killed
 process leaves rows without a line: they are written over.
 """
@@ -11,7 +14,8 @@ process leaves rows without a line: they are written over.
 import errno
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
@@ -31,6 +35,7 @@ HEADER, MAPS, INDEX = "store.json", "maps.zarr", "cells.txt"
 KEY_CHARACTERS = 64
 GROW_ROWS = 256
 HALF_MAX = 65_504.0
+THREADS = min(4, os.cpu_count() or 1)
 ZSTD_LEVEL = 1  # higher levels halve the speed and gain nothing on fp16
 
 Half = NDArray[np.float16]
@@ -44,11 +49,63 @@ def keys_of(crops: Crops) -> list[str]:
     ]
 
 
+class CellArray:
+    """An array of zarr, one chunk a cell: cell ``row`` is the file of chunk (row, 0, 0, 0)."""
+
+    def __init__(self, folder: Path, array: Any) -> None:
+        self.folder, self._array = folder, array
+        self.cell_shape: tuple[int, ...] = tuple(array.shape[1:])
+
+    def grow(self, count: int) -> None:
+        """Make room for ``count`` cells."""
+        if self._array.shape[0] < count:
+            self._array.resize((max(count, self._array.shape[0] + GROW_ROWS), *self.cell_shape))
+
+    def write(self, start: int, cells: Sequence[NDArray[Any]], low: float, high: float) -> None:
+        from numcodecs import Zstd
+
+        codec = Zstd(level=ZSTD_LEVEL)
+
+        def put(place: int) -> None:
+            held = np.clip(cells[place], low, high).astype(self._array.dtype)
+            path = self._file(start + place)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(codec.encode(np.ascontiguousarray(held)))
+
+        _side_by_side(put, len(cells))
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        from numcodecs import Zstd
+
+        codec = Zstd()
+        found = np.empty((len(rows), *self.cell_shape), self._array.dtype)
+
+        def take(place: int) -> None:
+            path = self._file(int(rows[place]))
+            try:
+                codec.decode(path.read_bytes(), found[place])
+            except (OSError, RuntimeError, ValueError) as error:
+                raise ArtifactError(
+                    f"{path} is missing or damaged ({error}). Delete {self.folder.parent.parent} and run "
+                    "again: its features are then computed anew."
+                ) from error
+
+        _side_by_side(take, len(rows))
+        return found
+
+    def _file(self, row: int) -> Path:
+        place = (row, *(0 for _ in self.cell_shape))
+        return self.folder / str(self._array.metadata.encode_chunk_key(place))
+
+
 class FeatureStore:
     """Use ``open_store``. Rows are numbered in the order they came in."""
 
-    def __init__(self, folder: Path, tokens: Any, targets: Any) -> None:
-        self.folder, self._tokens, self._targets = folder, tokens, targets
+    def __init__(self, folder: Path, group: Any) -> None:
+        self.folder = folder
+        self._tokens, self._targets = (
+            CellArray(folder / MAPS / name, group[name]) for name in ("tokens", "targets")
+        )
         self.rows = {key: row for row, key in enumerate(_read_index(folder / INDEX))}
 
     def __len__(self) -> int:
@@ -60,8 +117,8 @@ class FeatureStore:
     @property
     def shape(self) -> tuple[int, int, int]:
         """D, h, w of a token map."""
-        _, d, h, w = self._tokens.shape
-        return int(d), int(h), int(w)
+        d, h, w = self._tokens.cell_shape
+        return d, h, w
 
     def add(self, keys: Sequence[str], tokens: NDArray[Any], targets: ByteArray) -> None:
         """Append the cells that are new. They count, all of them, once this returns."""
@@ -72,12 +129,10 @@ class FeatureStore:
             return
         self._check_alone()
         with _writing(self.folder):
-            for array in (self._tokens, self._targets):
-                if array.shape[0] < stop:
-                    array.resize((max(stop, array.shape[0] + GROW_ROWS), *array.shape[1:]))
-            with _few_threads():
-                self._tokens[start:stop] = np.clip(tokens[new], -HALF_MAX, HALF_MAX).astype(np.float16)
-                self._targets[start:stop] = targets[new]
+            self._tokens.grow(stop)
+            self._targets.grow(stop)
+            self._tokens.write(start, [tokens[i] for i in new], -HALF_MAX, HALF_MAX)
+            self._targets.write(start, [targets[i] for i in new], 0, 255)
             with (self.folder / INDEX).open("a") as index:
                 index.writelines(f"{keys[i]}\n" for i in new)
                 index.flush()
@@ -101,20 +156,13 @@ class FeatureStore:
         found: ByteArray = self._read(self._targets, rows)
         return found
 
-    def _read(self, array: Any, rows: Sequence[int] | NDArray[np.int64]) -> Any:
-        """In the order asked for, whatever that is; each row is read once."""
-        wanted, place = np.unique(np.asarray(rows, np.int64), return_inverse=True)
-        if len(wanted) == 0:
-            return np.zeros((0, *array.shape[1:]), array.dtype)
-        if wanted[0] < 0 or wanted[-1] >= len(self):
-            raise ArtifactError(f"{self.folder} has rows 0 to {len(self) - 1}; {wanted[-1]} was asked for.")
-        with _few_threads():
-            if wanted[-1] - wanted[0] + 1 == len(wanted):
-                found = np.asarray(array[int(wanted[0]) : int(wanted[-1]) + 1])
-            else:
-                found = np.asarray(array.oindex[wanted])
-        ordered = np.array_equal(place, np.arange(len(wanted)))
-        return found if ordered else found[place]
+    def _read(self, array: CellArray, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[Any]:
+        """In the order asked for, whatever that is."""
+        wanted = np.asarray(rows, np.int64)
+        wrong = wanted[(wanted < 0) | (wanted >= len(self))]
+        if len(wrong):
+            raise ArtifactError(f"{self.folder} has rows 0 to {len(self) - 1}; {wrong[0]} was asked for.")
+        return array.read(wanted)
 
 
 def open_store(
@@ -142,20 +190,18 @@ def open_store(
             )
         if (folder / MAPS).is_dir():
             group = zarr.open_group(folder / MAPS, mode="r+")
-            return FeatureStore(folder, group["tokens"], group["targets"])
+            return FeatureStore(folder, group)
     with _writing(folder):
         (folder / INDEX).unlink(missing_ok=True)
         group = zarr.open_group(folder / MAPS, mode="w")
         codec = zarr.codecs.ZstdCodec(level=ZSTD_LEVEL)
         picture = (TARGET_PX, TARGET_PX, 3)
-        arrays = [
+        for name, cell, dtype in (("tokens", shape, "float16"), ("targets", picture, "uint8")):
             group.create_array(
                 name, shape=(0, *cell), chunks=(1, *cell), dtype=dtype, compressors=codec, fill_value=0
             )
-            for name, cell, dtype in (("tokens", shape, "float16"), ("targets", picture, "uint8"))
-        ]
     write_json(folder / HEADER, KIND, {}, config=config, parents={"model": model})
-    return FeatureStore(folder, *arrays)
+    return FeatureStore(folder, group)
 
 
 def _read_index(path: Path) -> list[str]:
@@ -170,13 +216,20 @@ def _read_index(path: Path) -> list[str]:
     return whole
 
 
-@contextmanager
-def _few_threads() -> Iterator[None]:
-    """One chunk a cell is little work: zarr's default crowd of threads costs more than it brings."""
-    import zarr
+def _side_by_side(work: Callable[[int], None], count: int) -> None:
+    """Places 0 to ``count``, shared out to a few threads: compressing and files let them run together."""
+    threads = min(THREADS, count)
+    if threads < 2:
+        for place in range(count):
+            work(place)
+        return
 
-    with zarr.config.set({"threading.max_workers": 2, "async.concurrency": 4}):
-        yield
+    def part(first: int) -> None:
+        for place in range(first, count, threads):
+            work(place)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(part, range(threads)))
 
 
 @contextmanager

@@ -21,8 +21,9 @@ def ssim(one: Tensor, other: Tensor) -> Tensor:
     with torch.autocast(one.device.type, enabled=False):
         x, y = one.float(), other.float()
         rows, columns = _window(x.shape[-2], x.device), _window(x.shape[-1], x.device)
-        stacked = torch.stack([x, y, x * x + y * y, x * y])
-        mean_x, mean_y, squares, product = (rows @ stacked @ columns.T).unbind(0)
+        mean_x, mean_y, squares, product = (
+            rows @ picture @ columns.T for picture in (x, y, x * x + y * y, x * y)
+        )
         means, both = mean_x * mean_y, mean_x**2 + mean_y**2
         spread = squares - both  # the two variances together
         quality = (2 * means + C1) * (2 * (product - means) + C2) / ((both + C1) * (spread + C2))
