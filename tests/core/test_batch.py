@@ -11,9 +11,10 @@ import tifffile
 from PIL import Image
 
 from napari_bloodcell.core import results, store
-from napari_bloodcell.core.batch import analyse_files
+from napari_bloodcell.core.batch import Item, analyse_files
 from napari_bloodcell.core.config import AnalyseConfig, CountConfig, EngineConfig, ReadConfig, SmearConfig
 from napari_bloodcell.core.errors import ArtifactError, Cancelled, ImageError
+from napari_bloodcell.core.ledger import LEDGER, open_ledger, read_ledger
 from napari_bloodcell.core.pipeline import Analysis, analyse
 from napari_bloodcell.core.records import SmearImage
 from napari_bloodcell.core.synthetic import make_smear
@@ -102,6 +103,18 @@ def test_a_bad_image_costs_only_itself(fields: Path, tmp_path: Path) -> None:
     assert all(item.reason for item in result.failed)
     listing = json.loads((tmp_path / "out" / "images.json").read_text())["images"]
     assert [entry["state"] for entry in listing].count("failed") == 2
+
+
+def test_a_line_of_the_ledger_that_was_cut_short_costs_no_other(tmp_path: Path) -> None:
+    named = tmp_path / "odd\u2028name.png"  # a line separator for some, and part of a name here
+    for number in (1, 2):
+        with open_ledger(tmp_path) as ledger:
+            ledger.add(Item(path=named, folder=tmp_path / f"f{number}", state="done"))
+        with (tmp_path / LEDGER).open("a") as file:
+            file.write('{"when": "2026-')
+    lines = read_ledger(tmp_path)
+    assert [line["folder"] for line in lines] == ["f1", "f2"]
+    assert {line["image"] for line in lines} == {str(named)}
 
 
 def test_an_image_too_large_for_the_memory_costs_only_itself(

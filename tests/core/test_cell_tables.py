@@ -110,3 +110,14 @@ def test_corrections_find_their_cells_and_lost_ones_are_counted(tmp_path: Path) 
     assert found == ["", "monocyte", "", "basophil"]
     with pytest.raises(DataError, match=r"1 of 1 corrected cells are not among .* cell 9 of field.png"):
         labels_for(cells, [Correction("field.png", 9, "monocyte")])
+
+
+def test_a_correction_that_fits_cells_of_two_images_is_refused(tmp_path: Path) -> None:
+    frame().to_csv(tmp_path / "one.csv")
+    frame(2).to_csv(tmp_path / "other.csv")
+    cells = read_cells([tmp_path / "one.csv", tmp_path / "other.csv"])
+    assert labels_for(cells, [Correction("field.png", 3, "basophil")])[2] == "basophil"
+    with pytest.raises(
+        DataError, match=r"cell 2 of an image called 'field.png': which one was corrected .* rename an image"
+    ):
+        labels_for(cells, [Correction("field.png", 2, "monocyte")])

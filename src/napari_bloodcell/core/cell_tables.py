@@ -110,21 +110,27 @@ def write_corrections(path: Path, corrections: Sequence[Correction]) -> None:
 
 
 def labels_for(cells: CellVectors, corrections: Sequence[Correction]) -> list[str]:
-    """The corrected class of each cell, "" where there is none; a correction of a cell that is not there
-    is refused."""
-    place = {
-        (image, int(cell)): row
-        for row, (image, cell) in enumerate(zip(cells.image, cells.cell_id, strict=True))
-    }
-    stems = {(Path(image).stem, cell): row for (image, cell), row in place.items()}
+    """The corrected class of each cell, "" where there is none; a correction of a cell that is not there, or
+    that may be one of two, is refused."""
+    place: dict[tuple[str, int], list[int]] = {}
+    stems: dict[tuple[str, int], list[int]] = {}
+    for row, (image, cell) in enumerate(zip(cells.image, cells.cell_id, strict=True)):
+        place.setdefault((str(image), int(cell)), []).append(row)
+        stems.setdefault((Path(str(image)).stem, int(cell)), []).append(row)
     labels = [""] * len(cells)
     lost = []
     for one in corrections:
-        row = place.get((one.image, one.cell_id), stems.get((Path(one.image).stem, one.cell_id)))
-        if row is None:
+        rows = place.get((one.image, one.cell_id)) or stems.get((Path(one.image).stem, one.cell_id))
+        if not rows:
             lost.append(one)
+        elif len(rows) > 1:
+            raise DataError(
+                f"Two of the cells given are cell {one.cell_id} of an image called {one.image!r}: which one "
+                "was corrected cannot be told. Give the results of one of these images only, or rename an "
+                "image and analyse it again."
+            )
         else:
-            labels[row] = one.cell_type
+            labels[rows[0]] = one.cell_type
     if lost:
         raise DataError(
             f"{len(lost)} of {len(corrections)} corrected cells are not among the cells given; the first is "

@@ -4,11 +4,13 @@ The diary is for people; what is finished is decided by each image's own ``run.j
 """
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from napari_bloodcell.core.artifact import only_writer
 from napari_bloodcell.core.jobs import Item
@@ -40,8 +42,18 @@ class Ledger:
 @contextmanager
 def open_ledger(out: Path) -> Iterator[Ledger]:
     """The diary of ``out``, for one run at a time."""
-    with only_writer(out), (out / LEDGER).open("a", encoding="utf-8") as file:
-        yield Ledger(file)
+    with only_writer(out), (out / LEDGER).open("a+b") as file:
+        _end_line(file)
+        with TextIOWrapper(file, encoding="utf-8", newline="\n") as text:
+            yield Ledger(text)
+
+
+def _end_line(file: BinaryIO) -> None:
+    """What a killed run left half-written must not take the next line with it."""
+    if file.seek(0, os.SEEK_END):
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            file.write(b"\n")
 
 
 def read_ledger(out: Path) -> list[dict[str, str]]:
@@ -49,7 +61,7 @@ def read_ledger(out: Path) -> list[dict[str, str]]:
     if not (out / LEDGER).is_file():
         return []
     lines = []
-    for line in (out / LEDGER).read_text(encoding="utf-8").splitlines():
+    for line in (out / LEDGER).read_text(encoding="utf-8").split("\n"):
         try:
             lines.append(json.loads(line))
         except json.JSONDecodeError:
