@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from napari_bloodcell.cli import main
+from napari_bloodcell.cli_progress import progress_bar
 from napari_bloodcell.core.config import AnalyseConfig, CountConfig, ReadConfig, SegmentConfig
 
 
@@ -135,6 +136,14 @@ def test_interrupt_says_that_finished_work_is_kept(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+def test_a_log_has_one_line_for_each_image(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar() as progress:
+        for done in (0, 0, 0, 1, 1):
+            progress(f"Image {done + 1} of 2", done, 2)
+            progress("crops", 1, 9)
+    assert capsys.readouterr().err.splitlines() == ["Image 1 of 2", "Image 2 of 2"]
+
+
 def test_a_reader_that_has_seen_enough_causes_no_trace() -> None:
     ours = subprocess.Popen(
         [sys.executable, "-m", "napari_bloodcell.cli", "bundle", "list"],

@@ -20,10 +20,14 @@ def progress_bar() -> Iterator[Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
+        said = ""
 
         def report(stage: str, done: int, total: int) -> None:
-            if not console.is_terminal and stage.startswith(EACH_IMAGE) and total > 1:
+            nonlocal said
+            is_new = stage.startswith(EACH_IMAGE) and stage != said  # workers are asked again and again
+            if not console.is_terminal and is_new and total > 1:
                 print(stage, file=sys.stderr, flush=True)
+                said = stage
             bar.update(task, description=stage, completed=done, total=total)
 
         yield report
