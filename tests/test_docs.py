@@ -1,0 +1,174 @@
+"""The guide and the README: each command, option, target and menu on a page is one that is there."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from cyclopts import App
+from cyclopts.exceptions import CycloptsError, MissingArgumentError, UnknownCommandError, UnknownOptionError
+
+from napari_bloodcell.cli import app, main
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "napari_bloodcell"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((PACKAGE / "bundles").rglob("*.md")),
+]
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`([^`]+)`")
+OF_OTHERS = {
+    "--scheduler",
+    "--nthreads",
+    "--resources",
+    "--num_processes",
+    "--index-url",
+    "--extra-index-url",
+}
+TEXT = {page: page.read_text(encoding="utf-8") for page in PAGES}
+IDS = [str(page.relative_to(ROOT)) for page in PAGES]
+
+
+def blocks(text: str) -> Iterator[str]:
+    """The commands of fenced blocks without a language, one each, long ones joined."""
+    for language, body in FENCE.findall(text):
+        if not language:
+            yield from (line.strip() for line in body.replace("\\\n", " ").splitlines())
+
+
+def inline(text: str) -> list[str]:
+    return [" ".join(code.split()) for code in INLINE.findall(FENCE.sub("", text))]
+
+
+def ours(line: str) -> list[str] | None:
+    """What follows ``napari-bloodcell`` on a line, as the shell would hand it over."""
+    words = shlex.split(line, comments=True)
+    return words[1:] if words[:1] == ["napari-bloodcell"] else None
+
+
+def fault(words: list[str], *, whole: bool) -> str | None:
+    """Why the program would not take these words; in a sentence what is required may be left out."""
+    try:
+        app.parse_args(words, exit_on_error=False, print_error=False)
+    except MissingArgumentError as error:
+        return str(error) if whole else None
+    except CycloptsError as error:
+        return str(error)
+    return None
+
+
+@cache
+def every_option() -> set[str]:
+    return options(app)
+
+
+def options(of: App) -> set[str]:
+    """Every option of a command and of those below it."""
+    names: set[str] = set()
+    if of.default_command is not None:
+        for argument in of.assemble_argument_collection():
+            names |= {*argument.names, *argument.negatives}
+    for name in of:
+        if not name.startswith("-"):
+            names |= options(of[name])
+    return names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_the_program_takes_each_command_that_a_page_shows(page: Path) -> None:
+    faults = []
+    for line in blocks(TEXT[page]):
+        words = ours(line)
+        if words is not None and (why := fault(words, whole=True)):
+            faults.append(f"{line}: {why}")
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_the_program_knows_each_command_that_a_sentence_names(page: Path) -> None:
+    faults = []
+    for code in inline(TEXT[page]):
+        words = ours(code) if code.startswith("napari-bloodcell ") else None
+        if words and words[0] != "COMMAND" and (why := fault(words, whole=False)):
+            faults.append(f"{code}: {why}")
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_an_option_in_a_sentence_is_one_of_a_command_or_a_script(page: Path) -> None:
+    scripts = [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "docs").glob("*.py")]
+    written = {name for path in scripts for name in re.findall(r'"(--[a-z-]+)"', path.read_text())}
+    known = every_option() | written | OF_OTHERS | {"--help"}
+    named = {
+        word.split("=")[0]
+        for code in inline(TEXT[page])
+        for word in code.split()
+        if re.match(r"--[a-z]", word)
+    }
+    assert not named - known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_benchmarks_targets_and_variables_on_a_page_are_there(page: Path) -> None:
+    text = TEXT[page]
+    makefile = (ROOT / "Makefile").read_text()
+    shown = [*blocks(text), *inline(text)]
+    for name in re.findall(r"python -m benchmarks\.([a-z_]+)", text):
+        assert (ROOT / "benchmarks" / f"{name}.py").is_file(), name
+    for target in re.findall(r"^make (\w+)", "\n".join(shown), re.MULTILINE):
+        assert f"\n{target}:" in makefile, target
+    for script in re.findall(r"python ((?:training|docs)/\w+\.py)", text):
+        assert (ROOT / script).is_file(), script
+    source = "".join(
+        path.read_text() for path in [*PACKAGE.rglob("*.py"), ROOT / "benchmarks" / "_common.py"]
+    )
+    for variable in set(re.findall(r"BLOODCELL_[A-Z]+", text)):
+        assert variable in source, variable
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_menus_on_a_page_are_those_of_the_manifest(page: Path) -> None:
+    npe2 = pytest.importorskip("npe2")
+    manifest = npe2.PluginManifest.from_file(PACKAGE / "napari.yaml")
+    panels = {widget.display_name for widget in manifest.contributions.widgets}
+    for path in re.findall(r"\*((?:Plugins|File\s>\sOpen\sSample)\s>[^*]+)\*", TEXT[page]):
+        _, _, rest = " ".join(path.split()).replace("File > ", "").partition(" > ")
+        plugin, _, panel = rest.partition(" > ")
+        assert plugin == manifest.display_name
+        assert not panel or panel in panels
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("napari-bloodcell train sada labs/ --epochs 3 --out run", UnknownOptionError),
+        ("napari-bloodcell count smear.png", UnknownCommandError),
+    ],
+)
+def test_a_command_that_does_not_exist_would_be_seen(line: str, why: type[Exception]) -> None:
+    words = ours(line)
+    assert words is not None
+    assert fault(words, whole=True)
+    with pytest.raises(why):
+        app.parse_args(words, exit_on_error=False, print_error=False)
+
+
+def test_the_tutorial_shows_what_its_commands_print(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = TEXT[ROOT / "docs" / "tutorial.md"]
+    (shown,) = [body for language, body in FENCE.findall(text) if language == "text"]
+    monkeypatch.chdir(tmp_path)
+    for command in ("sample", "analyse"):
+        words = next(words for line in blocks(text) if (words := ours(line)) and words[0] == command)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        assert not end.value.code
+    assert capsys.readouterr().out == shown
