@@ -24,18 +24,17 @@ TEXTS = (
     "image", "source", "cell_type", "cell_type_source", "best", "second", "possible", "doubt", "scale_source",
 )  # fmt: skip
 RUN = "run.json"
-RESULTS = (
-    RUN, "labels.ome.tif", "nuclei.ome.tif", "labels.ome.zarr", "cells.csv", "cells.parquet",
-    "differential.json", "differential.csv", "differential.png", "overlay.png", "overview.png",
-)  # fmt: skip
-BLOCKS, PLAN = "blocks", "plan.safetensors"  # of a slide: what it goes on from
+COUNTED = frozenset({"cells.parquet", "differential.json", "differential.csv"})
+OF_FIELD = COUNTED | {"labels.ome.tif", "nuclei.ome.tif", "cells.csv"}
+FIELD_PICTURES = frozenset({"differential.png", "overlay.png"})
+BLOCKS, PLAN = "blocks", "plan.safetensors"  # what a slide goes on from
+OF_SLIDE = COUNTED | {"labels.ome.zarr", BLOCKS, PLAN}
+SLIDE_PICTURES = frozenset({"differential.png", "overview.png"})
 
 
 def write_analysis(folder: Path, analysis: Analysis, *, pictures: bool = True) -> None:
     """Labels, table, differential, pictures; the run record last."""
-    clear_results(folder)
-    for name in (BLOCKS, PLAN):
-        _remove(folder / name)
+    clear_half_written(folder)
     masks, name = analysis.masks, analysis.image.name
     write_labels_ome_tiff(folder / "labels.ome.tif", masks.labels, analysis.image.um_per_px)
     nuclei = np.where(masks.nucleus, masks.labels, 0).astype(np.int32)
@@ -46,6 +45,7 @@ def write_analysis(folder: Path, analysis: Analysis, *, pictures: bool = True) -
     write_differential(folder, analysis.differential, title=title, parents=parents, picture=pictures)
     if pictures:
         draw_overlay(folder / "overlay.png", analysis)
+    clear_others(folder, OF_FIELD | (FIELD_PICTURES if pictures else frozenset()))
     write_json(
         folder / RUN,
         "run",
@@ -55,21 +55,21 @@ def write_analysis(folder: Path, analysis: Analysis, *, pictures: bool = True) -
     )
 
 
-def clear_results(folder: Path) -> None:
-    """An earlier analysis, of a field or of a slide, goes, and so does what a process that was killed had
-    begun (the temporary files of ``atomic_path``): no old picture may stand beside new numbers."""
-    for name in RESULTS:
-        _remove(folder / name)
+def clear_half_written(folder: Path) -> None:
+    """What a process that was killed had begun: the temporary files of ``atomic_path``."""
     for place in (folder, folder / BLOCKS):
         for path in place.glob(".*-????????.*"):
             path.unlink(missing_ok=True)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+def clear_others(folder: Path, written: frozenset[str]) -> None:
+    """What an earlier analysis left, of a field or of a slide, that this one did not write anew: no old
+    picture may stand beside new numbers. At the end, for another worker may be writing the same results."""
+    for name in (OF_FIELD | FIELD_PICTURES | OF_SLIDE | SLIDE_PICTURES) - written:
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name, ignore_errors=True)
+        else:
+            (folder / name).unlink(missing_ok=True)
 
 
 def write_table(folder: Path, table: "pd.DataFrame") -> None:

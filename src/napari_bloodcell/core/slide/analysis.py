@@ -41,7 +41,18 @@ from napari_bloodcell.core.slide.block import (
 from napari_bloodcell.core.slide.overview import draw_overview, thumbnail
 from napari_bloodcell.core.slide.plan import Plan, make_plan, plan_arrays, plan_of, seen_of
 from napari_bloodcell.core.slide.pyramid import FOLDER, cached, write_labels
-from napari_bloodcell.core.store import BLOCKS, PLAN, RUN, clear_results, outputs_of, to_parquet, with_texts
+from napari_bloodcell.core.store import (
+    BLOCKS,
+    OF_SLIDE,
+    PLAN,
+    RUN,
+    SLIDE_PICTURES,
+    clear_half_written,
+    clear_others,
+    outputs_of,
+    to_parquet,
+    with_texts,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +93,8 @@ def analyse_slide(
     slide, folder = _opened(image, config), Path(folder)
     model = load_bundle(bundle)
     with only_writer(folder):
-        clear_results(folder)  # a half-written folder is no result
+        (folder / RUN).unlink(missing_ok=True)  # a half-written folder is no result
+        clear_half_written(folder)
         parents = {"image": _identity(slide), "bundle": model.hash}
         plan, plan_hash = _planned(folder, slide, config, parents, progress)
         blocks = blocks_of(plan, config.slide.block_px)
@@ -99,6 +111,7 @@ def analyse_slide(
             middles = ((table.boxes[:, :2] + table.boxes[:, 2:]) / 2).astype(np.float32)
             named = f"{slide.name}: {model.title}"
             draw_overview(folder / "overview.png", slide, plan, (middles, table.kinds), differential, named)
+        clear_others(folder, OF_SLIDE | (SLIDE_PICTURES if pictures else frozenset()))
         record = _record(folder, slide, plan, model, {"blocks": len(blocks), "cells": len(table.kinds)})
         record["image"]["sha256"] = parents["image"]
         write_json(folder / RUN, "run", record, config=config.to_json(), parents=parents)
