@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,8 @@ from napari_bloodcell.core.image.lazy import LazyImage
 from napari_bloodcell.core.report.gallery import _cut
 from napari_bloodcell.core.report.make import make_report
 from napari_bloodcell.core.results import summarise
+from napari_bloodcell.core.segment import StainSegmenter
+from napari_bloodcell.core.segment.tiles import Found
 from napari_bloodcell.core.slide import plan as plans
 from napari_bloodcell.core.slide.analysis import SlideResult, analyse_slide
 from napari_bloodcell.core.slide.block import read_outlines, unpack, unpacked
@@ -397,6 +400,24 @@ def test_another_pixel_size_or_other_pixels_make_another_slide(slide: SyntheticS
     assert set(pd.read_parquet(tmp_path / "cells.parquet")["um_per_px"]) == {0.3}
     larger.array[500, 501] = 0
     assert analyse_slide(larger, tmp_path, "stain", BLOCKS).kept == 0
+
+
+def test_outlines_that_the_segmenter_had_to_replace_are_noted(
+    slide: SyntheticSlide, whole: SlideResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = StainSegmenter.find
+
+    def noting(self: StainSegmenter, *args: Any, **more: Any) -> Found:
+        found = find(self, *args, **more)
+        return replace(found, notes={n: f"by stain, it was {n} px wide" for n in found.anchors if n % 2})
+
+    monkeypatch.setattr(StainSegmenter, "find", noting)
+    analyse_slide(slide.image, tmp_path, "stain", BLOCKS, pictures=False)
+    (note,) = read_json(tmp_path / "run.json", "run")[1]["notes"]
+    number, _, text = note.partition(" ")
+    assert 0 < int(number) < whole.cells
+    assert text == "cells: by stain"
+    pd.testing.assert_frame_equal(cells_of(tmp_path), cells_of(whole.folder))
 
 
 def test_results_of_a_slide_and_of_a_field_do_not_mix(slide: SyntheticSlide, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """A whole slide to a differential, block by block in bounded memory. What is finished stays finished."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +29,9 @@ from napari_bloodcell.core.records import IntArray, SmearImage
 from napari_bloodcell.core.report import RESEARCH_USE, Differential, count, write_differential
 from napari_bloodcell.core.segment.canvas import Canvas
 from napari_bloodcell.core.slide.block import (
-    MASKS,
+    NOTE,
+    OWN,
+    VERSION,
     Block,
     Work,
     analyse_block,
@@ -114,6 +117,7 @@ def analyse_slide(
         clear_others(folder, OF_SLIDE | (SLIDE_PICTURES if pictures else frozenset()))
         record = _record(folder, slide, plan, model, {"blocks": len(blocks), "cells": len(table.kinds)})
         record["image"]["sha256"] = parents["image"]
+        record["notes"] += [f"{many} cells: {text}" for text, many in sorted(table.notes.items())]
         write_json(folder / RUN, "run", record, config=config.to_json(), parents=parents)
     return SlideResult(
         folder=folder, cells=len(table.kinds), differential=differential, blocks=len(blocks), kept=kept
@@ -149,7 +153,7 @@ def _planned(
 ) -> tuple[Plan, str]:
     """The plan of an earlier run, where it was for just this; what belongs to another plan is taken away."""
     told = config.to_json()
-    asked = hash_of([told, parents, slide.um_per_px])
+    asked = hash_of([VERSION, told, parents, slide.um_per_px])
     try:
         header, arrays = read_arrays(folder / PLAN, "slide-plan")
         if header.config.get("asked") == asked:
@@ -193,6 +197,7 @@ class _Joined:
     kinds: list[str]
     cut: np.ndarray[Any, np.dtype[np.bool_]]
     starts: IntArray
+    notes: Mapping[str, int]  # how many cells have each
 
     def counted(self, config: AnalyseConfig) -> list[str]:
         if config.count.count_border:
@@ -207,6 +212,7 @@ def _join(folder: Path, files: Sequence[Path], empty: "pd.DataFrame") -> _Joined
     import pyarrow.parquet as pq
 
     starts, boxes, kinds, cut = [], [np.zeros((0, 4), np.int32)], [], [np.zeros(0, np.bool_)]
+    notes: Counter[str] = Counter()
     total = 0
     with atomic_path(folder / TABLE) as temporary:
         writer = None
@@ -215,6 +221,7 @@ def _join(folder: Path, files: Sequence[Path], empty: "pd.DataFrame") -> _Joined
             if content is None:
                 continue
             rows = len(content)
+            notes.update(text.partition(",")[0] for text in content.pop(NOTE) if text)
             content["cell_id"] = np.arange(total + 1, total + rows + 1, dtype=np.int32)
             total += rows
             part = pa.Table.from_pandas(content, preserve_index=False)
@@ -228,7 +235,11 @@ def _join(folder: Path, files: Sequence[Path], empty: "pd.DataFrame") -> _Joined
         else:
             writer.close()
     return _Joined(
-        boxes=np.concatenate(boxes), kinds=kinds, cut=np.concatenate(cut), starts=np.array(starts, np.int32)
+        boxes=np.concatenate(boxes),
+        kinds=kinds,
+        cut=np.concatenate(cut),
+        starts=np.array(starts, np.int32),
+        notes=notes,
     )
 
 
@@ -236,7 +247,7 @@ def _rows(files: Sequence[Path]) -> "Iterator[pd.DataFrame | None]":
     import pyarrow.parquet as pq
 
     for path in files:
-        columns = [name for name in pq.read_schema(path).names if name not in MASKS]
+        columns = [name for name in pq.read_schema(path).names if name == NOTE or name not in OWN]
         rows = pq.read_metadata(path).num_rows
         yield pq.read_table(path, columns=columns).to_pandas() if rows else None
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 LARGEST_PX = 2048  # side of what is held in memory at a time, without its halo
 AT_ONCE = 2000  # cells described at a time: their pictures are what a full block needs most memory for
 MASKS = ("cell_mask", "nucleus_mask")  # columns: the bits of a cell in its box, row by row
+NOTE = "note"  # column: what is odd about an outline
+OWN = (*MASKS, NOTE)  # columns that the slide's table does not have
+VERSION = 1  # raise it whenever what a block holds changes: blocks of before are then made anew
 PLAN_KEY = b"napari-bloodcell-plan"
 
 Packed = tuple[list[int], bytes, bytes]  # box, and the bits of cell and nucleus
@@ -144,12 +147,12 @@ def analyse_block(block: Block, work: Work, *, progress: Progress = silent) -> "
     import pandas as pd
 
     tables: list[pd.DataFrame] = []
-    held = _Held([], [], [])
+    held = _Held([], [], [], [])
     windows = windows_of(block, work.plan, work.halo_px)
     for number, window in enumerate(windows):
         progress("windows", number, len(windows))
         smear = SmearImage(pixels=work.image[window.tile.outer], um_per_px=work.image.um_per_px)
-        masks = _find(smear, window, work, progress)
+        masks, notes = _find(smear, window, work, progress)
         if len(masks):
             top, left = (s.start for s in window.tile.outer)
             held.crops.append(
@@ -157,9 +160,10 @@ def analyse_block(block: Block, work: Work, *, progress: Progress = silent) -> "
             )
             held.boxes.append(masks.boxes_xyxy + np.array([left, top, left, top], np.int32))
             held.bits.extend(_bits(masks, row) for row in range(len(masks)))
+            held.notes.extend(notes)
         if len(held.bits) >= AT_ONCE:
             tables.append(_described(held, work, progress))
-            held = _Held([], [], [])
+            held = _Held([], [], [], [])
     if held.bits:
         tables.append(_described(held, work, progress))
     if not tables:
@@ -177,6 +181,7 @@ class _Held:
     crops: list[tuple[Crops, Crops]]
     boxes: list[IntArray]
     bits: list[tuple[bytes, bytes]]
+    notes: list[str]
 
 
 def _described(held: _Held, work: Work, progress: Progress) -> "pd.DataFrame":
@@ -186,17 +191,19 @@ def _described(held: _Held, work: Work, progress: Progress) -> "pd.DataFrame":
     table = table_of(work.image, cells, work.bundle, measurements, predictions)
     for column, name in enumerate(MASKS):
         table[name] = [one[column] for one in held.bits]
+    table[NOTE] = held.notes
     return table
 
 
-def _find(smear: SmearImage, window: Window, work: Work, progress: Progress) -> Masks:
-    """The cells whose anchors lie in units that this window owns."""
+def _find(smear: SmearImage, window: Window, work: Work, progress: Progress) -> tuple[Masks, list[str]]:
+    """The cells whose anchors lie in units that this window owns, and the note of each."""
     tile, unit = window.tile, work.plan.unit_px
     segmenter = segmenter_of(work.bundle, work.config)
     found = segmenter.find(smear.pixels, work.seen, work.config.segment, progress=progress)
     if found.stopped is not None:
         raise found.stopped
     canvas = Canvas((smear.pixels.shape[0], smear.pixels.shape[1]))
+    notes: list[str] = []
     for number, box in own_cells(tile, found):
         place = tuple(
             int(at + outer.start - core.start) // unit
@@ -204,8 +211,9 @@ def _find(smear: SmearImage, window: Window, work: Work, progress: Progress) -> 
         )
         if window.own[place]:
             corner = (box[0].start, box[1].start)
-            canvas.put(found.labels[box] == number, np.asarray(found.nucleus[box]), corner)
-    return canvas.masks(work.seen, work.image.um_per_px, segmenter.kind)
+            if canvas.put(found.labels[box] == number, np.asarray(found.nucleus[box]), corner):
+                notes.append(found.notes.get(number, ""))
+    return canvas.masks(work.seen, work.image.um_per_px, segmenter.kind), notes
 
 
 def _bits(masks: Masks, row: int) -> tuple[bytes, bytes]:
