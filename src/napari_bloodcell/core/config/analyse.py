@@ -58,8 +58,8 @@ class ClassifyConfig(Config):
     max_distance: Annotated[float, Knob("Furthest from known cells", low=0, high=1_000)] = 3.0
     """Cells further than this from every class are "unidentified"; 1 holds 99 % of the training cells."""
     coverage: Annotated[float, Knob("Coverage of sets", low=0.5, high=0.999)] = 0.9
-    """Of each class, this share of cells has its own class among the possible ones (where the model was
-    calibrated)."""
+    """Of each class, this share of cells has its own class among the possible ones, on cells like those the
+    model was calibrated on. A class with fewer than 20 of them has the limit of all together: less may be."""
     max_set: Annotated[int | None, Knob("Most possible classes", low=1, high=100)] = None
     """A cell with more possible classes than this is "unidentified". Empty: they are only named."""
 

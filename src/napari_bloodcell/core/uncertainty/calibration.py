@@ -53,7 +53,8 @@ class Calibration:
         self, probabilities: Floats, coverage: float, minimum: int = MINIMUM
     ) -> NDArray[np.bool_] | None:
         """The classes each cell may be: N x C. Of the cells of each class, the share ``coverage`` has its own
-        class in its set. None where nothing was held out."""
+        class in its set; of a class with fewer than ``minimum`` held-out cells it may be far fewer.
+        None where nothing was held out."""
         if not self.cells:
             return None
         limits = [threshold(self.misfits_of(c, minimum), coverage) for c in range(probabilities.shape[1])]
