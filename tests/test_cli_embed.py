@@ -92,3 +92,18 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_1(
     ready = [one.replace("LABS", str(labs)).replace("OUT", str(tmp_path)) for one in arguments]
     assert run(*ready) == 1
     assert words in capsys.readouterr().err
+
+
+def test_a_table_that_cannot_be_written_is_refused_before_the_work(
+    labs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_bloodcell.core.embed import collection, sources
+
+    def worked(*args: object, **kwargs: object) -> None:
+        raise AssertionError("cells were described first")
+
+    monkeypatch.setattr(sources, "embed_paths", worked)
+    monkeypatch.setattr(collection, "find_spec", lambda name: None)  # as where the extra is not installed
+    for name, words in (("c.h5ad", "pip install 'napari-bloodcell[anndata]'"), ("c.xls", "ends in '.xls'")):
+        assert run("embed", "cells", labs, "--out", tmp_path / name) == 1
+        assert words in capsys.readouterr().err

@@ -27,15 +27,16 @@ def cells(
     paths: list[Path]
         Folders of labelled cells, or images of whole fields (their white cells are outlined first).
     out: Path
-        .h5ad for scanpy and napari-spatialdata, .parquet or .csv.
+        .h5ad for scanpy and napari-spatialdata (takes the extra "anndata"), .parquet or .csv.
     embedder: list[str]
         measurements, sam, sam-parts, or the folder of a trained one; several may be given.
     labels: list[Path]
         A label image for each image, where the cells are outlined already.
     """
-    from napari_bloodcell.core.embed.collection import write
+    from napari_bloodcell.core.embed.collection import check_can_write, write
     from napari_bloodcell.core.embed.sources import embed_paths
 
+    check_can_write(out)
     with progress_bar() as progress:
         found = embed_paths(paths, embedder or ["measurements"], labels=labels or (), progress=progress)
         write(out, found)

@@ -25,6 +25,7 @@ from napari_bloodcell.core.finetune import from_labels, read_pictures, train_ada
 from napari_bloodcell.core.finetune.adapter import RUN, loop_of
 from napari_bloodcell.core.finetune.memory import Memory, measure
 from napari_bloodcell.core.finetune.pictures import divide
+from napari_bloodcell.core.image import write_labels_ome_tiff
 from napari_bloodcell.core.sam.adapter import load_adapter
 from napari_bloodcell.core.sam.ground import GROUND, on_white
 from napari_bloodcell.core.sam.lora import add_lora, merge_for_good
@@ -151,6 +152,17 @@ def test_a_folder_of_pictures_and_masks_is_read_in_every_code(tmp_path: Path) ->
         (picture,) = read_pictures(root)
         assert len(picture.cells) == 2, name
         assert (picture.cells.parts == 2).any() == (name != "whole"), name
+
+
+def test_labels_saved_as_ome_tiff_belong_to_the_picture_of_their_name(tmp_path: Path) -> None:
+    labels = np.zeros((40, 40), np.int32)
+    labels[5:15, 5:15], labels[20:30, 20:30], labels[5:15, 25:35] = 1, 2, 3
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    Image.fromarray(np.full((40, 40, 3), 200, np.uint8)).save(tmp_path / "images" / "a.png")
+    write_labels_ome_tiff(tmp_path / "masks" / "a.ome.tif", labels, 0.1)  # as File > Save does
+    (picture,) = read_pictures(tmp_path)
+    assert len(picture.cells) == 3
 
 
 def test_masks_without_their_pictures_are_counted(tmp_path: Path) -> None:

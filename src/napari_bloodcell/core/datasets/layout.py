@@ -93,5 +93,5 @@ def folder_named(root: Path, *names: str) -> Path | None:
 
 
 def by_stem(folder: Path | None) -> dict[str, Path]:
-    """The images of a folder by their name without ending; nothing for no folder."""
-    return {} if folder is None else {e.stem: e for e in entries(folder) if is_image(e)}
+    """The images of a folder by their name without ending (``.ome.tif`` is one); nothing for no folder."""
+    return {} if folder is None else {e.stem.removesuffix(".ome"): e for e in entries(folder) if is_image(e)}

@@ -6,6 +6,7 @@ napari-spatialdata) or as a plain table.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,13 +123,8 @@ def embed_masks(
 def to_anndata(cells: EmbeddedCells) -> "anndata.AnnData":
     """``X``: the measurements; ``obsm``: ``X_<embedder>`` and ``spatial``; ``uns``: provenance, and the keys
     by which spatialdata joins the rows to a label image."""
-    try:
-        import anndata
-    except ImportError as error:
-        raise DataError(
-            "Writing .h5ad takes the package anndata: pip install 'napari-bloodcell[anndata]'. "
-            "Or write .parquet or .csv."
-        ) from error
+    import anndata
+
     obs = cells.table[list(PLACE)].set_index("cell")
     obs.index.name = None
     obs["region"] = obs["image"]
@@ -152,13 +148,23 @@ def to_anndata(cells: EmbeddedCells) -> "anndata.AnnData":
     )
 
 
+def check_can_write(path: Path) -> None:
+    """To be asked before hours of work: is it a table that can be written here?"""
+    kinds = (".h5ad", ".parquet", ".csv")
+    if path.suffix not in kinds:
+        raise DataError(f"{path} ends in {path.suffix!r}; tables are written as {', '.join(kinds)}.")
+    if path.suffix == ".h5ad" and find_spec("anndata") is None:
+        raise DataError(
+            "Writing .h5ad takes the package anndata: pip install 'napari-bloodcell[anndata]'. "
+            "Or write .parquet or .csv."
+        )
+
+
 def write(path: Path, cells: EmbeddedCells) -> None:
     """.h5ad for scanpy and spatialdata; .parquet or .csv with one column a number."""
     import pandas as pd
 
-    kinds = (".h5ad", ".parquet", ".csv")
-    if path.suffix not in kinds:
-        raise DataError(f"{path} ends in {path.suffix!r}; tables are written as {', '.join(kinds)}.")
+    check_can_write(path)
     if path.suffix == ".h5ad":
         data = to_anndata(cells)
         with atomic_path(path) as temporary:
