@@ -10,7 +10,7 @@ import pytest
 
 from napari_bloodcell.core.config import CountConfig, ReadConfig
 from napari_bloodcell.core.report import count
-from napari_bloodcell.gui import classes, layers
+from napari_bloodcell.gui import autosave, classes, layers
 
 pytestmark = pytest.mark.gui
 
@@ -238,3 +238,33 @@ def test_a_report_of_the_session_has_the_numbers_and_the_signature_of_the_panel(
     assert make_report([tmp_path / "session"], tmp_path / "other").sign_off == report.sign_off
     assert report.agreement is not None
     assert (set(report.agreement.readers), report.agreement.cells) == ({"ada", "bo"}, 2)
+
+
+def test_a_signature_and_a_comment_are_there_when_the_session_is_opened_again(  # noqa: PLR0917
+    viewer, open_panel, counted, tmp_path, click, wait, qtbot
+):
+    panel, session = open_panel("Differential"), open_panel("Session")
+    session.reader.setText("ada")
+    session.ask_folder = lambda: tmp_path / "session"
+    click(session.task.run_button)
+    qtbot.waitUntil(lambda: autosave.session_of(counted)[0] is not None, timeout=60_000)
+    wait(session)
+    qtbot.waitUntil(panel.sign_button.isVisible, timeout=60_000)
+    panel.reader.setText("ada")
+    panel.comment.setText("few platelets")
+    panel.comment.editingFinished.emit()
+    click(panel.sign_button)
+    told = panel.signed.text()
+    assert told.startswith("Signed by ada")
+    click(session.close_button)
+    viewer.layers.clear()
+    click(session.task.run_button)
+    qtbot.waitUntil(lambda: "smear cells" in [layer.name for layer in viewer.layers], timeout=60_000)
+    wait(session)
+    again = viewer.layers["smear cells"]
+    qtbot.waitUntil(lambda: panel.signed.text() == told, timeout=10_000)
+    assert panel.comment.text() == "few platelets"
+    classes.give(viewer, {again: [int(classes.ids(again)[0])]}, "basophil", "bo")
+    qtbot.waitUntil(lambda: panel.signed.text().startswith("Changed since ada signed it"), timeout=10_000)
+    for one in autosave.opened():
+        one.close()

@@ -272,3 +272,31 @@ def test_a_sample_becomes_an_image_layer(viewer, rgb):
     layer = layers.add_sample(viewer, (rgb, {"name": "sample"}, "image"))
     assert isinstance(layer, Image)
     assert viewer.layers["sample"] is layer
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3, 9])
+def test_a_layer_added_in_steps_is_whole_in_the_end_even_where_the_panel_goes_in_between(viewer, turns):
+    from itertools import islice
+
+    from napari.layers import Labels
+
+    layer = Labels(np.eye(8, dtype=np.int32))
+    marks = {name: one.visible for name, one in layer._overlays.items()}
+    steps = layers.added(viewer, layer)
+    taken = len(list(islice(steps, turns)))
+    assert taken == min(turns, 1 + sum(marks.values()))
+    steps.close()
+    assert list(viewer.layers) == [layer]
+    assert layer.visible
+    assert {name: one.visible for name, one in layer._overlays.items()} == marks
+    layer.mode = "paint"
+    layer.paint((2, 5), 7)
+    assert layer.data[2, 5] == 7
+
+
+def test_a_hidden_layer_added_in_steps_stays_hidden(viewer):
+    from napari.layers import Labels
+
+    layer = Labels(np.eye(8, dtype=np.int32), visible=False)
+    list(layers.added(viewer, layer))
+    assert not layer.visible

@@ -155,7 +155,7 @@ def add_analysis(
     viewer: "Viewer", picture: Picture, analysis: "Analysis", table: "pd.DataFrame", rims: Any
 ) -> Iterator[None]:
     """Nuclei, classes and outlines of a finished count. ``table`` is ``analysis.table()``, ``rims`` what
-    ``rims_of`` gives of its labels. Making a layer and adding it are a step each: napari takes its time."""
+    ``rims_of`` gives of its labels. Making a layer is a step, adding it some more: napari takes its time."""
     metadata = _made_from(
         picture,
         analysis.image,
@@ -165,18 +165,35 @@ def add_analysis(
     features = features_of(table)
     nuclei = _labels_layer(picture, NUCLEI, _nuclei(analysis.masks), metadata, visible=False)
     yield
-    viewer.add_layer(nuclei)
+    yield from added(viewer, nuclei)
     yield
     classes = ClassList.of([*analysis.predictions.class_names, *features["cell_type"]])
     data = painted(analysis.masks.labels, rims, features, classes)
     coloured = _classes_layer(picture, data, classes, metadata)
     yield
-    viewer.add_layer(coloured)
+    yield from added(viewer, coloured)
     yield
     metadata = metadata | {"classes": classes.to_json()}
     cells = _outlines_layer(picture, analysis.masks.labels, features, metadata)
     yield
-    viewer.add_layer(cells)
+    yield from added(viewer, cells)
+
+
+def added(viewer: "Viewer", layer: "Layer") -> Iterator[None]:
+    """Add a layer in steps, each for a turn of the event loop: the layer, its picture, and the marks of the
+    polygon and brush that napari makes with each Labels layer, which take as long as the layer itself."""
+    marks = [one for one in getattr(layer, "_overlays", {}).values() if one.visible]
+    later = [*([layer] if layer.visible else []), *marks]
+    try:
+        for one in later:
+            one.visible = False
+        viewer.add_layer(layer)
+        while later:
+            yield
+            later.pop(0).visible = True
+    finally:  # also where the panel goes in between
+        for one in later:
+            one.visible = True
 
 
 def add_classes(
@@ -226,7 +243,7 @@ def painted(labels: Any, rims: Any, features: "pd.DataFrame", classes: ClassList
 def add_masks(
     viewer: "Viewer", picture: Picture, image: SmearImage, masks: Masks, config: Config
 ) -> Iterator[None]:
-    """Nuclei and outlines, without classes; making a layer and adding it are a step each."""
+    """Nuclei and outlines, without classes; making a layer is a step, adding it some more."""
     import pandas as pd
     from napari.utils.colormaps import DirectLabelColormap
 
@@ -239,11 +256,11 @@ def add_masks(
         picture, NUCLEI, _nuclei(masks), metadata, colormap=rims, contour=contour, opacity=opacity
     )
     yield
-    viewer.add_layer(nuclei)
+    yield from added(viewer, nuclei)
     yield
     cells = _outlines_layer(picture, masks.labels, features, metadata)
     yield
-    viewer.add_layer(cells)
+    yield from added(viewer, cells)
 
 
 def warm_up() -> None:

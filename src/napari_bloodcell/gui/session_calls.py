@@ -12,12 +12,14 @@ from napari_bloodcell.core.config import ReadConfig
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.core.records import SmearImage
-from napari_bloodcell.core.session import Session, SessionCells, read_session
+from napari_bloodcell.core.session import Event, Session, SessionCells, read_session
 from napari_bloodcell.gui import layers
 
 if TYPE_CHECKING:
     from napari.layers import Labels
     from napari.viewer import Viewer
+
+SAID = {"sign-off": "signed", "comment": "comment"}  # in the audit, and as a layer has it
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,7 +44,7 @@ def open_folder(folder: Path, who: str, progress: Progress) -> Opened:
     session = Session(folder, who)
     try:
         content = read_session(session.folder)
-        classes = list(content.classes)
+        classes, said = list(content.classes), _said(content.trail.events)
         kept, missing = [], []
         for done, key in enumerate(content.images):
             progress("Reading the session", done, len(content.images))
@@ -52,8 +54,9 @@ def open_folder(folder: Path, who: str, progress: Progress) -> Opened:
             except BloodcellError as error:
                 missing.append(str(error))
                 continue
-            if cells is not None and classes:
-                cells = replace(cells, made_from=dict(cells.made_from) | {"classes": classes})
+            if cells is not None:
+                known = {"classes": classes} if classes else {}
+                cells = replace(cells, made_from=dict(cells.made_from) | said.get(key, {}) | known)
             rims = None if cells is None else layers.rims_of(cells.labels)
             kept.append(Kept(key=key, image=image, cells=cells, rims=rims))
         layers.warm_up() if kept else None
@@ -61,6 +64,15 @@ def open_folder(folder: Path, who: str, progress: Progress) -> Opened:
         session.close()
         raise
     return Opened(session=session, kept=kept, missing=missing)
+
+
+def _said(events: Sequence[Event]) -> dict[str, dict[str, Any]]:
+    """The last signature and comment of each image, from the audit: the cells may have been kept before."""
+    said: dict[str, dict[str, Any]] = {}
+    for event in events:
+        if event.action in SAID:
+            said.setdefault(event.image, {})[SAID[event.action]] = event.new
+    return said
 
 
 def add_images(session: Session, pictures: Sequence[layers.Picture], progress: Progress) -> list[str]:
