@@ -261,7 +261,10 @@ def _made(wanted: Wanted) -> list[str]:
 
     if wanted.method.key != SADA:
         return [*loop, FILE, COPY]
-    return [*loop, FILE, *(f"bundle/{name}" for name in _listed(wanted.out / "bundle"))]
+    from napari_bloodcell.core.embed.sada.kept import kept_files
+
+    bundle = (f"bundle/{name}" for name in _listed(wanted.out / "bundle"))
+    return [*loop, FILE, *bundle, *kept_files(wanted.out)]
 
 
 def _listed(bundle: Path) -> list[str]:

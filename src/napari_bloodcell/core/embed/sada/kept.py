@@ -51,6 +51,11 @@ def crops_kept(
     )
 
 
+def kept_files(folder: Path) -> list[str]:
+    """The names of what is kept, from ``folder`` on."""
+    return sorted(f"{FOLDER}/{one.name}" for one in (folder / FOLDER).glob(f"{'?' * 64}.safetensors"))
+
+
 def forget(folder: Path) -> None:
     """Once a training is finished they are of no more use, and they may be gigabytes."""
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
