@@ -61,6 +61,22 @@ def test_a_folder_holds_labels_nuclei_table_and_record(file: Path, tmp_path: Pat
     assert [one.folder for one in done] == [folder]
 
 
+def test_what_an_earlier_run_found_besides_does_not_stay(file: Path, tmp_path: Path) -> None:
+    others = OutlineConfig(read=KNOWN.read, others=True)
+    (one,) = outline_files([file], tmp_path / "out", StainSegmenter(), others)
+    assert {"others.csv", "nuclei.ome.tif"} <= {path.name for path in one.folder.iterdir()}
+    Image.new("RGB", (300, 300), (230, 225, 235)).save(file)
+    outline_files([file], tmp_path / "out", StainSegmenter(), KNOWN)
+    assert {path.name for path in one.folder.iterdir()} == {"labels.ome.tif", "cells.csv", "outlines.json"}
+
+
+def test_two_files_of_one_name_get_folders_of_their_own(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "second").mkdir()
+    Image.new("RGB", (64, 64), (230, 225, 235)).save(tmp_path / "second" / "field.png")
+    done = outline_files([file, tmp_path / "second"], tmp_path / "out", StainSegmenter(), KNOWN)
+    assert [(one.folder.name, len(one.masks)) for one in done] == [("field-1", 2), ("field-2", 0)]
+
+
 def test_a_zarr_folder_is_read_piece_by_piece_and_gives_the_same(
     file: Path, smear: SmearImage, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ Each image gets a folder: ``labels.ome.tif``, ``nuclei.ome.tif``, ``cells.csv`` 
 ``outlines.json``, which says with what they were made.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from napari_bloodcell.core.artifact import atomic_path, check_writable, write_json
 from napari_bloodcell.core.config import OutlineConfig, SamConfig
 from napari_bloodcell.core.errors import SegmentError
-from napari_bloodcell.core.image import find_images, read_image, write_labels_ome_tiff
+from napari_bloodcell.core.image import find_images, name_of, read_image, write_labels_ome_tiff
 from napari_bloodcell.core.image.lazy import LazyImage, open_lazily
 from napari_bloodcell.core.progress import Progress, silent, within
 from napari_bloodcell.core.records import Masks, SmearImage
@@ -55,9 +56,9 @@ def outline_files(
     images = find_images(paths)
     check_writable(Path(out))
     done = []
-    for number, path in enumerate(images):
+    for number, (path, folder) in enumerate(zip(images, _folders(images, Path(out)), strict=True)):
         progress(f"Image {number + 1} of {len(images)}", number, len(images))
-        image, folder = _open(path, config), _folder(path, images, Path(out))
+        image = _open(path, config)
         try:
             masks = segmenter.segment(image, config.segment, progress=within(progress, path.name))
         except Stopped as stopped:
@@ -93,7 +94,7 @@ def outline_prompts(
     answer = session.ask(asked)
     outlined = Outlined(
         path=Path(path),
-        folder=_folder(Path(path), [Path(path)], Path(out)),
+        folder=_folders([Path(path)], Path(out))[0],
         masks=_masks_of(answer, image),
         scores=tuple(float(score) for score in answer.scores),
     )
@@ -129,10 +130,15 @@ def _open(path: Path, config: OutlineConfig) -> SmearImage | LazyImage:
     return open_lazily(path, config.read) or read_image(path, config.read)
 
 
-def _folder(path: Path, images: Sequence[Path], out: Path) -> Path:
-    """Named after the file; with the number of the image where two files have one name."""
-    same = [one for one in images if one.stem == path.stem]
-    return out / (path.stem if len(same) == 1 else f"{path.stem}-{same.index(path) + 1}")
+def _folders(images: Sequence[Path], out: Path) -> list[Path]:
+    """Named after the file, or the place in its plate; numbered where two have one name."""
+    names = [Path(name_of(path)).stem for path in images]
+    many, seen = Counter(names), Counter[str]()
+    folders = []
+    for name in names:
+        seen[name] += 1
+        folders.append(out / (name if many[name] == 1 else f"{name}-{seen[name]}"))
+    return folders
 
 
 def _masks_of(answer: "Answer", image: SmearImage) -> Masks:
@@ -152,7 +158,8 @@ def _masks_of(answer: "Answer", image: SmearImage) -> Masks:
 
 def _write(outlined: Outlined, made_with: str, config: OutlineConfig, complete: bool) -> None:
     masks, folder = outlined.masks, outlined.folder
-    (folder / RECORD).unlink(missing_ok=True)  # a half-written folder is no result
+    for name in (RECORD, "nuclei.ome.tif", "others.csv"):  # half a folder, or half an old one, is no result
+        (folder / name).unlink(missing_ok=True)
     write_labels_ome_tiff(folder / "labels.ome.tif", masks.labels, masks.um_per_px)
     if masks.nucleus.any():
         write_labels_ome_tiff(folder / "nuclei.ome.tif", masks.labels, masks.um_per_px, within=masks.nucleus)
