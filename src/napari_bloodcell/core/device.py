@@ -19,7 +19,12 @@ def resolve(choice: str = "auto") -> "tuple[torch.device, str]":  # noqa: PLR091
     if choice == "auto":
         usual = os.environ.get("BLOODCELL_DEVICE", "").strip()
         if usual not in ("", "auto"):
-            device, told = resolve(usual)
+            try:
+                device, told = resolve(usual)
+            except DeviceError as error:
+                raise DeviceError(
+                    f"{error} It is set for this machine: BLOODCELL_DEVICE, or File > Preferences in napari."
+                ) from error
             return device, told.replace(", as asked", ", as set for this machine")
         if torch.cuda.is_available():
             return torch.device("cuda:0"), f"Using {torch.cuda.get_device_name(0)}."
