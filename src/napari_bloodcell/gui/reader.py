@@ -12,7 +12,7 @@ import numpy as np
 from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.samples import LayerData
-from napari_bloodcell.gui.slide_layers import read_slide_layers
+from napari_bloodcell.gui.slide_layers import described, read_slide_layers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,20 +76,7 @@ def cells_data(
 ) -> list[LayerData]:
     features = layers.features_of(table)
     known = classes or ClassList.of(str(kind) for kind in features.get("cell_type", ()))
-    metadata = {"schema": layers.SCHEMA, "made": image["name"], "image": {"layer": image["name"]}}
-    metadata["classes"] = known.to_json()
+    rims, outlines = described(image["name"], features, known)
     placed = {name: image[name] for name in ("scale", "units", "translate") if name in image}
-    rims = {
-        "name": layers.name_of(image["name"], layers.CLASSES),
-        "features": layers.class_rows(known),
-        "colormap": layers.class_colormap(known),
-        "metadata": {layers.KEY: metadata | {"role": layers.CLASSES}},
-    }
-    outlines = {
-        "name": layers.name_of(image["name"], layers.CELLS),
-        "features": features,
-        "opacity": 0.2,
-        "metadata": {layers.KEY: metadata | {"role": layers.CELLS}},
-    }
     painted = layers.painted(labels, layers.rims_of(labels), features, known)
     return [(painted, rims | placed, "labels"), (labels, outlines | placed, "labels")]

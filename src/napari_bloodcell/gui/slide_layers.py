@@ -126,23 +126,30 @@ def read_slide_layers(folder: Path, record: dict[str, Any]) -> list[LayerData]:
     features = layers.features_of(read_table(folder / "cells.parquet"))
     known = ClassList.of(str(kind) for kind in features["cell_type"].cat.categories)
     codes = layers.codes_of(features["index"].to_numpy(), features, known)
-    metadata = {"schema": layers.SCHEMA, "made": told["name"], "image": {"layer": told["name"]}}
-    metadata["classes"] = known.to_json()
+    rims, outlines = described(told["name"], features, known)
+    painted = [ClassPixels(one, codes, 0 if level else layers.CLASS_PX) for level, one in enumerate(labels)]
+    shared = {"multiscale": True, **placed}
+    return [*found, (painted, rims | shared, "labels"), (labels, outlines | shared, "labels")]
+
+
+def described(
+    name: str, features: "pd.DataFrame", classes: ClassList
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a reader says of the two layers of an image's cells: their coloured rims, and their outlines."""
+    metadata = {"schema": layers.SCHEMA, "made": name, "image": {"layer": name}, "classes": classes.to_json()}
     rims = {
-        "name": layers.name_of(told["name"], layers.CLASSES),
-        "features": layers.class_rows(known),
-        "colormap": layers.class_colormap(known),
+        "name": layers.name_of(name, layers.CLASSES),
+        "features": layers.class_rows(classes),
+        "colormap": layers.class_colormap(classes),
         "metadata": {layers.KEY: metadata | {"role": layers.CLASSES}},
     }
     outlines = {
-        "name": layers.name_of(told["name"], layers.CELLS),
+        "name": layers.name_of(name, layers.CELLS),
         "features": features,
         "opacity": 0.2,
         "metadata": {layers.KEY: metadata | {"role": layers.CELLS}},
     }
-    painted = [ClassPixels(one, codes, 0 if level else layers.CLASS_PX) for level, one in enumerate(labels)]
-    shared = {"multiscale": True, **placed}
-    return [*found, (painted, rims | shared, "labels"), (labels, outlines | shared, "labels")]
+    return rims, outlines
 
 
 def _image_layer(path: Path, name: str, placed: dict[str, Any]) -> list[LayerData]:

@@ -38,6 +38,17 @@ class Method:
     laptop: Mapping[str, Config] | None = None  # settings for a machine without a GPU
 
 
+def _embedding(key: str, name: str, what: str, config: Config, loop: TrainConfig) -> Method:
+    return Method(
+        key=key,
+        text=f"Embedding: {name}",
+        help=f"{what} that brings labs together. It takes a folder with the cells of two labs or more; "
+        "classes are not used.",
+        configs={key: config, LOOP: loop},
+        takes_adapter=True,
+    )
+
+
 METHODS = {
     one.key: one
     for one in (
@@ -48,22 +59,8 @@ METHODS = {
             "you corrected here.",
             configs={"adapter": AdapterConfig(), LOOP: ADAPTER_TRAINING},
         ),
-        Method(
-            key=BCSAM,
-            text="Embedding: BC-SAM",
-            help="An autoencoder that brings labs together. It takes a folder with the cells of two labs or "
-            "more; classes are not used.",
-            configs={"bcsam": BcsamConfig(), LOOP: BCSAM_TRAINING},
-            takes_adapter=True,
-        ),
-        Method(
-            key=DORL,
-            text="Embedding: DoRL",
-            help="A masked autoencoder that brings labs together. It takes a folder with the cells of two "
-            "labs or more; classes are not used.",
-            configs={"dorl": DorlConfig(), LOOP: DORL_TRAINING},
-            takes_adapter=True,
-        ),
+        _embedding(BCSAM, "BC-SAM", "An autoencoder", BcsamConfig(), BCSAM_TRAINING),
+        _embedding(DORL, "DoRL", "A masked autoencoder", DorlConfig(), DORL_TRAINING),
         Method(
             key=SADA,
             text="Classifier: SADA",
