@@ -1,12 +1,17 @@
 """The commands on embeddings, as a person types them."""
 
+import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from napari_bloodcell.cli import main
+from napari_bloodcell.cli_progress import stopped_by_ctrl_c
+from napari_bloodcell.core.errors import Cancelled
+from napari_bloodcell.core.progress import Progress, silent
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +97,38 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_1(
     ready = [one.replace("LABS", str(labs)).replace("OUT", str(tmp_path)) for one in arguments]
     assert run(*ready) == 1
     assert words in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_a_training_as_a_cancel_button_does(
+    labs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_bloodcell.core.embed import sam_model, trained
+
+    told = {"protocol": "transductive", "labs": {"north": 3}, "held_out": 1, "notes": []}
+
+    def train(*given: object, progress: Progress, **more: object) -> tuple[object, object]:
+        progress("epoch 1", 1, 2)
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(Cancelled):
+            progress("epoch 2", 2, 2)
+        run = SimpleNamespace(ended="stopped", history=(1,), best_epoch=1, figures={"score": 0.5})
+        return run, SimpleNamespace(kind="sam+bcsam", training=told)
+
+    monkeypatch.setattr(trained, "train_embedder", train)
+    monkeypatch.setattr(sam_model, "open_sam", lambda *given: None)
+    before = signal.getsignal(signal.SIGINT)
+    assert run("train", "bcsam", labs, "--out", tmp_path / "out") == 130
+    seen = capsys.readouterr()
+    assert "stopped after 1 epochs, best 1" in seen.out
+    assert "run the same command again to go on" in seen.err
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_ctrl_c_ends_at_once() -> None:
+    with stopped_by_ctrl_c(silent):
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_a_table_that_cannot_be_written_is_refused_before_the_work(

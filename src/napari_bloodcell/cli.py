@@ -15,7 +15,7 @@ from napari_bloodcell.cli_classify import classify_app
 from napari_bloodcell.cli_embed import embed_app
 from napari_bloodcell.cli_evaluate import evaluate
 from napari_bloodcell.cli_models import models
-from napari_bloodcell.cli_progress import progress_bar
+from napari_bloodcell.cli_progress import INTERRUPTED, STOPPED, progress_bar
 from napari_bloodcell.cli_report import report
 from napari_bloodcell.cli_results import results_app
 from napari_bloodcell.cli_segment import segment
@@ -24,8 +24,6 @@ from napari_bloodcell.cli_stain import stain_app
 from napari_bloodcell.cli_train import train_app
 from napari_bloodcell.core.config import AnalyseConfig, EngineConfig, SmearConfig
 from napari_bloodcell.core.errors import BloodcellError, Cancelled
-
-INTERRUPTED = 130
 
 
 def _version() -> str:
@@ -172,7 +170,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"Error: {error}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:
-        print("Stopped. What was finished is kept: run the same command again to go on.", file=sys.stderr)
+        print(STOPPED, file=sys.stderr)
         code = INTERRUPTED
     except BrokenPipeError:  # the reader, `| head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains on its way out

@@ -1,12 +1,17 @@
 """The progress line of the command line."""
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
+from napari_bloodcell.core.errors import Cancelled
 from napari_bloodcell.core.progress import Progress
 
 EACH_IMAGE = "Image "  # how a batch names its stages
+INTERRUPTED = 130  # exit code after Ctrl-C
+STOPPED = "Stopped. What was finished is kept: run the same command again to go on."
 
 
 @contextmanager
@@ -31,3 +36,31 @@ def progress_bar() -> Iterator[Progress]:
             bar.update(task, description=stage, completed=done, total=total)
 
         yield report
+
+
+@contextmanager
+def stopped_by_ctrl_c(progress: Progress) -> Iterator[Progress]:
+    """Ctrl-C cancels at the next report, as a Cancel button does, so that what is best so far can still be
+    written; a second Ctrl-C ends at once."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    def report(stage: str, done: int, total: int) -> None:
+        progress(stage, done, total)
+        if asked:
+            raise Cancelled(STOPPED)
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:  # started in the background
+        yield progress
+        return
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield report
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,11 +1,12 @@
 """``napari-bloodcell train``: each method is one command. Like ``cli.py``, no logic of its own."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from napari_bloodcell.cli_progress import progress_bar
+from napari_bloodcell.cli_progress import INTERRUPTED, STOPPED, progress_bar, stopped_by_ctrl_c
 from napari_bloodcell.core.config import (
     ADAPTER_TRAINING,
     BCSAM_TRAINING,
@@ -161,7 +162,7 @@ def _train(
     from napari_bloodcell.core.embed.trained import train_embedder
 
     config, loop = settings
-    with progress_bar() as progress:
+    with progress_bar() as bar, stopped_by_ctrl_c(bar) as progress:
         run, embedder = train_embedder(
             load_dataset(data), open_sam(sam, adapter), out, config, loop, store=store, progress=progress
         )
@@ -173,4 +174,7 @@ def _train(
     for note in told["notes"]:
         print(note)
     print(out)
+    if run.ended == "stopped":
+        print(STOPPED, file=sys.stderr)
+        return INTERRUPTED
     return 0
