@@ -3,6 +3,8 @@
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +67,15 @@ def _start(what: str, *options: str) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+
+@contextmanager
+def until_the_end(running: list[subprocess.Popen[bytes]]) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes that end with the block, also where a test fails in it."""
+    try:
+        yield running
+    finally:
+        stop(running)
 
 
 def stop(running: list[subprocess.Popen[bytes]]) -> None:

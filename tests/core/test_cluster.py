@@ -3,12 +3,22 @@
 import json
 import os
 import signal
+import subprocess
 import threading
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from cluster_parts import MODEL, draw, free_address, start_scheduler, start_worker, stop, tables, workers_of
+from cluster_parts import (
+    MODEL,
+    draw,
+    free_address,
+    start_scheduler,
+    start_worker,
+    tables,
+    until_the_end,
+    workers_of,
+)
 
 from napari_bloodcell.core.batch import analyse_files
 from napari_bloodcell.core.bundle import load_bundle
@@ -142,21 +152,23 @@ def test_a_scheduler_that_does_not_answer_is_named(
 
 def test_a_scheduler_that_is_killed_loses_nothing(fields: Path, by_one: Path, tmp_path: Path) -> None:
     address = free_address()
-    running = [start_scheduler(address), start_worker(address, "--no-nanny")]
 
-    def end_it(stage: str, done: int, total: int) -> None:
-        if stage.startswith("Image ") and done >= 2:
-            for process in running:
-                process.kill()
+    def both() -> list[subprocess.Popen[bytes]]:
+        return [start_scheduler(address), start_worker(address, "--no-nanny")]
 
     engine = EngineConfig(scheduler=address)
-    with pytest.raises(EngineError, match=r"scheduler went away after \d of 6 images.*same command"):
-        analyse_files([fields], tmp_path, MODEL, engine=engine, progress=end_it)
+    with until_the_end(both()) as running:
+
+        def end_it(stage: str, done: int, total: int) -> None:
+            if stage.startswith("Image ") and done >= 2:
+                for process in running:
+                    process.kill()
+
+        with pytest.raises(EngineError, match=r"scheduler went away after \d of 6 images.*same command"):
+            analyse_files([fields], tmp_path, MODEL, engine=engine, progress=end_it)
     assert len(list(tmp_path.glob("*/run.json"))) >= 2
-    stop(running)
-    running = [start_scheduler(address), start_worker(address, "--no-nanny")]
-    result = analyse_files([fields], tmp_path, MODEL, engine=engine)
-    stop(running)
+    with until_the_end(both()):
+        result = analyse_files([fields], tmp_path, MODEL, engine=engine)
     assert sum(item.state == "kept" for item in result.items) >= 2
     assert tables(tmp_path) == tables(by_one)
 

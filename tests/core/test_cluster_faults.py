@@ -11,7 +11,7 @@ from pathlib import Path
 import dask
 import pandas as pd
 import pytest
-from cluster_parts import MODEL, draw, free_address, start_scheduler, start_worker, stop, tables
+from cluster_parts import MODEL, draw, free_address, start_scheduler, start_worker, tables, until_the_end
 from distributed import Client  # before any setting of Dask: it brings the defaults
 from PIL import Image
 
@@ -68,10 +68,10 @@ def cluster(trouble: Path) -> Iterator[str]:
     preload = ("--preload", str(trouble / "preload.py"))
     running: list[subprocess.Popen[bytes]] = [start_scheduler(address)]
     running += [start_worker(address, *preload, "--resources", "GPU=1"), start_worker(address, *preload)]
-    with Client(address, timeout=60) as client:
-        client.wait_for_workers(2, timeout=60)
-    yield address
-    stop(running)
+    with until_the_end(running):
+        with Client(address, timeout=60) as client:
+            client.wait_for_workers(2, timeout=60)
+        yield address
 
 
 @pytest.fixture(params=["here", "cluster"])
@@ -135,10 +135,12 @@ def test_a_resource_that_no_worker_announces_is_said(fields: Path, tmp_path: Pat
 
 def test_a_scheduler_without_workers_is_said(fields: Path, tmp_path: Path) -> None:
     address = free_address()
-    running = [start_scheduler(address)]
-    with pytest.raises(EngineError, match=r"No worker in 0\.5 s \(none is there\); 0 of 4 images"):
-        analyse_files([fields], tmp_path, MODEL, engine=EngineConfig(scheduler=address, wait_s=0.5))
-    stop(running)
+    engine, said = (
+        EngineConfig(scheduler=address, wait_s=0.5),
+        r"No worker in 0\.5 s \(none is there\); 0 of 4 images",
+    )
+    with until_the_end([start_scheduler(address)]), pytest.raises(EngineError, match=said):
+        analyse_files([fields], tmp_path, MODEL, engine=engine)
 
 
 def test_ten_workers_killed_at_random_moments_cost_nothing(fields: Path, tmp_path: Path) -> None:
