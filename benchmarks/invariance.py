@@ -1,11 +1,13 @@
 """Is an embedding about the cell or about the lab?
-``python -m benchmarks.invariance [--sam FILE] [--work FOLDER] [--epochs N] [--minutes N]``.
+``python -m benchmarks.invariance [--sam FILE] [--work FOLDER] [--epochs N] [--minutes N] [--variants]``.
 
 Three real labs, transductive: pictures of every lab are seen, classes are used for judging only. All are
 judged on the same half of the cells, by a hash of their names. ``raw`` is the mean token of Segment Anything
 (``nano``), ``parts`` its means over nucleus and cytoplasm; ``bcsam`` and ``dorl`` are trained on its token
 maps with the published losses and weights, for as many epochs as a processor allows (``--epochs``, both, 0
-leaves them out; batches of 24, because these labs fill four of the published ones). ``centred`` takes each
+leaves them out; batches of 24, because these labs fill four of the published ones). ``--variants``: also
+``bcsam_kernel``, aligned by a kernel, and ``bcsam_kinds``, within kinds of cell too, for ten epochs.
+``dorl_laid_over``: DoRL's vectors, then brought together as ``aligned`` is. ``centred`` takes each
 lab's mean off ``raw``; ``aligned`` and ``aligned_parts`` lay labs over each other without training, by the
 half that is not judged. They guess which lab a judged cell is from; ``_told`` ones are told.
 ``--minutes`` ends each training after so long and judges its best epoch; ``..._epochs`` tells those done.
@@ -31,9 +33,10 @@ from napari_bloodcell.core.config import (
     DorlConfig,
     FeatureConfig,
     JudgeConfig,
+    TrainConfig,
 )
 from napari_bloodcell.core.datasets import load_dataset, split_of_cell
-from napari_bloodcell.core.embed.aligned import Pool, make_space
+from napari_bloodcell.core.embed.aligned import LabSpace, Pool, make_space
 from napari_bloodcell.core.embed.feature_store import open_store
 from napari_bloodcell.core.embed.judge import Judgement, judge, table
 from napari_bloodcell.core.embed.recipe import BcsamRecipe, DorlRecipe
@@ -47,7 +50,7 @@ from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.core.segment import SEGMENTERS
 from napari_bloodcell.core.training import train
 
-NAMES = ("raw", "parts", "bcsam", "dorl", "centred",
+NAMES = ("raw", "parts", "bcsam", "dorl", "bcsam_kernel", "bcsam_kinds", "dorl_laid_over", "centred",
          "aligned", "aligned_told", "aligned_parts", "aligned_parts_told")  # fmt: skip
 SHOWN = ("lab_probe", "class_agreement_across_labs")
 LIMITS = {
@@ -55,10 +58,20 @@ LIMITS = {
     "aligned_class_agreement_across_labs": "above raw",
     "bcsam_lab_probe": "at most halfway from raw to chance",
     "dorl_lab_probe": "at most halfway from raw to chance",
+    "dorl_laid_over_lab_probe": "at most halfway from raw to chance",
+    "dorl_laid_over_class_agreement_across_labs": "above raw",
     "aligned_parts_lab_probe": "at most halfway from raw to chance",
     "aligned_parts_class_agreement_across_labs": "above raw",
 }
 BATCH, JUDGED = 24, 0.5
+BCSAM_LOOP = replace(BCSAM_TRAINING, learning_rate=2e-3, warmup_steps=20)
+DORL_LOOP = replace(DORL_TRAINING, learning_rate=5e-4)
+# What else BC-SAM may be aligned by, for fewer epochs.
+VARIANTS = {
+    "bcsam_kernel": AlignConfig(discrepancy="kernel"),
+    "bcsam_kinds": AlignConfig(discrepancy="kernel", conditional=5.0),
+}
+VARIANT_EPOCHS = 10
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,6 +116,12 @@ def gather(data: Path, sam: OpenSam, work: Path) -> Gathered:
     )
 
 
+def laid_over(values: NDArray[np.float32], known: Gathered, pool: Pool = "whole") -> LabSpace:
+    """By the cells that are not judged."""
+    labs = np.array(known.labs)[~known.judged]
+    return make_space(values[~known.judged], labs.tolist(), pool)
+
+
 def untrained(raw: NDArray[np.float32], known: Gathered) -> dict[str, NDArray[np.float32]]:
     """Labs brought together by the cells that are not judged; rows of the others."""
     labs = np.array(known.labs)
@@ -114,7 +133,7 @@ def untrained(raw: NDArray[np.float32], known: Gathered) -> dict[str, NDArray[np
         ("aligned_parts", "parts", known.parts),
     )
     for name, pool, values in pools:
-        space = make_space(values[~known.judged], fitted.tolist(), pool)
+        space = laid_over(values, known, pool)
         found[name] = space.bring(values[known.judged])
         told_lab = np.zeros_like(found[name])
         for lab in space.labs:
@@ -148,20 +167,23 @@ def trained(
 ) -> dict[str, tuple[NDArray[np.float32], int]]:
     """Vectors and epochs done, of each method."""
     place, minutes = work / f"{sam.hash[:12]}-{epochs}", float(option("--minutes", "inf"))
-    recipes = (
-        (
+    recipes: dict[str, tuple[BcsamRecipe | DorlRecipe, TrainConfig]] = {
+        "bcsam": (
             BcsamRecipe(cells, BcsamConfig(batch=BATCH), sam.hash),
-            replace(BCSAM_TRAINING, epochs=epochs, learning_rate=2e-3, warmup_steps=20),
+            replace(BCSAM_LOOP, epochs=epochs),
         ),
-        (
+        "dorl": (
             DorlRecipe(cells, DorlConfig(batch=BATCH, scale_tokens=True), sam.hash),
-            replace(DORL_TRAINING, epochs=epochs, learning_rate=5e-4),
+            replace(DORL_LOOP, epochs=epochs),
         ),
-    )
+    }
+    for name, align in VARIANTS.items() if "--variants" in sys.argv else ():
+        recipe = BcsamRecipe(cells, BcsamConfig(batch=BATCH, align=align), sam.hash)
+        recipes[name] = (recipe, replace(BCSAM_LOOP, epochs=min(epochs, VARIANT_EPOCHS)))
     found = {}
-    for recipe, loop in recipes:
-        run = train(recipe, loop, place / recipe.name, progress=until(minutes))
-        found[recipe.name] = (encoded(recipe), len(run.history))
+    for name, (method, loop) in recipes.items():
+        run = train(method, loop, place / name, progress=until(minutes))
+        found[name] = (encoded(method), len(run.history))
     return found
 
 
@@ -203,6 +225,8 @@ def main() -> None:
     learnt = trained(cells, sam, work, epochs) if epochs else {}
     whole = {"raw": raw, "parts": known.parts} | {name: values for name, (values, _) in learnt.items()}
     vectors = {name: values[known.judged] for name, values in whole.items()} | untrained(raw, known)
+    if "dorl" in whole:
+        vectors["dorl_laid_over"] = laid_over(whole["dorl"], known).bring(whole["dorl"][known.judged])
     labs, classes = (
         [name for name, on in zip(names, known.judged, strict=True) if on]
         for names in (known.labs, known.classes)
@@ -210,7 +234,7 @@ def main() -> None:
     judgements = [judge(values, labs, classes, JudgeConfig(), name=name) for name, values in vectors.items()]
     print(table(judgements))
     left_out = [f"{name}_{figure}" for name in NAMES if name not in vectors for figure in SHOWN]
-    reasons = dict.fromkeys(left_out, "not trained: --epochs 0")
+    reasons = dict.fromkeys(left_out, "not trained: --epochs 0, or no --variants")
     done: dict[str, Figure] = {f"{name}_epochs": count for name, (_, count) in learnt.items()}
     finish(told(judgements) | done | dict.fromkeys(left_out), LIMITS, reasons)
 
