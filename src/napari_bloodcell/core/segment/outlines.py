@@ -102,21 +102,20 @@ def to_pixels(
         np.arange(max(0, int(np.floor(start))), min(n, int(np.ceil(start + window.side_px))))
         for start, n in zip((window.y0, window.x0), shape, strict=True)
     )
-    down = _weights(rows, window.y0, window.side_px, logits.shape[1])
-    across = _weights(columns, window.x0, window.side_px, logits.shape[2])
-    return (int(rows[0]), int(columns[0])), np.asarray(down @ logits @ across.T, np.float32)
+    tall = _between(logits, 1, rows, window.y0, window.side_px)
+    return (int(rows[0]), int(columns[0])), _between(tall, 2, columns, window.x0, window.side_px)
 
 
-def _weights(pixels: NDArray[np.int64], start: float, side: float, count: int) -> FloatArray:
-    """Pixels x count: how much of each map value a pixel takes."""
+def _between(maps: FloatArray, axis: int, pixels: NDArray[np.int64], start: float, side: float) -> FloatArray:
+    """Values of the pixels along one axis, between the two map values beside each. (As a product of matrices
+    it would wake the threads of a library for a few thousand numbers.)"""
+    count = maps.shape[axis]
     at = np.clip((pixels + 0.5 - start) / side * count - 0.5, 0, count - 1)
-    low = np.minimum(at.astype(int), count - 2) if count > 1 else np.zeros(len(at), int)
-    weights = np.zeros((len(pixels), count), np.float32)
-    index = np.arange(len(pixels))
-    weights[index, low] = 1 - (at - low)
-    if count > 1:
-        weights[index, low + 1] = at - low
-    return weights
+    low = at.astype(np.int64)
+    share = (at - low).astype(np.float32)[(slice(None),) + (None,) * (maps.ndim - 1 - axis)]
+    before, after = maps.take(low, axis), maps.take(np.minimum(low + 1, count - 1), axis)
+    between: FloatArray = before + (after - before) * share
+    return between
 
 
 def _one_piece(cell: BoolArray, nucleus: BoolArray) -> BoolArray:
