@@ -11,6 +11,7 @@ import pytest
 from napari_bloodcell.core.config import CountConfig, ReadConfig
 from napari_bloodcell.core.report import count
 from napari_bloodcell.gui import autosave, classes, layers
+from napari_bloodcell.gui.differential_calls import folder_names
 
 pytestmark = pytest.mark.gui
 
@@ -31,6 +32,10 @@ def shown(panel):
 def written(folder):
     with (folder / "differential.csv").open() as file:
         return [row for row in csv.DictReader(file) if row["class"] != "white cells"]
+
+
+def test_slides_of_like_names_are_written_beside_each_other():
+    assert folder_names(["a/b", "a_b", "A_B", "..", "c"]) == ["a_b", "a_b-2", "A_B-3", "slide", "c"]
 
 
 def test_an_empty_viewer_stays_empty_and_says_what_to_do(viewer, open_panel):

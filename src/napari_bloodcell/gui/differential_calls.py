@@ -146,7 +146,8 @@ def export(folder: Path, shown: Shown, slides: Sequence[Slide], progress: Progre
     parents = {s.name: str(s.made_from.get("image", {}).get("sha256", "")) for s in slides}
     parts = [("", POOLED, shown.pooled)]
     if len(shown.slides) > 1:
-        parts += [(_plain(name), name, one) for name, one in shown.slides]
+        places = folder_names([name for name, _ in shown.slides])
+        parts += [(place, name, one) for place, (name, one) in zip(places, shown.slides, strict=True)]
     for done, (place, title, one) in enumerate(parts):
         progress("Writing", done, len(parts))
         write_differential(target / place, one, title=title, parents=parents)
@@ -185,5 +186,14 @@ def _cells(slides: Sequence[Slide]) -> str:
     return out.getvalue()
 
 
-def _plain(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(" .") or "slide"
+def folder_names(slides: Sequence[str]) -> list[str]:
+    """One folder for each slide, whatever it is called and whatever the file system takes for the same."""
+    names: list[str] = []
+    for slide in slides:
+        plain = "".join(c if c.isalnum() or c in "-_. " else "_" for c in slide).strip(" .") or "slide"
+        name, number = plain, 1
+        while name.casefold() in (taken.casefold() for taken in names):
+            number += 1
+            name = f"{plain}-{number}"
+        names.append(name)
+    return names
