@@ -30,6 +30,8 @@ from napari_bloodcell.core.records import Masks
 from napari_bloodcell.core.segment import SEGMENTERS
 from napari_bloodcell.core.segment.edit import masks_of
 
+POINTS = 9, 36  # least and largest area of a point of a map, in points squared
+
 
 def embed_paths(
     paths: Sequence[Path],
@@ -162,10 +164,11 @@ def draw_maps(
 
 def _scatter(axes: Any, xy: Any, names: list[str], column: str) -> None:
     told = np.asarray(names, np.str_)
+    size = min(POINTS[1], max(POINTS[0], 3_000 / max(1, len(xy))))  # few cells are easy to overlook
     for number, one in enumerate(sorted(set(names))):
         at = told == one
         colour = colour_of(one) if column == "class" else f"C{number}"
-        axes.scatter(xy[at, 0], xy[at, 1], s=9, alpha=0.7, linewidths=0, color=colour, label=one)
-    axes.legend(fontsize=8, markerscale=2, frameon=False)
+        axes.scatter(xy[at, 0], xy[at, 1], s=size, alpha=0.7, linewidths=0, color=colour, label=one)
+    axes.legend(fontsize=8, markerscale=(POINTS[1] / size) ** 0.5, frameon=False)
     axes.set_xticks([])
     axes.set_yticks([])
