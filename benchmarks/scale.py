@@ -26,6 +26,7 @@ from PIL import Image
 
 from benchmarks._common import Figure, finish, header
 from napari_bloodcell.core.batch import BatchResult, analyse_files
+from napari_bloodcell.core.cluster import NO_DIARY
 from napari_bloodcell.core.config import EngineConfig, SmearConfig
 from napari_bloodcell.core.ledger import read_ledger
 from napari_bloodcell.core.progress import Progress, silent
@@ -86,11 +87,15 @@ class Runs:
     @contextmanager
     def cluster(self, workers: int) -> Iterator[tuple[EngineConfig, list[int], float]]:
         """Workers that have loaded all; their processes; the seconds until they were there."""
+        import dask
         from distributed import Client, LocalCluster
 
         start = time.perf_counter()
         options = {"dashboard_address": None, "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"}}
-        with LocalCluster(n_workers=workers, threads_per_worker=1, silence_logs=50, **options) as cluster:
+        with (
+            dask.config.set(NO_DIARY),
+            LocalCluster(n_workers=workers, threads_per_worker=1, silence_logs=50, **options) as cluster,
+        ):
             ready = time.perf_counter() - start
             engine = EngineConfig(scheduler=cluster.scheduler_address)
             self.run(self._warm, self.new(), engine)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +23,7 @@ from cluster_parts import (
 
 from napari_bloodcell.core.batch import analyse_files
 from napari_bloodcell.core.bundle import load_bundle
+from napari_bloodcell.core.cluster import _connected
 from napari_bloodcell.core.config import EngineConfig
 from napari_bloodcell.core.errors import Cancelled, DataError, EngineError
 from napari_bloodcell.core.inputs import list_inputs
@@ -54,6 +56,13 @@ def test_two_workers_write_what_one_writes(fields: Path, by_one: Path, tmp_path:
     assert len({line["worker"] for line in read_ledger(tmp_path)}) == 2
     again = analyse_files([fields], tmp_path, MODEL, engine=TWO)
     assert [item.state for item in again.items] == ["kept"] * 6
+
+
+def test_workers_of_this_machine_keep_no_diary_of_what_they_do() -> None:
+    """Dask's own, on by default, grew by 190 MB in 1,000 fields."""
+    with _connected(EngineConfig(workers=1)) as client:
+        client.submit(time.sleep, 2.5).result()
+        assert list(client.run(lambda dask_worker: len(dask_worker.profile_history)).values()) == [0]
 
 
 def test_a_network_gives_the_same_on_workers(fields: Path, tmp_path: Path) -> None:
