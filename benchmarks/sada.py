@@ -214,7 +214,8 @@ def plain_step(
             for view in views
         ]
     )
-    maps = net.net.backbone(ready.flatten(0, 1) * 255)
+    backbone = net.net.backbone
+    maps = backbone.network((ready.flatten(0, 1) * 255 - backbone.mean) / backbone.std)
     unit = F.normalize(net.projector(maps.mean((2, 3))), dim=1).view(VIEWS, len(images), -1)
     places = net.local(maps)
     loss = proxy_contrast(unit, labels, 0.1) + local_alignment(

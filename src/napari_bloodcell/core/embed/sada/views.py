@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from napari_bloodcell.core.config import SadaConfig, StainAugmentConfig
+from napari_bloodcell.core.config import SadaConfig, StainAugmentConfig, StainConfig
 from napari_bloodcell.core.embed.sada.precision import in_float32
 from napari_bloodcell.core.stain.augment import augment
 
@@ -18,6 +18,8 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.2, 0.25, 0.25, 0.15  # methods of SADA
 SHRINK, GROW = 0.85, 1.2  # range of scales
 SHIFT = 0.06  # of the side, at most
 GREY = (0.299, 0.587, 0.114)
+MEASURED = StainConfig(sample_px=2048)  # of a cell; a view is no measurement, and this is half of its time
+PIECE = 16  # pictures at a time: they stay in the cache of a processor
 
 
 @torch.no_grad()
@@ -27,7 +29,7 @@ def views_of(pixels: Tensor, config: SadaConfig, dice: torch.Generator) -> Tenso
     turned = turn(pixels, dice)
     if config.stain_views:
         how = StainAugmentConfig(views=config.views, clusters=config.clusters)
-        views: Tensor = augment(turned, how, generator=dice)
+        views: Tensor = augment(turned, how, generator=dice, stain=MEASURED)
     else:
         views = turned[None].expand(config.views, *turned.shape)
     flat = views.reshape(-1, *turned.shape[1:])
@@ -66,10 +68,14 @@ def jitter(pixels: Tensor, strength: float, dice: torch.Generator) -> Tensor:
     luck = (2 * torch.rand(len(pixels), 4, generator=dice) - 1) * strength
     if strength == 0:
         return pixels
-    matrix, bias = _colours(luck, pixels.float().mean((2, 3)).cpu())
-    matrix, bias = matrix.to(pixels.device), bias.to(pixels.device)
-    flat = torch.baddbmm(bias[:, :, None], matrix, pixels.flatten(2).float())
-    return flat.round_().clamp_(0, 255).to(torch.uint8).view(pixels.shape)
+    out = torch.empty_like(pixels)
+    for start in range(0, len(pixels), PIECE):
+        piece = slice(start, start + PIECE)
+        flat = pixels[piece].flatten(2).float()
+        matrix, bias = _colours(luck[piece], flat.mean(2).cpu())
+        changed = torch.baddbmm(bias.to(pixels.device)[:, :, None], matrix.to(pixels.device), flat)
+        out[piece] = changed.round_().clamp_(0, 255).view(-1, *pixels.shape[1:])
+    return out
 
 
 def _colours(luck: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
