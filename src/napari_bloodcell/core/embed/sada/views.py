@@ -69,8 +69,9 @@ def jitter(pixels: Tensor, strength: float, dice: torch.Generator) -> Tensor:
     if strength == 0:
         return pixels
     out = torch.empty_like(pixels)
-    for start in range(0, len(pixels), PIECE):
-        piece = slice(start, start + PIECE)
+    step = PIECE if pixels.device.type == "cpu" else max(1, len(pixels))
+    for start in range(0, len(pixels), step):
+        piece = slice(start, start + step)
         flat = pixels[piece].flatten(2).float()
         matrix, bias = _colours(luck[piece], flat.mean(2).cpu())
         changed = torch.baddbmm(bias.to(pixels.device)[:, :, None], matrix.to(pixels.device), flat)
