@@ -300,3 +300,20 @@ def test_a_hidden_layer_added_in_steps_stays_hidden(viewer):
     layer = Labels(np.eye(8, dtype=np.int32), visible=False)
     list(layers.added(viewer, layer))
     assert not layer.visible
+
+
+def test_outlines_are_drawn_once_when_they_are_added(viewer, rgb, monkeypatch):
+    import pandas as pd
+    from napari.layers import Labels
+
+    place, drawn, draw = picture(viewer, rgb, rgb=True), [], Labels._calculate_contour
+    monkeypatch.setattr(
+        Labels, "_calculate_contour", lambda self, *args: drawn.append(self.contour) or draw(self, *args)
+    )
+    labels = np.zeros(rgb.shape[:2], np.int32)
+    labels[10:20, 10:20] = 1
+    features = layers.features_of(pd.DataFrame({"cell_id": [1]}))
+    layer = layers.add_outlines(viewer, place, labels, features, {})
+    assert layer.visible
+    assert drawn.count(layers.OUTLINE_PX) == 1
+    assert len(drawn) == 1

@@ -19,6 +19,7 @@ from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.choices import BundleChoice
 from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
+from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import ImagePanel
 from napari_bloodcell.gui.tally import DifferentialTable
 
@@ -187,7 +188,8 @@ class CountCells(ImagePanel):
             widget.show()
         yield
         if picture.is_in(self.viewer):
-            yield from layers.add_analysis(self.viewer, picture, self.analysis, table, rims)
+            steps = layers.add_analysis(self.viewer, picture, self.analysis, table, rims)
+            yield from painted_apart(self, steps)
             self.task.say(f"Counted {picture.name}.")
         else:
             self.task.say(

@@ -163,7 +163,7 @@ def add_analysis(
         bundle={"name": analysis.bundle.name, "sha256": analysis.bundle.hash},
     )
     features = features_of(table)
-    nuclei = _labels_layer(picture, NUCLEI, _nuclei(analysis.masks), metadata, visible=False)
+    nuclei = _labels_layer(picture, NUCLEI, _nuclei(analysis.masks), metadata)
     yield
     yield from added(viewer, nuclei)
     yield
@@ -171,19 +171,20 @@ def add_analysis(
     data = painted(analysis.masks.labels, rims, features, classes)
     coloured = _classes_layer(picture, data, classes, metadata)
     yield
-    yield from added(viewer, coloured)
+    yield from added(viewer, coloured, shown=True)
     yield
     metadata = metadata | {"classes": classes.to_json()}
     cells = _outlines_layer(picture, analysis.masks.labels, features, metadata)
     yield
-    yield from added(viewer, cells)
+    yield from added(viewer, cells, shown=True)
 
 
-def added(viewer: "Viewer", layer: "Layer") -> Iterator[None]:
+def added(viewer: "Viewer", layer: "Layer", *, shown: bool = False) -> Iterator[None]:
     """Add a layer in steps, each for a turn of the event loop: the layer, its picture, and the marks of the
-    polygon and brush that napari makes with each Labels layer, which take as long as the layer itself."""
+    polygon and brush that napari makes with each Labels layer, which take as long as the layer itself.
+    ``shown``: a layer that was made hidden is shown in the end."""
     marks = [one for one in getattr(layer, "_overlays", {}).values() if one.visible]
-    later = [*([layer] if layer.visible else []), *marks]
+    later = [*([layer] if layer.visible or shown else []), *marks]
     try:
         for one in later:
             one.visible = False
@@ -201,7 +202,7 @@ def add_classes(
 ) -> "Labels":
     """Each cell's rim in the colour of its class; a tint would hide granules. ``data``: from ``painted``."""
     layer = _classes_layer(picture, data, classes, metadata)
-    viewer.add_layer(layer)
+    list(added(viewer, layer, shown=True))  # all steps at once
     return layer
 
 
@@ -215,6 +216,7 @@ def _classes_layer(picture: Picture, data: Any, classes: ClassList, metadata: Ma
         features=class_rows(classes),
         colormap=class_colormap(classes),
         opacity=0.9,
+        visible=False,
         **picture.placement,
     )
     layer.editable = False  # classes are given by the panels; the brush belongs on the cells
@@ -256,11 +258,11 @@ def add_masks(
         picture, NUCLEI, _nuclei(masks), metadata, colormap=rims, contour=contour, opacity=opacity
     )
     yield
-    yield from added(viewer, nuclei)
+    yield from added(viewer, nuclei, shown=True)
     yield
     cells = _outlines_layer(picture, masks.labels, features, metadata)
     yield
-    yield from added(viewer, cells)
+    yield from added(viewer, cells, shown=True)
 
 
 def warm_up() -> None:
@@ -323,7 +325,7 @@ def add_outlines(
 ) -> "Labels":
     """The layer "cells": a thin dark outline a cell, and the table."""
     layer = _outlines_layer(picture, labels, features, metadata)
-    viewer.add_layer(layer)
+    list(added(viewer, layer, shown=True))  # all steps at once
     return layer
 
 
@@ -350,19 +352,14 @@ def add_plain(
 ) -> "Labels":
     """A layer of ours without a table, like the nuclei."""
     layer = _labels_layer(picture, role, labels, metadata)
-    viewer.add_layer(layer)
+    list(added(viewer, layer, shown=True))  # all steps at once
     return layer
 
 
 def _labels_layer(
-    picture: Picture,
-    role: str,
-    labels: Any,
-    metadata: dict[str, Any],
-    *,
-    contour: int = 0,
-    **options: Any,
+    picture: Picture, role: str, labels: Any, metadata: dict[str, Any], *, contour: int = 0, **options: Any
 ) -> "Labels":
+    """Hidden still: napari draws a layer that is seen anew for each of its settings, and again once added."""
     from napari.layers import Labels
 
     data = labels.copy()  # the core's arrays are read-only; a person may want to paint
@@ -370,10 +367,11 @@ def _labels_layer(
         data.reshape((1,) * picture.lead + data.shape),
         name=name_of(picture.name, role),
         metadata={KEY: metadata | {"role": role}},
+        visible=False,
         **picture.placement,
         **options,
     )
-    layer.contour = contour  # before it is drawn for the first time
+    layer.contour = contour
     return layer
 
 

@@ -15,6 +15,7 @@ from napari_bloodcell.gui.choices import BundleChoice, Chooser
 from napari_bloodcell.gui.correct import Correct
 from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
+from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import ImagePanel
 from napari_bloodcell.gui.task import Partial
 
@@ -105,7 +106,8 @@ class SegmentCells(ImagePanel):
             if not picture.is_in(self.viewer):
                 said.append(f"{picture.name} is gone from the viewer, so no outlines were added.")
                 continue
-            yield from layers.add_masks(self.viewer, picture, image, masks, config)
+            steps = layers.add_masks(self.viewer, picture, image, masks, config)
+            yield from painted_apart(self, steps)
             self.correct.use(self.viewer.layers[-1])
             cells += len(masks)
             yield

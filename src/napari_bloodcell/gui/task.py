@@ -25,6 +25,7 @@ if sys.platform == "linux":
 Call = Callable[[Progress], Any]
 Then = Callable[[Any], Iterator[None] | None]
 
+BETWEEN_STEPS_MS = 4  # what waits in the event loop comes first
 REPORT_EVERY_S = 0.05  # more often than this nobody sees, and the main thread would only draw
 
 WITHOUT_TORCH = {"stain-watershed", "measurements"}  # kinds of parts of a bundle
@@ -241,6 +242,7 @@ class Task(QWidget):
         self._steps: Iterator[None] | None = None
         self._next_step = QTimer(self)
         self._next_step.setSingleShot(True)
+        self._next_step.setInterval(BETWEEN_STEPS_MS)
         self._next_step.timeout.connect(self._advance)
         self._ready = True
 
