@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from napari_bloodcell.core.config import SadaConfig, StainAugmentConfig, StainConfig
+from napari_bloodcell.core.config import SadaConfig, StainAugmentConfig
 from napari_bloodcell.core.embed.sada.precision import in_float32
 from napari_bloodcell.core.stain.augment import augment
 
@@ -18,7 +18,6 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.2, 0.25, 0.25, 0.15  # methods of SADA
 SHRINK, GROW = 0.85, 1.2  # range of scales
 SHIFT = 0.06  # of the side, at most
 GREY = (0.299, 0.587, 0.114)
-MEASURED = StainConfig(sample_px=2048)  # of a cell; a view is no measurement, and this is half of its time
 PIECE = 16  # pictures at a time: they stay in the cache of a processor
 
 
@@ -29,7 +28,7 @@ def views_of(pixels: Tensor, config: SadaConfig, dice: torch.Generator) -> Tenso
     turned = turn(pixels, dice)
     if config.stain_views:
         how = StainAugmentConfig(views=config.views, clusters=config.clusters)
-        views: Tensor = augment(turned, how, generator=dice, stain=MEASURED)
+        views: Tensor = augment(turned, how, generator=dice)
     else:
         views = turned[None].expand(config.views, *turned.shape)
     flat = views.reshape(-1, *turned.shape[1:])
