@@ -192,6 +192,15 @@ def read_arrays(path: Path, kind: str) -> tuple[Header, dict[str, NDArray[Any]]]
     return header, arrays
 
 
+def read_kept(path: Path, kind: str) -> tuple[Header, dict[str, NDArray[Any]]] | None:
+    """What an earlier run kept to save work; None where there is nothing, or a crash cut it short: the work
+    is then done again."""
+    try:
+        return read_arrays(path, kind) if path.is_file() else None
+    except ArtifactError:
+        return None
+
+
 def hash_of(value: Any) -> str:
     """SHA-256 of anything JSON can hold, the same on every machine."""
     return _hash_json(value)

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_bloodcell.core.artifact import hash_of, read_arrays, write_arrays
+from napari_bloodcell.core.artifact import hash_of, read_kept, write_arrays
 from napari_bloodcell.core.cells import crops_of
 from napari_bloodcell.core.config import CropConfig
 from napari_bloodcell.core.embed import Embedder
-from napari_bloodcell.core.errors import ArtifactError, ClassifyError
+from napari_bloodcell.core.errors import ClassifyError
 from napari_bloodcell.core.evaluate.cells import CellTable
 from napari_bloodcell.core.evaluate.methods import labs_seen
 from napari_bloodcell.core.progress import Progress, silent, within
@@ -86,13 +86,8 @@ def _crop_config(embedder: Embedder) -> CropConfig:
 
 
 def _kept(path: Path) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
-    if not path.is_file():
-        return None
-    try:
-        _, arrays = read_arrays(path, "features")
-    except ArtifactError:  # cut short by a crash: made again
-        return None
-    return arrays["values"], arrays["found"].astype(bool)
+    kept = read_kept(path, "features")
+    return kept and (kept[1]["values"], kept[1]["found"].astype(bool))
 
 
 def _made(

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_bloodcell.core.artifact import hash_of, read_arrays, write_arrays
+from napari_bloodcell.core.artifact import hash_of, read_kept, write_arrays
 from napari_bloodcell.core.config.evaluate import EvaluateConfig
-from napari_bloodcell.core.errors import ArtifactError
 from napari_bloodcell.core.evaluate.cells import CellTable
 from napari_bloodcell.core.evaluate.features import Features
 from napari_bloodcell.core.evaluate.methods import Method, fit
@@ -191,12 +190,10 @@ def _name_of(shared: Shared, method: Method, trial: Trial, config: EvaluateConfi
 
 
 def _kept(task: Task) -> TrialAnswers | None:
-    if not task.path.is_file():
+    kept = read_kept(task.path, "trial")
+    if kept is None:
         return None
-    try:
-        header, arrays = read_arrays(task.path, "trial")
-    except ArtifactError:  # cut short by a crash: run again
-        return None
+    header, arrays = kept
     return TrialAnswers(
         rows=_tried(task.trial)[arrays["place"]],
         probabilities=arrays["probabilities"],

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from napari_bloodcell.core.artifact import hash_of, read_arrays, write_arrays
+from napari_bloodcell.core.artifact import hash_of, read_kept, write_arrays
 from napari_bloodcell.core.cells import FoundCells, crops_of
 from napari_bloodcell.core.config import CropConfig
 from napari_bloodcell.core.crop import join
 from napari_bloodcell.core.datasets import CellImage
-from napari_bloodcell.core.errors import ArtifactError
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import Crops
 from napari_bloodcell.core.segment import StainSegmenter
@@ -93,12 +92,10 @@ def _write(path: Path, found: FoundCells) -> None:
 
 
 def _read(path: Path) -> FoundCells | None:
-    if not path.is_file():
+    kept = read_kept(path, "cut-cells")
+    if kept is None:
         return None
-    try:
-        header, arrays = read_arrays(path, "cut-cells")
-    except ArtifactError:  # cut short by a crash: made again
-        return None
+    header, arrays = kept
     row = arrays.pop("row")
     missing = tuple((int(number), str(reason)) for number, reason in header.config["missing"])
     return FoundCells(crops=Crops(**arrays), row=row, missing=missing)
