@@ -96,3 +96,15 @@ def test_a_stopped_training_keeps_the_cells_and_a_finished_one_drops_them(tmp_pa
     train_labs(data, out, config, backbone=small, training=loop, progress=told)
     assert told.done == []
     assert not (out / kept.FOLDER).exists()
+
+
+def test_what_a_person_keeps_in_the_folder_is_never_removed(tmp_path: Path) -> None:
+    cells = drawn_labs(tmp_path / "labs").cells[:2]
+    crops_kept(cells, CROPS, tmp_path)
+    own = [tmp_path / "cells" / "a.png", tmp_path / kept.FOLDER / "mine.safetensors"]
+    for path in own:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"mine")
+    kept.forget(tmp_path)
+    assert kept.kept_files(tmp_path) == []
+    assert [path.read_bytes() for path in own] == [b"mine", b"mine"]

@@ -4,8 +4,8 @@ longer than an epoch, and a run that was stopped shall not do it again.
 Pieces are named by what they were made from, so a changed picture or setting makes its own piece anew.
 """
 
-import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from napari_bloodcell.core.records import Crops
 from napari_bloodcell.core.segment import StainSegmenter
 
 PIECE = 64
-FOLDER = "cells"
+FOLDER = "cut-cells"
 VERSION = 1  # raise it when cutting out changes
 
 
@@ -56,8 +56,12 @@ def kept_files(folder: Path) -> list[str]:
 
 
 def forget(folder: Path) -> None:
-    """Once a training is finished they are of no more use, and they may be gigabytes."""
-    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+    """Once a training is finished they are of no more use, and they may be gigabytes. Whatever else lies there
+    is somebody's own, and stays."""
+    for name in kept_files(folder):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        (folder / FOLDER).rmdir()
 
 
 def _counted(progress: Progress, before: int, everything: int) -> Progress:
