@@ -56,8 +56,8 @@ def kept_files(folder: Path) -> list[str]:
 
 
 def forget(folder: Path) -> None:
-    """Once a training is finished they are of no more use, and they may be gigabytes. Whatever else lies there
-    is somebody's own, and stays."""
+    """Once a training is finished they are of no more use, and they may be gigabytes. Whatever else lies
+    there is somebody's own, and stays."""
     for name in kept_files(folder):
         (folder / name).unlink(missing_ok=True)
     with suppress(OSError):
