@@ -17,6 +17,7 @@ from napari_bloodcell.core.errors import ArtifactError, Cancelled, ImageError
 from napari_bloodcell.core.ledger import LEDGER, open_ledger, read_ledger
 from napari_bloodcell.core.pipeline import Analysis, analyse
 from napari_bloodcell.core.records import SmearImage
+from napari_bloodcell.core.store import BLOCKS, OF_FIELD, PLAN, clear_others
 from napari_bloodcell.core.synthetic import make_smear
 
 FILES = {
@@ -285,3 +286,14 @@ def test_images_without_cells_give_an_empty_pool(tmp_path: Path) -> None:
     result = analyse_files([tmp_path / "in"], tmp_path / "out")
     assert result.items[0].state == "done"
     assert result.differential.counted == 0
+
+
+def test_a_folder_of_somebody_else_among_the_results_stays(tmp_path: Path) -> None:
+    own = tmp_path / BLOCKS / "mine.txt"
+    own.parent.mkdir()
+    own.write_text("mine")
+    clear_others(tmp_path, OF_FIELD)
+    assert own.read_text() == "mine"
+    (tmp_path / PLAN).touch()  # a slide was analysed here: they are its blocks
+    clear_others(tmp_path, OF_FIELD)
+    assert not own.parent.exists()

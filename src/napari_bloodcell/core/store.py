@@ -64,12 +64,14 @@ def clear_half_written(folder: Path) -> None:
 
 def clear_others(folder: Path, written: frozenset[str]) -> None:
     """What an earlier analysis left, of a field or of a slide, that this one did not write anew: no old
-    picture may stand beside new numbers. At the end, for another worker may be writing the same results."""
+    picture may stand beside new numbers. At the end, for another worker may be writing the same results. A
+    folder is taken away only where the plan of a slide says that it is ours."""
+    of_slide = (folder / PLAN).is_file()
     for name in (OF_FIELD | FIELD_PICTURES | OF_SLIDE | SLIDE_PICTURES) - written:
-        if (folder / name).is_dir():
-            shutil.rmtree(folder / name, ignore_errors=True)
-        else:
+        if not (folder / name).is_dir():
             (folder / name).unlink(missing_ok=True)
+        elif of_slide:
+            shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def write_table(folder: Path, table: "pd.DataFrame") -> None:
