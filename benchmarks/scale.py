@@ -26,7 +26,7 @@ from PIL import Image
 
 from benchmarks._common import Figure, finish, header
 from napari_bloodcell.core.batch import BatchResult, analyse_files
-from napari_bloodcell.core.cluster import NO_DIARY
+from napari_bloodcell.core.cluster import WORKERS
 from napari_bloodcell.core.config import EngineConfig, SmearConfig
 from napari_bloodcell.core.ledger import read_ledger
 from napari_bloodcell.core.progress import Progress, silent
@@ -93,7 +93,7 @@ class Runs:
         start = time.perf_counter()
         options = {"dashboard_address": None, "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"}}
         with (
-            dask.config.set(NO_DIARY),
+            dask.config.set(WORKERS),
             LocalCluster(n_workers=workers, threads_per_worker=1, silence_logs=50, **options) as cluster,
         ):
             ready = time.perf_counter() - start
