@@ -32,8 +32,8 @@ _ENVIRON = "distributed.nanny.pre-spawn-environ"
 WORKERS = {
     # Dask notes each second what a worker does, and keeps an hour of it: some 300 MB that nobody looks at.
     "distributed.worker.profile.enabled": False,
-    # Dask has them hand all memory back after each array. The next image needs it again, and the system clears
-    # it first: a sixth of the time of an image.
+    # Dask has them hand all memory back after each array. The next image needs it again, and the system has
+    # to clear it first: a sixth of the time of an image.
     f"{_ENVIRON}.MALLOC_TRIM_THRESHOLD_": 128 * 2**20,
     f"{_ENVIRON}.MALLOC_MMAP_THRESHOLD_": 32 * 2**20,
 }

@@ -27,8 +27,8 @@ class TrainConfig(Config):
     accumulate: Annotated[int, Knob("Parts of a batch", low=1, high=1_024)] = 1
     """Take each batch in this many parts, where memory is short. Batch-wide terms then see one part."""
     precision: Annotated[Literal["auto", "fp32", "bf16"], Knob("Precision")] = "auto"
-    """bf16 is faster where the device computes in it; "auto" takes it on such a GPU, for BC-SAM and DoRL also
-    on such a processor, and fp32 elsewhere."""
+    """bf16 is faster where the device computes in it; "auto" takes it on such a GPU, on such a processor too
+    except for LoRA adapters, and fp32 elsewhere."""
     device: Annotated[str, Knob("Device")] = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     patience: Annotated[int, Knob("Patience", low=0, high=100_000, unit="epochs")] = 0

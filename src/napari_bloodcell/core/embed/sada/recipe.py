@@ -30,6 +30,8 @@ class LabsRecipe(Recipe):
     lies below that of any second stage, so the best epoch is always one that can classify.
     """
 
+    bf16_on_processors = True
+
     def __init__(
         self, cells: LabCells, backbone: BackboneConfig, config: SadaConfig, *, epochs: int, seed: int
     ) -> None:
