@@ -1,5 +1,6 @@
 """One call in a thread: its progress, its end, its errors, and panels that go away under it."""
 
+import gc
 import subprocess
 import sys
 import threading
@@ -283,3 +284,54 @@ def test_torch_and_torchvision_load_in_a_task_while_the_window_is_drawn(viewer, 
         run.start()
     assert run.error is None
     assert run.result == "torchvision.ops"
+
+
+def full_collections(work):
+    """How often Python looked through all objects meanwhile."""
+    seen = []
+
+    def note(phase, info):
+        if phase == "start" and info["generation"] == 2:
+            seen.append(info)
+
+    gc.callbacks.append(note)
+    try:
+        work()
+    finally:
+        gc.callbacks.remove(note)
+    return len(seen)
+
+
+def make_many():
+    return [[] for _ in range(len(gc.get_objects()))]
+
+
+def test_the_window_is_not_stopped_by_a_full_collection_while_a_task_works(task, qtbot):
+    usual, seen = gc.get_threshold(), []
+
+    def show(_result):
+        yield
+        seen.append(full_collections(make_many))
+
+    def run():
+        task.start(lambda progress: make_many(), show)
+        qtbot.waitUntil(lambda: not task.busy, timeout=20_000)
+
+    assert full_collections(make_many) > 0
+    gc.collect()
+    assert full_collections(run) == 0
+    assert seen == [0]
+    assert gc.get_threshold() == usual
+
+
+def test_collections_are_as_before_once_the_last_of_several_tasks_ends(task, qtbot):
+    usual, stop = gc.get_threshold(), threading.Event()
+    other = Task("Other")
+    task.start(work_until(stop), lambda _: None)
+    other.start(work_until(stop), lambda _: None)
+    task.cancel()
+    qtbot.waitUntil(lambda: not task.busy)
+    assert gc.get_threshold() != usual
+    other.deleteLater()  # a panel that is closed while it works
+    qtbot.waitUntil(lambda: gc.get_threshold() == usual)
+    stop.set()

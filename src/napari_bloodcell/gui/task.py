@@ -1,6 +1,7 @@
 """The only thread code: a core call in a thread; progress, Cancel and errors in the panel that started it."""
 
 import atexit
+import gc
 import math
 import sys
 import threading
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
@@ -26,6 +28,7 @@ Call = Callable[[Progress], Any]
 Then = Callable[[Any], Iterator[None] | None]
 
 BETWEEN_STEPS_MS = 4  # what waits in the event loop comes first
+SELDOM = 100  # times
 REPORT_EVERY_S = 0.05  # more often than this nobody sees, and the main thread would only draw
 
 WITHOUT_TORCH = {"stain-watershed", "measurements"}  # kinds of parts of a bundle
@@ -244,6 +247,7 @@ class Task(QWidget):
         self._next_step.setSingleShot(True)
         self._next_step.setInterval(BETWEEN_STEPS_MS)
         self._next_step.timeout.connect(self._advance)
+        self.destroyed.connect(partial(_collector.let_go, id(self)))
         self._ready = True
 
     @property
@@ -259,6 +263,7 @@ class Task(QWidget):
         if self.busy:
             return
         preferences.apply()
+        _collector.hold(id(self))
         run = Run(call)
         self._run, self._then = run, then
         run.progressed.connect(self._show_progress)
@@ -328,6 +333,7 @@ class Task(QWidget):
 
     def _close_with(self, error: Exception | None) -> None:
         self._steps = None
+        _collector.let_go(id(self))
         self.bar.hide()
         self._show_state()
         if isinstance(error, Cancelled):
@@ -352,6 +358,30 @@ class Task(QWidget):
         self.run_button.setEnabled(self._ready and not self.busy)
         self.cancel_button.setEnabled(self.busy)
         self.busy_changed.emit(self.busy)
+
+
+class _Collector:
+    """Now and then Python looks through all objects for garbage: half a second with those of napari and
+    torch, in which the window stands still. While a task works it does so far more seldom."""
+
+    def __init__(self) -> None:
+        self._busy: set[int] = set()
+        self._usual = gc.get_threshold()
+
+    def hold(self, task: int) -> None:
+        if not self._busy:
+            self._usual = gc.get_threshold()
+            gc.set_threshold(*self._usual[:2], SELDOM * self._usual[2])
+        self._busy.add(task)
+
+    def let_go(self, task: int) -> None:
+        if task in self._busy:
+            self._busy.remove(task)
+            if not self._busy:
+                gc.set_threshold(*self._usual)
+
+
+_collector = _Collector()
 
 
 class InOrder(QObject):
