@@ -261,6 +261,15 @@ def test_blocks_of_other_settings_or_half_written_ones_are_made_again(
     assert analyse_slide(slide.image, tmp_path, "stain", other).kept == 0
 
 
+def test_a_folder_of_blocks_that_is_somebody_elses_stays(tmp_path: Path) -> None:
+    theirs = tmp_path / "blocks" / "notes.txt"
+    theirs.parent.mkdir()
+    theirs.write_text("mine")
+    glass = np.full((700, 700, 3), 240, np.uint8)
+    analyse_slide(LazyImage(array=glass, um_per_px=0.25), tmp_path, "stain")
+    assert theirs.read_text() == "mine"
+
+
 def test_a_slide_of_glass_has_no_cells_and_says_so(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(0, 1.5, (900, 1200, 3))
     glass = np.clip(np.array([230, 225, 235]) + noise, 0, 255).astype(np.uint8)

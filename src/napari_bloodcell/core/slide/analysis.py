@@ -160,7 +160,8 @@ def _planned(
             return plan_of((slide.shape[0], slide.shape[1]), header.config["seen"], arrays), header.sha256
     except ArtifactError:
         pass
-    shutil.rmtree(folder / BLOCKS, ignore_errors=True)
+    if (folder / PLAN).is_file():  # else the folder of that name is somebody's
+        shutil.rmtree(folder / BLOCKS, ignore_errors=True)
     plan = make_plan(slide, config, progress=progress)
     kept = {"asked": asked, "seen": seen_of(plan)}
     return plan, write_arrays(folder / PLAN, "slide-plan", plan_arrays(plan), config=kept, parents=parents)
