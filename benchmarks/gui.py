@@ -228,8 +228,9 @@ def add_cells(viewer: Any, n: int) -> Any:
     features, classes = layers.features_of(table), ClassList.of(COARSE)
     metadata = {"made": str(n), "image": {"layer": "field", "layer_id": picture.layer_id}}
     data = layers.painted(labels, layers.rims_of(labels), features, classes)
-    layers.add_classes(viewer, picture, data, classes, metadata)
-    return layers.add_outlines(viewer, picture, labels, features, metadata | {"classes": classes.to_json()})
+    layers.at_once(layers.add_classes(viewer, picture, data, classes, metadata))
+    metadata["classes"] = classes.to_json()
+    return layers.at_once(layers.add_outlines(viewer, picture, labels, features, metadata))
 
 
 def run(panel: Any) -> None:

@@ -37,8 +37,9 @@ def add_field(viewer, smear):
         kinds = [CLASSES[i % len(CLASSES)] for i in ids]
         table = pd.DataFrame({"cell_id": ids, "cell_type": kinds, "area_um2": ids * 1.5})
         meta = layers._made_from(picture, smear.image, ReadConfigLike(), None)
-        layers.add_plain(viewer, picture, layers.NUCLEI, smear.masks.labels * smear.masks.nucleus, meta)
-        return layers.add_outlines(viewer, picture, smear.masks.labels, layers.features_of(table), meta)
+        nuclei, features = smear.masks.labels * smear.masks.nucleus, layers.features_of(table)
+        layers.at_once(layers.add_plain(viewer, picture, layers.NUCLEI, nuclei, meta))
+        return layers.at_once(layers.add_outlines(viewer, picture, smear.masks.labels, features, meta))
 
     return add
 

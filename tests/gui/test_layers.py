@@ -313,7 +313,7 @@ def test_outlines_are_drawn_once_when_they_are_added(viewer, rgb, monkeypatch):
     labels = np.zeros(rgb.shape[:2], np.int32)
     labels[10:20, 10:20] = 1
     features = layers.features_of(pd.DataFrame({"cell_id": [1]}))
-    layer = layers.add_outlines(viewer, place, labels, features, {})
+    layer = layers.at_once(layers.add_outlines(viewer, place, labels, features, {}))
     assert layer.visible
     assert drawn.count(layers.OUTLINE_PX) == 1
     assert len(drawn) == 1

@@ -218,7 +218,7 @@ def check_plane(cells: "Labels | None") -> None:
         )
 
 
-def show_rims(viewer: "Viewer", cells: "Labels", picture: layers.Picture, rims: Any) -> None:
+def show_rims(viewer: "Viewer", cells: "Labels", picture: layers.Picture, rims: Any) -> "layers.Steps[None]":
     """The classes layer of these cells, made or made anew: the outlines may have changed."""
     labels = np.asarray(cells.data).reshape(cells.data.shape[-2:])
     if rims.shape != labels.shape:
@@ -233,8 +233,10 @@ def show_rims(viewer: "Viewer", cells: "Labels", picture: layers.Picture, rims: 
         return
     ours = dict(cells.metadata[layers.KEY])
     active = viewer.layers.selection.active
-    layers.add_classes(viewer, picture, data, classes, ours)
-    viewer.layers.selection.active = active if active in viewer.layers else cells
+    layer = yield from layers.add_classes(viewer, picture, data, classes, ours)
+    if viewer.layers.selection.active is layer:
+        kept = [one for one in (active, cells) if one in viewer.layers]
+        viewer.layers.selection.active = kept[0] if kept else None
 
 
 def classes_layer(viewer: "Viewer", cells: "Labels") -> "Labels | None":

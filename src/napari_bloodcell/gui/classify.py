@@ -19,6 +19,7 @@ from napari_bloodcell.gui.class_table import ClassTable
 from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.outlines import nuclei_of, outlined
+from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import CellsPanel
 from napari_bloodcell.gui.selection import CellPicker, Marks
 
@@ -192,7 +193,8 @@ class ClassifyCells(CellsPanel):
         )
         self._suggested[cells] = result.order
         yield
-        classes.show_rims(self.viewer, cells, result.outlined.picture, result.rims)
+        steps = classes.show_rims(self.viewer, cells, result.outlined.picture, result.rims)
+        yield from painted_apart(self, steps)
         nuclei = nuclei_of(cells, self.viewer)
         if nuclei is not None:
             nuclei.visible = False  # their tint hides what a class is told by

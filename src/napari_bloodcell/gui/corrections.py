@@ -182,7 +182,7 @@ class Corrections(QObject):
 
     def _show_rims(self, picture: layers.Picture, rims: Any) -> None:
         try:
-            classes.show_rims(self._viewer, self.cells, picture, rims)
+            layers.at_once(classes.show_rims(self._viewer, self.cells, picture, rims))
         except BloodcellError:
             return  # the layer went while they were drawn
 

@@ -7,9 +7,9 @@ Panels meet through the layers written here. A Labels layer "cells" carries one 
 
 import uuid
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from napari_bloodcell.core.pipeline import Analysis
 
+T = TypeVar("T")
+Steps = Generator[None, None, T]  # what is done in several turns of the event loop, and gives a T
 KEY = "napari_bloodcell"
 SCHEMA = 1
 
@@ -197,12 +199,23 @@ def added(viewer: "Viewer", layer: "Layer", *, shown: bool = False) -> Iterator[
             one.visible = True
 
 
+def at_once(steps: "Steps[T]") -> T:
+    """All in this turn."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            given: T = end.value
+            return given
+
+
 def add_classes(
     viewer: "Viewer", picture: Picture, data: Any, classes: ClassList, metadata: Mapping[str, Any]
-) -> "Labels":
+) -> "Steps[Labels]":
     """Each cell's rim in the colour of its class; a tint would hide granules. ``data``: from ``painted``."""
     layer = _classes_layer(picture, data, classes, metadata)
-    list(added(viewer, layer, shown=True))  # all steps at once
+    yield
+    yield from added(viewer, layer, shown=True)
     return layer
 
 
@@ -322,10 +335,11 @@ def codes_of(labels: Any, features: "pd.DataFrame", classes: ClassList) -> Any:
 
 def add_outlines(
     viewer: "Viewer", picture: Picture, labels: Any, features: "pd.DataFrame", metadata: dict[str, Any]
-) -> "Labels":
+) -> "Steps[Labels]":
     """The layer "cells": a thin dark outline a cell, and the table."""
     layer = _outlines_layer(picture, labels, features, metadata)
-    list(added(viewer, layer, shown=True))  # all steps at once
+    yield
+    yield from added(viewer, layer, shown=True)
     return layer
 
 
@@ -348,11 +362,12 @@ def _outlines_layer(
 
 
 def add_plain(
-    viewer: "Viewer", picture: Picture, role: str, labels: Any, metadata: dict[str, Any]
-) -> "Labels":
+    viewer: "Viewer", picture: Picture, role: str, labels: Any, metadata: dict[str, Any], shown: bool = True
+) -> "Steps[Labels]":
     """A layer of ours without a table, like the nuclei."""
     layer = _labels_layer(picture, role, labels, metadata)
-    list(added(viewer, layer, shown=True))  # all steps at once
+    yield
+    yield from added(viewer, layer, shown=shown)
     return layer
 
 

@@ -13,6 +13,7 @@ from napari_bloodcell.gui import autosave, classes, preferences, session_calls
 from napari_bloodcell.gui.autosave import OpenSession
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.outlines import nuclei_of, outlined, outlines
+from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import Panel
 
 if TYPE_CHECKING:
@@ -107,11 +108,8 @@ class SessionPanel(Panel):
         self._take(OpenSession(opened.session))
         assert self.session is not None
         for kept in opened.kept:
-            for step in session_calls.lay_out(self.viewer, kept):
-                yield
-                if step is not None:
-                    cells, nuclei = step
-                    self.session.watch(cells, nuclei, kept.key)
+            watch = partial(self.session.watch, key=kept.key)
+            yield from painted_apart(self, session_calls.lay_out(self.viewer, kept, watch))
         n = len(opened.kept)
         said = [f"Opened with {n} image{'' if n == 1 else 's'}."]
         if opened.session.torn:

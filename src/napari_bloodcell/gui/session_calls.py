@@ -1,6 +1,6 @@
 """Opening a session and laying its images and cells out in the viewer again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,15 +84,16 @@ def add_images(session: Session, pictures: Sequence[layers.Picture], progress: P
     return keys
 
 
-def lay_out(viewer: "Viewer", kept: Kept) -> "Iterator[tuple[Labels, Labels] | None]":
-    """Image, nuclei, classes and cells as they were, a layer a step; the last step gives cells and nuclei."""
+def lay_out(viewer: "Viewer", kept: Kept, watch: "Callable[[Labels, Labels], None]") -> "layers.Steps[None]":
+    """Image, nuclei, classes and cells as they were, step by step. ``watch`` is called with the layers of the
+    cells and the nuclei once they are there."""
     from napari.layers import Image
 
     um = kept.image.um_per_px
     placed = {"scale": (um, um), "units": ("um", "um")} if um else {}
     image = Image(kept.image.pixels.copy(), rgb=True, name=kept.image.name, **placed)
     viewer.add_layer(image)
-    yield None
+    yield
     if kept.cells is None:
         return
     picture = layers.picture_of(image, viewer)
@@ -100,17 +101,16 @@ def lay_out(viewer: "Viewer", kept: Kept) -> "Iterator[tuple[Labels, Labels] | N
     metadata["image"] = dict(metadata.get("image", {})) | {"layer_id": picture.layer_id, "layer": image.name}
     features = layers.features_of(kept.cells.table)
     nuclei_labels = (kept.cells.labels * kept.cells.nucleus).astype(np.int32)
-    nuclei = layers.add_plain(viewer, picture, layers.NUCLEI, nuclei_labels, metadata)
-    nuclei.visible = False
-    yield None
+    nuclei = yield from layers.add_plain(viewer, picture, layers.NUCLEI, nuclei_labels, metadata, shown=False)
+    yield
     if "cell_type" in features:
         known = metadata.get("classes")
         classes = ClassList.from_json(known) if known else ClassList.of(features["cell_type"])
         for name in features["cell_type"].cat.categories:
             classes = classes.with_class(str(name)) if name else classes
         data = layers.painted(kept.cells.labels, kept.rims, features, classes)
-        layers.add_classes(viewer, picture, data, classes, metadata)
+        yield from layers.add_classes(viewer, picture, data, classes, metadata)
         metadata["classes"] = classes.to_json()
-        yield None
-    cells = layers.add_outlines(viewer, picture, kept.cells.labels, features, metadata)
-    yield cells, nuclei
+        yield
+    cells = yield from layers.add_outlines(viewer, picture, kept.cells.labels, features, metadata)
+    watch(cells, nuclei)

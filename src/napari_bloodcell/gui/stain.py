@@ -17,6 +17,7 @@ from napari_bloodcell.gui import stain_calls as calls
 from napari_bloodcell.gui.choices import Chooser
 from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
+from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import ImagePanel
 from napari_bloodcell.gui.stain_parts import StainMap, Survival
 from napari_bloodcell.gui.task import Latest
@@ -230,7 +231,7 @@ class StainPreview(ImagePanel):
         if not picture.is_in(self.viewer):
             self.task.say("The image is gone from the viewer, so nothing is shown.")
             return
-        yield from stain_layers.add_stains(self.viewer, picture, stains)
+        yield from painted_apart(self, stain_layers.add_stains(self.viewer, picture, stains))
         self.task.say(f"{picture.name}: {' and '.join(one.name for one in stains)} stain, each in its layer.")
 
     def _save_profile(self) -> None:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
@@ -41,6 +40,30 @@ class Partial:
     """What a call returns that was cancelled and keeps what it had finished: it is shown all the same."""
 
     result: Any
+
+
+class _Collector:
+    """Now and then Python looks through all objects for garbage: half a second with those of napari and
+    torch, in which the window stands still. While a task works it does so far more seldom."""
+
+    def __init__(self) -> None:
+        self._busy: set[int] = set()
+        self._usual = gc.get_threshold()
+
+    def hold(self, run: int) -> None:
+        if not self._busy:
+            self._usual = gc.get_threshold()
+            gc.set_threshold(*self._usual[:2], SELDOM * self._usual[2])
+        self._busy.add(run)
+
+    def let_go(self, run: int) -> None:
+        if run in self._busy:
+            self._busy.remove(run)
+            if not self._busy:
+                gc.set_threshold(*self._usual)
+
+
+_collector = _Collector()
 
 
 class Run(QObject):
@@ -77,6 +100,8 @@ class Run(QObject):
     def cancel(self) -> None:
         """Ask it to stop; it does at its next report of progress."""
         self._cancelled.set()
+        if self._done.is_set():  # the panel went while the result was shown
+            _collector.let_go(id(self))
 
     def wait(self, seconds: float) -> None:
         """Stand still until it is done, so long at most; where it is, ``ended`` comes before this returns."""
@@ -107,6 +132,8 @@ class Run(QObject):
 
     def _end(self) -> None:
         _under_way.discard(self)
+        if self.cancelled:  # it may be that nobody is left to hear of it
+            _collector.let_go(id(self))
         self._tell()
 
     def _tell(self) -> None:
@@ -241,13 +268,13 @@ class Task(QWidget):
         layout.addWidget(self.bar)
         layout.addWidget(self.message)
         self._run: Run | None = None
+        self._held = 0  # the run for whose sake garbage waits
         self._then: Then | None = None
         self._steps: Iterator[None] | None = None
         self._next_step = QTimer(self)
         self._next_step.setSingleShot(True)
         self._next_step.setInterval(BETWEEN_STEPS_MS)
         self._next_step.timeout.connect(self._advance)
-        self.destroyed.connect(partial(_collector.let_go, id(self)))
         self._ready = True
 
     @property
@@ -263,9 +290,9 @@ class Task(QWidget):
         if self.busy:
             return
         preferences.apply()
-        _collector.hold(id(self))
         run = Run(call)
-        self._run, self._then = run, then
+        self._run, self._then, self._held = run, then, id(run)
+        _collector.hold(self._held)
         run.progressed.connect(self._show_progress)
         run.ended.connect(self._finish)
         self.destroyed.connect(run.cancel)
@@ -333,7 +360,7 @@ class Task(QWidget):
 
     def _close_with(self, error: Exception | None) -> None:
         self._steps = None
-        _collector.let_go(id(self))
+        _collector.let_go(self._held)
         self.bar.hide()
         self._show_state()
         if isinstance(error, Cancelled):
@@ -358,30 +385,6 @@ class Task(QWidget):
         self.run_button.setEnabled(self._ready and not self.busy)
         self.cancel_button.setEnabled(self.busy)
         self.busy_changed.emit(self.busy)
-
-
-class _Collector:
-    """Now and then Python looks through all objects for garbage: half a second with those of napari and
-    torch, in which the window stands still. While a task works it does so far more seldom."""
-
-    def __init__(self) -> None:
-        self._busy: set[int] = set()
-        self._usual = gc.get_threshold()
-
-    def hold(self, task: int) -> None:
-        if not self._busy:
-            self._usual = gc.get_threshold()
-            gc.set_threshold(*self._usual[:2], SELDOM * self._usual[2])
-        self._busy.add(task)
-
-    def let_go(self, task: int) -> None:
-        if task in self._busy:
-            self._busy.remove(task)
-            if not self._busy:
-                gc.set_threshold(*self._usual)
-
-
-_collector = _Collector()
 
 
 class InOrder(QObject):
