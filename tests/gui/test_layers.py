@@ -284,7 +284,7 @@ def test_a_layer_added_in_steps_is_whole_in_the_end_even_where_the_panel_goes_in
     marks = {name: one.visible for name, one in layer._overlays.items()}
     steps = layers.added(viewer, layer)
     taken = len(list(islice(steps, turns)))
-    assert taken == min(turns, 1 + sum(marks.values()))
+    assert taken == min(turns, 2 + sum(marks.values()))
     steps.close()
     assert list(viewer.layers) == [layer]
     assert layer.visible
@@ -292,6 +292,36 @@ def test_a_layer_added_in_steps_is_whole_in_the_end_even_where_the_panel_goes_in
     layer.mode = "paint"
     layer.paint((2, 5), 7)
     assert layer.data[2, 5] == 7
+
+
+def test_a_layer_added_in_steps_is_chosen_in_a_turn_of_its_own(viewer, rgb):
+    from napari.layers import Labels
+
+    images = [viewer.add_image(rgb), viewer.add_image(rgb)]
+    viewer.layers.selection = set(images)
+    heard = []
+    viewer.layers.selection.events.active.connect(lambda event: heard.append(event.value))
+    layer = Labels(np.eye(8, dtype=np.int32))
+    steps = layers.added(viewer, layer)
+    next(steps)
+    assert set(viewer.layers.selection) == set(images)
+    assert heard == []
+    list(steps)
+    assert set(viewer.layers.selection) == {layer}
+    assert viewer.layers.selection.active is layer
+    assert heard[-1] is layer
+
+
+def test_a_layer_removed_between_its_steps_does_not_come_back(viewer, rgb):
+    from napari.layers import Labels
+
+    image, layer = viewer.add_image(rgb), Labels(np.eye(8, dtype=np.int32))
+    steps = layers.added(viewer, layer)
+    next(steps)
+    viewer.layers.remove(layer)
+    list(steps)
+    assert list(viewer.layers) == [image]
+    assert viewer.layers.selection.active is not layer
 
 
 def test_a_hidden_layer_added_in_steps_stays_hidden(viewer):
