@@ -9,6 +9,7 @@ from sada_cells import lab_cells
 from torch import nn
 
 from napari_bloodcell.core.config import SadaConfig
+from napari_bloodcell.core.embed.sada.backbones import _group_norm
 from napari_bloodcell.core.embed.sada.losses import (
     adjusted_cross_entropy,
     coral,
@@ -289,3 +290,21 @@ def test_averaging_goes_on_from_its_state_as_if_it_had_never_stopped(cut: int) -
     mean = after.result()
     assert mean is not None
     assert float(mean.value.detach()) == pytest.approx(whole, rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 5, 4), (2, 16, 1, 1)])
+def test_group_normalisation_is_torchs_where_it_takes_a_faster_way(shape: tuple[int, ...]) -> None:
+    ours = _group_norm(shape[1])
+    plain = torch.nn.GroupNorm(ours.num_groups, shape[1])
+    pixels = torch.randn(shape, generator=torch.Generator().manual_seed(0)).bfloat16()
+    found = []
+    for norm in (ours, plain):
+        x = pixels.contiguous(memory_format=torch.channels_last).requires_grad_(True)
+        out = norm(x)
+        assert out.is_contiguous(memory_format=torch.channels_last)
+        (out.float() * torch.arange(out.numel()).view(shape).remainder(7)).sum().backward()
+        assert x.grad is not None
+        assert norm.weight.grad is not None
+        found.append((out.detach().float(), x.grad.float(), norm.weight.grad))
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0.02, atol=0.05)

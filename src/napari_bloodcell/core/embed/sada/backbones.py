@@ -119,5 +119,14 @@ def _nano(config: BackboneConfig, seed: int, *, empty: bool) -> Backbone:
     return Backbone(Tokens(model.image_encoder), model.variant.dim, scale, frozen=False)
 
 
+class GroupNorm(nn.GroupNorm):
+    """On a processor torch's takes ten times as long in bf16 where the channels come last, as here."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or x.dtype != torch.bfloat16 or x.is_contiguous():
+            return super().forward(x)
+        return super().forward(x.contiguous()).contiguous(memory_format=torch.channels_last)
+
+
 def _group_norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(max(1, min(32, channels // GROUP_CHANNELS)), channels)
+    return GroupNorm(max(1, min(32, channels // GROUP_CHANNELS)), channels)
