@@ -1,6 +1,7 @@
 """The commands on embeddings, as a person types them."""
 
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -122,6 +123,36 @@ def test_ctrl_c_ends_a_training_as_a_cancel_button_does(
     assert "stopped after 1 epochs, best 1" in seen.out
     assert "run the same command again to go on" in seen.err
     assert signal.getsignal(signal.SIGINT) is before
+
+
+SADA = "--backbone small --weights none --size-px 32 --per-lab 4 --steps-per-epoch 2 --clusters 2 --loop.epochs 4"
+
+
+@pytest.mark.parametrize(
+    ("at", "code", "written"), [("epoch 4", 130, True), ("epoch 2", 130, False), ("", 0, True)]
+)
+def test_ctrl_c_in_a_training_of_sada_keeps_the_best_as_a_bundle_once_it_can_classify(
+    labs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    at: str, written: bool,
+) -> None:  # fmt: skip
+    from napari_bloodcell import cli_train
+    from napari_bloodcell.core.bundle import load_bundle
+
+    def report(stage: str, done: int, total: int) -> None:
+        if at and stage.startswith(at):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(cli_train, "progress_bar", lambda: nullcontext(report))
+    assert run("train", "sada", labs, "--out", tmp_path / "out", *SADA.split()) == (130 if at else 0)
+    told = capsys.readouterr()
+    assert ("run the same command again" in told.err or "run it again to go on" in told.err) == bool(at)
+    assert (tmp_path / "out" / "bundle").is_dir() == written
+    if written:
+        assert load_bundle(tmp_path / "out" / "bundle").classifier.class_names == ("lymphocyte", "neutrophil")
+        return
+    monkeypatch.undo()
+    assert run("train", "sada", labs, "--out", tmp_path / "out", *SADA.split()) == 0
+    assert (tmp_path / "out" / "bundle").is_dir()
 
 
 def test_a_second_ctrl_c_ends_at_once() -> None:

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
@@ -31,6 +31,9 @@ AdapterFolder = Annotated[Path | None, Parameter(help="Folder of an adapter trai
 TokenStore = Annotated[
     Path | None, Parameter(help="Where token maps are kept between trainings; by default in the cache.")
 ]
+
+if TYPE_CHECKING:
+    from napari_bloodcell.core.training import TrainingRun
 
 train_app = App(
     name="train",
@@ -67,7 +70,7 @@ def adapter(  # noqa: PLR0913
     from napari_bloodcell.core.finetune import train_adapter
 
     config = AdapterConfig(masks=masks, views=views, lora=lora)
-    with progress_bar() as progress:
+    with progress_bar() as bar, stopped_by_ctrl_c(bar) as progress:
         done = train_adapter(data, sam, out, config, loop, progress=progress)
     for note in done.notes:
         print(note)
@@ -77,7 +80,7 @@ def adapter(  # noqa: PLR0913
     for name, after in done.after.items():
         print(f"{name} {done.before[name].mean():.4f} before, {after.mean():.4f} after")
     print(out)
-    return 0
+    return _code(run)
 
 
 @train_app.command
@@ -139,14 +142,14 @@ def sada(
     from napari_bloodcell.core.bundle.of_labs import save_labs
     from napari_bloodcell.core.embed.sada.fit import train_labs
 
-    with progress_bar() as progress:
+    with progress_bar() as bar, stopped_by_ctrl_c(bar) as progress:
         done = train_labs(
             data, out, config, backbone=backbone, training=loop, leave=leave_out, progress=progress
         )
     save_labs(out / "bundle", done)
     print(done.text())
     print(out / "bundle")
-    return 0
+    return _code(done.run)
 
 
 def _train(
@@ -174,6 +177,11 @@ def _train(
     for note in told["notes"]:
         print(note)
     print(out)
+    return _code(run)
+
+
+def _code(run: "TrainingRun") -> int:
+    """Of a run that Ctrl-C ended, with what was best so far written."""
     if run.ended == "stopped":
         print(STOPPED, file=sys.stderr)
         return INTERRUPTED
