@@ -128,9 +128,7 @@ def test_ctrl_c_ends_a_training_as_a_cancel_button_does(
 SADA = "--backbone small --weights none --size-px 32 --per-lab 4 --steps-per-epoch 2 --clusters 2 --loop.epochs 4"
 
 
-@pytest.mark.parametrize(
-    ("at", "code", "written"), [("epoch 4", 130, True), ("epoch 2", 130, False), ("", 0, True)]
-)
+@pytest.mark.parametrize(("at", "written"), [("epoch 4", True), ("epoch 2", False), ("", True)])
 def test_ctrl_c_in_a_training_of_sada_keeps_the_best_as_a_bundle_once_it_can_classify(
     labs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     at: str, written: bool,
