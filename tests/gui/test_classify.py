@@ -83,6 +83,7 @@ def test_a_drawing_of_ones_own_gets_a_table_and_a_layer_of_classes(
     press_run(panel)
     assert len(drawn.features) == len(smear.masks)
     assert classes.classes_layer(viewer, drawn).name == "smear classes"
+    assert viewer.layers.selection.active is drawn  # the brush stays where it was
 
 
 def test_keys_give_classes_to_the_chosen_cell_on_our_layers_only(viewer, panel, counted, qtbot):

@@ -234,7 +234,7 @@ def show_rims(viewer: "Viewer", cells: "Labels", picture: layers.Picture, rims: 
     ours = dict(cells.metadata[layers.KEY])
     active = viewer.layers.selection.active
     layer = yield from layers.add_classes(viewer, picture, data, classes, ours)
-    if viewer.layers.selection.active is layer:
+    if viewer.layers.selection.active == layer:  # not "is": plugins are handed layers in a wrapping
         kept = [one for one in (active, cells) if one in viewer.layers]
         viewer.layers.selection.active = kept[0] if kept else None
 
