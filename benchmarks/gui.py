@@ -201,6 +201,7 @@ def add_cells(viewer: Any, n: int) -> Any:
     from napari_bloodcell.core.class_list import ClassList
     from napari_bloodcell.core.taxonomy import COARSE
     from napari_bloodcell.gui import layers
+    from napari_bloodcell.gui.steps import at_once
 
     columns = int(np.ceil(np.sqrt(n)))
     side = columns * PITCH_PX
@@ -228,9 +229,9 @@ def add_cells(viewer: Any, n: int) -> Any:
     features, classes = layers.features_of(table), ClassList.of(COARSE)
     metadata = {"made": str(n), "image": {"layer": "field", "layer_id": picture.layer_id}}
     data = layers.painted(labels, layers.rims_of(labels), features, classes)
-    layers.at_once(layers.add_classes(viewer, picture, data, classes, metadata))
+    at_once(layers.add_classes(viewer, picture, data, classes, metadata))
     metadata["classes"] = classes.to_json()
-    return layers.at_once(layers.add_outlines(viewer, picture, labels, features, metadata))
+    return at_once(layers.add_outlines(viewer, picture, labels, features, metadata))
 
 
 def run(panel: Any) -> None:

@@ -12,6 +12,7 @@ from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.embed import EmbedCells
 from napari_bloodcell.gui.selection import MARKS
+from napari_bloodcell.gui.steps import at_once
 from napari_bloodcell.gui.task import under_way
 
 pytestmark = pytest.mark.gui
@@ -38,8 +39,8 @@ def add_field(viewer, smear):
         table = pd.DataFrame({"cell_id": ids, "cell_type": kinds, "area_um2": ids * 1.5})
         meta = layers._made_from(picture, smear.image, ReadConfigLike(), None)
         nuclei, features = smear.masks.labels * smear.masks.nucleus, layers.features_of(table)
-        layers.at_once(layers.add_plain(viewer, picture, layers.NUCLEI, nuclei, meta))
-        return layers.at_once(layers.add_outlines(viewer, picture, smear.masks.labels, features, meta))
+        at_once(layers.add_plain(viewer, picture, layers.NUCLEI, nuclei, meta))
+        return at_once(layers.add_outlines(viewer, picture, smear.masks.labels, features, meta))
 
     return add
 

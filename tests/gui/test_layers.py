@@ -13,6 +13,7 @@ from napari_bloodcell.core.errors import ImageError
 from napari_bloodcell.core.palette import colour_of
 from napari_bloodcell.core.progress import silent
 from napari_bloodcell.gui import layers
+from napari_bloodcell.gui.steps import added, at_once
 
 pytestmark = pytest.mark.gui
 
@@ -282,7 +283,7 @@ def test_a_layer_added_in_steps_is_whole_in_the_end_even_where_the_panel_goes_in
 
     layer = Labels(np.eye(8, dtype=np.int32))
     marks = {name: one.visible for name, one in layer._overlays.items()}
-    steps = layers.added(viewer, layer)
+    steps = added(viewer, layer)
     taken = len(list(islice(steps, turns)))
     assert taken == min(turns, 2 + sum(marks.values()))
     steps.close()
@@ -302,7 +303,7 @@ def test_a_layer_added_in_steps_is_chosen_in_a_turn_of_its_own(viewer, rgb):
     heard = []
     viewer.layers.selection.events.active.connect(lambda event: heard.append(event.value))
     layer = Labels(np.eye(8, dtype=np.int32))
-    steps = layers.added(viewer, layer)
+    steps = added(viewer, layer)
     next(steps)
     assert set(viewer.layers.selection) == set(images)
     assert heard == []
@@ -316,7 +317,7 @@ def test_a_layer_removed_between_its_steps_does_not_come_back(viewer, rgb):
     from napari.layers import Labels
 
     image, layer = viewer.add_image(rgb), Labels(np.eye(8, dtype=np.int32))
-    steps = layers.added(viewer, layer)
+    steps = added(viewer, layer)
     next(steps)
     viewer.layers.remove(layer)
     list(steps)
@@ -328,7 +329,7 @@ def test_a_hidden_layer_added_in_steps_stays_hidden(viewer):
     from napari.layers import Labels
 
     layer = Labels(np.eye(8, dtype=np.int32), visible=False)
-    list(layers.added(viewer, layer))
+    list(added(viewer, layer))
     assert not layer.visible
 
 
@@ -343,7 +344,7 @@ def test_outlines_are_drawn_once_when_they_are_added(viewer, rgb, monkeypatch):
     labels = np.zeros(rgb.shape[:2], np.int32)
     labels[10:20, 10:20] = 1
     features = layers.features_of(pd.DataFrame({"cell_id": [1]}))
-    layer = layers.at_once(layers.add_outlines(viewer, place, labels, features, {}))
+    layer = at_once(layers.add_outlines(viewer, place, labels, features, {}))
     assert layer.visible
     assert drawn.count(layers.OUTLINE_PX) == 1
     assert len(drawn) == 1

@@ -22,6 +22,7 @@ from napari_bloodcell.core.taxonomy import normalise
 from napari_bloodcell.gui import autosave, layers
 from napari_bloodcell.gui.outlines import shown_plane
 from napari_bloodcell.gui.slide_layers import is_slide, recolour
+from napari_bloodcell.gui.steps import Steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -218,7 +219,7 @@ def check_plane(cells: "Labels | None") -> None:
         )
 
 
-def show_rims(viewer: "Viewer", cells: "Labels", picture: layers.Picture, rims: Any) -> "layers.Steps[None]":
+def show_rims(viewer: "Viewer", cells: "Labels", picture: layers.Picture, rims: Any) -> "Steps[None]":
     """The classes layer of these cells, made or made anew: the outlines may have changed."""
     labels = np.asarray(cells.data).reshape(cells.data.shape[-2:])
     if rims.shape != labels.shape:

@@ -15,6 +15,7 @@ from napari_bloodcell.core.errors import BloodcellError, SegmentError
 from napari_bloodcell.core.segment import edit as editing
 from napari_bloodcell.gui import classes, layers
 from napari_bloodcell.gui.outlines import image_of, nuclei_of, shown_plane
+from napari_bloodcell.gui.steps import at_once
 from napari_bloodcell.gui.task import Latest
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class Corrections(QObject):
 
     def _show_rims(self, picture: layers.Picture, rims: Any) -> None:
         try:
-            layers.at_once(classes.show_rims(self._viewer, self.cells, picture, rims))
+            at_once(classes.show_rims(self._viewer, self.cells, picture, rims))
         except BloodcellError:
             return  # the layer went while they were drawn
 

@@ -7,9 +7,9 @@ Panels meet through the layers written here. A Labels layer "cells" carries one 
 
 import uuid
 import weakref
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.config import Config, ReadConfig
 from napari_bloodcell.core.errors import ImageError
 from napari_bloodcell.core.records import UNIDENTIFIED, Masks, SmearImage
+from napari_bloodcell.gui.steps import Steps, added
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
     from napari_bloodcell.core.pipeline import Analysis
 
-T = TypeVar("T")
-Steps = Generator[None, None, T]  # what is done in several turns of the event loop, and gives a T
 KEY = "napari_bloodcell"
 SCHEMA = 1
 
@@ -179,47 +178,6 @@ def add_analysis(
     cells = _outlines_layer(picture, analysis.masks.labels, features, metadata)
     yield
     yield from added(viewer, cells, shown=True)
-
-
-def added(viewer: "Viewer", layer: "Layer", *, shown: bool = False) -> Iterator[None]:
-    """Add a layer in steps, each for a turn of the event loop: the layer, its controls, its picture, and the
-    marks of the polygon and brush that napari makes with each Labels layer, which take as long as the layer
-    itself. ``shown``: a layer that was made hidden is shown in the end."""
-    marks = [one for one in getattr(layer, "_overlays", {}).values() if one.visible]
-    later = [*([layer] if layer.visible or shown else []), *marks]
-    try:
-        for one in later:
-            one.visible = False
-        _add_unchosen(viewer, layer)
-        yield
-        if layer in viewer.layers:
-            viewer.layers.selection.active = layer
-        while later:
-            yield
-            later.pop(0).visible = True
-    finally:  # also where the panel goes in between
-        for one in later:
-            one.visible = True
-
-
-def _add_unchosen(viewer: "Viewer", layer: "Layer") -> None:
-    """napari makes a layer that is added the active one, for a third of the time that it takes."""
-    chosen = viewer.layers.selection
-    before = set(chosen)
-    with chosen.events.blocker_all():
-        viewer.add_layer(layer)
-        chosen.clear()
-        chosen.update(before)
-
-
-def at_once(steps: "Steps[T]") -> T:
-    """All in this turn."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            given: T = end.value
-            return given
 
 
 def add_classes(

@@ -14,6 +14,7 @@ from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.core.records import SmearImage
 from napari_bloodcell.core.session import Event, Session, SessionCells, read_session
 from napari_bloodcell.gui import layers
+from napari_bloodcell.gui.steps import Steps
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -84,7 +85,7 @@ def add_images(session: Session, pictures: Sequence[layers.Picture], progress: P
     return keys
 
 
-def lay_out(viewer: "Viewer", kept: Kept, watch: "Callable[[Labels, Labels], None]") -> "layers.Steps[None]":
+def lay_out(viewer: "Viewer", kept: Kept, watch: "Callable[[Labels, Labels], None]") -> "Steps[None]":
     """Image, nuclei, classes and cells as they were, step by step. ``watch`` is called with the layers of the
     cells and the nuclei once they are there."""
     from napari.layers import Image

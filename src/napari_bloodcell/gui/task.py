@@ -1,7 +1,6 @@
 """The only thread code: a core call in a thread; progress, Cancel and errors in the panel that started it."""
 
 import atexit
-import gc
 import math
 import sys
 import threading
@@ -16,7 +15,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBox
 
 from napari_bloodcell.core.errors import BloodcellError, Cancelled
 from napari_bloodcell.core.progress import Progress
-from napari_bloodcell.gui import preferences
+from napari_bloodcell.gui import garbage, preferences
 
 # Mesa's drivers hold one LLVM and triton brings another: where the window is drawn by the first, loading the
 # second (torchvision does, by way of torch) takes the process down. Nothing of ours is compiled by triton.
@@ -27,7 +26,6 @@ Call = Callable[[Progress], Any]
 Then = Callable[[Any], Iterator[None] | None]
 
 BETWEEN_STEPS_MS = 4  # what waits in the event loop comes first
-SELDOM = 100  # times
 REPORT_EVERY_S = 0.05  # more often than this nobody sees, and the main thread would only draw
 
 WITHOUT_TORCH = {"stain-watershed", "measurements"}  # kinds of parts of a bundle
@@ -40,30 +38,6 @@ class Partial:
     """What a call returns that was cancelled and keeps what it had finished: it is shown all the same."""
 
     result: Any
-
-
-class _Collector:
-    """Now and then Python looks through all objects for garbage: half a second with those of napari and
-    torch, in which the window stands still. While a task works it does so far more seldom."""
-
-    def __init__(self) -> None:
-        self._busy: set[int] = set()
-        self._usual = gc.get_threshold()
-
-    def hold(self, run: int) -> None:
-        if not self._busy:
-            self._usual = gc.get_threshold()
-            gc.set_threshold(*self._usual[:2], SELDOM * self._usual[2])
-        self._busy.add(run)
-
-    def let_go(self, run: int) -> None:
-        if run in self._busy:
-            self._busy.remove(run)
-            if not self._busy:
-                gc.set_threshold(*self._usual)
-
-
-_collector = _Collector()
 
 
 class Run(QObject):
@@ -101,7 +75,7 @@ class Run(QObject):
         """Ask it to stop; it does at its next report of progress."""
         self._cancelled.set()
         if self._done.is_set():  # the panel went while the result was shown
-            _collector.let_go(id(self))
+            garbage.let_go(id(self))
 
     def wait(self, seconds: float) -> None:
         """Stand still until it is done, so long at most; where it is, ``ended`` comes before this returns."""
@@ -133,7 +107,7 @@ class Run(QObject):
     def _end(self) -> None:
         _under_way.discard(self)
         if self.cancelled:  # it may be that nobody is left to hear of it
-            _collector.let_go(id(self))
+            garbage.let_go(id(self))
         self._tell()
 
     def _tell(self) -> None:
@@ -292,7 +266,7 @@ class Task(QWidget):
         preferences.apply()
         run = Run(call)
         self._run, self._then, self._held = run, then, id(run)
-        _collector.hold(self._held)
+        garbage.hold(self._held)
         run.progressed.connect(self._show_progress)
         run.ended.connect(self._finish)
         self.destroyed.connect(run.cancel)
@@ -360,7 +334,7 @@ class Task(QWidget):
 
     def _close_with(self, error: Exception | None) -> None:
         self._steps = None
-        _collector.let_go(self._held)
+        garbage.let_go(self._held)
         self.bar.hide()
         self._show_state()
         if isinstance(error, Cancelled):
