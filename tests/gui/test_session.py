@@ -118,6 +118,25 @@ def test_a_session_opens_with_everything_that_was_in_it(viewer, kept, counted, t
     qtbot.waitUntil(lambda: actions(tmp_path / "session")[-1] == "classify", timeout=10_000)
 
 
+def test_a_session_closed_while_its_layers_come_is_closed_and_the_layers_stay(
+    viewer, kept, counted, tmp_path, click, qtbot
+):
+    click(kept.close_button)
+    viewer.layers.clear()
+    click(kept.task.run_button)
+    qtbot.waitUntil(lambda: "smear nuclei" in [layer.name for layer in viewer.layers], timeout=60_000)
+    assert kept.task.busy
+    kept._close()  # the button can be pressed once the first of several images is kept
+    told = actions(tmp_path / "session")
+    qtbot.waitUntil(lambda: not kept.task.busy)
+    assert kept.session is None
+    assert kept.task.message.text() == "Closed. Everything is on disk."
+    assert "smear cells" in [layer.name for layer in viewer.layers]
+    classes.give(viewer, {viewer.layers["smear cells"]: [1]}, "monocyte", "bo")  # nobody keeps it now
+    qtbot.wait(100)
+    assert actions(tmp_path / "session") == told
+
+
 def test_what_a_killed_program_kept_is_there(viewer, panel, tmp_path, click, wait, qtbot):
     program = textwrap.dedent("""
         import sys, time

@@ -335,3 +335,18 @@ def test_collections_are_as_before_once_the_last_of_several_tasks_ends(task, qtb
     other.deleteLater()  # a panel that is closed while it works
     qtbot.waitUntil(lambda: gc.get_threshold() == usual)
     stop.set()
+
+
+def test_a_fault_while_the_result_is_taken_leaves_the_panel_ready_and_collections_as_before(task, qtbot):
+    usual = gc.get_threshold()
+
+    def fault(_result):
+        raise ZeroDivisionError
+
+    with qtbot.captureExceptions() as faults:
+        task.start(lambda progress: 1, fault)
+        qtbot.waitUntil(lambda: not task.busy and len(faults) == 1)
+    assert faults[0][0] is ZeroDivisionError
+    assert gc.get_threshold() == usual
+    assert task.run_button.isEnabled()
+    assert not task.bar.isVisible()

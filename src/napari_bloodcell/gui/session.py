@@ -105,17 +105,24 @@ class SessionPanel(Panel):
         self.task.start(partial(self.open_folder, folder, who), self._opened)
 
     def _opened(self, opened: session_calls.Opened) -> Iterator[None]:
-        self._take(OpenSession(opened.session))
-        assert self.session is not None
+        session = OpenSession(opened.session)
+        self._take(session)
         for kept in opened.kept:
-            watch = partial(self.session.watch, key=kept.key)
+            watch = partial(self._watch, session, kept.key)
             yield from painted_apart(self, session_calls.lay_out(self.viewer, kept, watch))
+        if self.session is not session:
+            return
         n = len(opened.kept)
         said = [f"Opened with {n} image{'' if n == 1 else 's'}."]
         if opened.session.torn:
             said.append("The last line of its audit was cut short by a crash and has been set aside.")
         self.task.say(" ".join([*said, *opened.missing]), error=bool(opened.missing))
         self._show_state()
+
+    def _watch(self, session: OpenSession, key: str, cells: "Labels", nuclei: "Labels") -> None:
+        """Unless the person has closed it while its layers were still coming."""
+        if self.session is session:
+            session.watch(cells, nuclei, key)
 
     def _take(self, session: OpenSession) -> None:
         self.session = session

@@ -314,6 +314,9 @@ class Task(QWidget):
         except BloodcellError as refused:
             self._close_with(refused)
             return
+        except Exception:
+            self._close_with(None)
+            raise
         self._advance()
 
     def _advance(self) -> None:
