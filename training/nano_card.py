@@ -26,7 +26,8 @@ def card(  # noqa: PLR0913 (what the sentences name)
         "A small Segment Anything outlines nucleus and cytoplasm (its own card: "
         "`bundles/segmenters/nano.md`). Each cell is described by "
         f"{measurements} measurements of shape, colour contrast and texture that know neither "
-        "magnification nor strength of the stain. A random forest, trained on the cells of three labs and on copies "
+        "magnification nor strength of the stain; the details among them tell the cytoplasm's colour from the "
+        "nucleus's own and find the gaps between lobes. A random forest, trained on the cells of three labs and on copies "
         "of them in other stains, focus and outlines, names the class. Its doubt was learned from labs held out in "
         "turn, so it holds for a new lab better than for the three; on those it is too careful.",
         "",

@@ -252,7 +252,7 @@ def test_an_adapted_bundle_says_so_leaves_its_parent_and_can_be_undone(
         segmenter=StainSegmenter(),
         embedder=MeasurementEmbedder(),
         classifier=home,
-        scores={},
+        scores={"accuracy": 0.9},
         card="# home\n",
         provenance={"cells": "made"},
     )
@@ -264,10 +264,15 @@ def test_an_adapted_bundle_says_so_leaves_its_parent_and_can_be_undone(
     assert own.classifier.hash == done.classifier.hash
     assert own.provenance["adapted"][0]["from_bundle"] == parent.hash
     assert "20 corrected cells of c" in own.card
+    assert own.scores["before_adapting"] == {"accuracy": 0.9}
+    assert own.scores["held_out_corrections"][done.kept]["accuracy"] > 0
+    twice = save_adapted(tmp_path / "twice", own, done)
+    assert undo(tmp_path / "twice").scores == own.scores != twice.scores
     assert load_bundle(tmp_path / "home").hash == parent.hash
     back = undo(tmp_path / "own")
     assert back.classifier.hash == home.hash
     assert (back.title, back.provenance["adapted"]) == ("made for a test", [])
+    assert back.scores == parent.scores
     with pytest.raises(ArtifactError, match="no classifier from before"):
         undo(tmp_path / "own")
 

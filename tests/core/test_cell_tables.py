@@ -11,7 +11,7 @@ from napari_bloodcell.core.cell_tables import (
     read_corrections,
     write_corrections,
 )
-from napari_bloodcell.core.embed.measurements import SCALE_FREE, MeasurementEmbedder
+from napari_bloodcell.core.embed.measurements import COLUMNS, SCALE_FREE, DetailEmbedder, MeasurementEmbedder
 from napari_bloodcell.core.errors import DataError
 
 
@@ -36,6 +36,21 @@ def test_results_of_analyse_give_vectors_but_a_models_guess_is_no_label(tmp_path
     assert list(cells.label) == ["", "neutrophil", "", "neutrophil"]
     assert list(cells.cell_id) == [1, 2, 3, 4]
     assert cells.group is None
+
+
+def test_a_table_that_holds_several_vectors_gives_those_a_model_takes(tmp_path: Path) -> None:
+    values = pd.DataFrame(np.arange(2.0 * len(COLUMNS)).reshape(2, -1), columns=list(COLUMNS))
+    values.assign(image="field.png", cell_id=[1, 2]).to_parquet(tmp_path / "t.parquet")
+    for embedder in (MeasurementEmbedder(), DetailEmbedder()):
+        for cells in (
+            read_cells([tmp_path / "t.parquet"], wanted=embedder.hash),
+            read_cells([tmp_path / "t.parquet"], embedder.kind),
+        ):
+            assert (cells.embeddings.embedder, cells.embeddings.names) == (embedder.hash, embedder.names)
+            place = COLUMNS.index(embedder.names[-1])
+            assert cells.embeddings.values[1, -1] == len(COLUMNS) + place
+    plain = read_cells([tmp_path / "t.parquet"], wanted="of another model")
+    assert plain.embeddings.embedder == MeasurementEmbedder().hash
 
 
 def test_tables_are_joined_with_lab_and_slide(tmp_path: Path) -> None:

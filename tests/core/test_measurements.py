@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 from skimage import measure as measure_oracle
 
-from napari_bloodcell.core.embed.measurements import SCALE_FREE, MeasurementEmbedder, measure
+from napari_bloodcell.core.embed.measurements import (
+    DETAILED,
+    SCALE_FREE,
+    DetailEmbedder,
+    MeasurementEmbedder,
+    measure,
+)
 from napari_bloodcell.core.records import Crops
 
 SIZE = 96
@@ -125,10 +131,11 @@ def test_stain_densities_are_the_mean_optical_density_of_each_part() -> None:
 
 
 def test_vectors_know_neither_magnification_nor_pixel_size() -> None:
-    one = MeasurementEmbedder().embed(crops_of([disc(20, 5)]))
-    other = MeasurementEmbedder().embed(crops_of([disc(20, 5)], um=0.2, scale=3.0))
-    np.testing.assert_array_equal(one.values, other.values)
-    assert one.names == SCALE_FREE
+    for embedder, names in ((MeasurementEmbedder(), SCALE_FREE), (DetailEmbedder(), DETAILED)):
+        one = embedder.embed(crops_of([disc(20, 5)]))
+        other = embedder.embed(crops_of([disc(20, 5)], um=0.2, scale=3.0))
+        np.testing.assert_array_equal(one.values, other.values)
+        assert one.names == names
 
 
 def test_eosin_in_the_cytoplasm_shows_as_its_hue() -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_bloodcell.core.artifact import write_bytes
 from napari_bloodcell.core.embed.choose import find_embedder
-from napari_bloodcell.core.embed.measurements import SCALE_FREE, MeasurementEmbedder
+from napari_bloodcell.core.embed.measurements import OF_TABLES, MeasurementEmbedder
 from napari_bloodcell.core.errors import DataError, TaxonomyError
 from napari_bloodcell.core.records import Embeddings
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
@@ -53,10 +53,12 @@ class Correction:
     person: str = ""
 
 
-def read_cells(paths: Sequence[Path], embedder: str = "", taxonomy: Taxonomy = DEFAULT) -> CellVectors:
+def read_cells(
+    paths: Sequence[Path], embedder: str = "", taxonomy: Taxonomy = DEFAULT, *, wanted: str = ""
+) -> CellVectors:
     """Tables (.h5ad, .parquet, .csv) or folders of ``analyse`` results, joined. ``embedder`` says which
-    vectors, where a table holds several."""
-    parts = [_read(path, embedder) for given in paths for path in tables_in(Path(given))]
+    vectors, where a table holds several; ``wanted`` is the hash of the embedder a model takes."""
+    parts = [_read(path, embedder, wanted) for given in paths for path in tables_in(Path(given))]
     hashes = {made for _, _, _, made in parts}
     if len(hashes) != 1:
         raise DataError("The tables hold vectors of different embedders. Embed all cells with the same one.")
@@ -148,7 +150,9 @@ def tables_in(path: Path) -> list[Path]:
     return found
 
 
-def _read(path: Path, embedder: str) -> "tuple[pd.DataFrame, NDArray[np.float32], tuple[str, ...], str]":
+def _read(
+    path: Path, embedder: str, wanted: str
+) -> "tuple[pd.DataFrame, NDArray[np.float32], tuple[str, ...], str]":
     """Rows, vectors, names of their columns, hash of the embedder."""
     import pandas as pd
 
@@ -161,9 +165,10 @@ def _read(path: Path, embedder: str) -> "tuple[pd.DataFrame, NDArray[np.float32]
         frame = readers[path.suffix](path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}). Check the path, or write it again.") from error
-    if embedder in ("", MeasurementEmbedder.kind) and set(SCALE_FREE) <= set(frame.columns):
-        values = frame[list(SCALE_FREE)].to_numpy(np.float32)
-        return frame, values, SCALE_FREE, MeasurementEmbedder().hash
+    measured = _measured(frame.columns, embedder, wanted)
+    if measured is not None:
+        values = frame[list(measured.names)].to_numpy(np.float32)
+        return frame, values, measured.names, measured.hash
     name = embedder or MeasurementEmbedder.kind
     columns = [column for column in frame.columns if column.removeprefix(f"{name}_").isdigit()]
     if not columns:
@@ -172,6 +177,14 @@ def _read(path: Path, embedder: str) -> "tuple[pd.DataFrame, NDArray[np.float32]
             "them: napari-bloodcell embed cells."
         )
     return frame, frame[columns].to_numpy(np.float32), tuple(columns), find_embedder(name).hash
+
+
+def _measured(columns: "pd.Index[str]", embedder: str, wanted: str) -> MeasurementEmbedder | None:
+    """The embedder whose vectors are columns of the table: the one named, else the one a model takes, else
+    the first whose columns are all there."""
+    ready = [kind() for kind in OF_TABLES if set(kind.names) <= set(columns)]
+    fit = [one for one in ready if embedder in ("", one.kind)]
+    return next((one for one in fit if one.hash == wanted), fit[0] if fit else None)
 
 
 def _read_anndata(

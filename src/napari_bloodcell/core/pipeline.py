@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from napari_bloodcell.core.bundle import Bundle, load_bundle
 from napari_bloodcell.core.config import AnalyseConfig, CropConfig
 from napari_bloodcell.core.crop import crop
-from napari_bloodcell.core.embed.measurements import measure
+from napari_bloodcell.core.embed.measurements import MeasurementEmbedder, measure
 from napari_bloodcell.core.image import read_image
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import (
@@ -171,7 +171,10 @@ def describe(
     crops: Crops, own: Crops, bundle: Bundle, config: AnalyseConfig, *, progress: Progress = silent
 ) -> tuple[Measurements, Embeddings, Predictions]:
     measurements = measure(crops, progress=progress)
-    embeddings = bundle.embedder.embed(own, progress=progress)
+    if own is crops and isinstance(bundle.embedder, MeasurementEmbedder):
+        embeddings = bundle.embedder.from_table(measurements)  # nothing is measured twice
+    else:
+        embeddings = bundle.embedder.embed(own, progress=progress)
     return measurements, embeddings, bundle.classifier.predict(embeddings, config.classify)
 
 

@@ -10,6 +10,7 @@ from napari_bloodcell.core.embed.restained import RestainedEmbedder
 from napari_bloodcell.core.errors import ArtifactError
 
 CARD_TITLE = "## Adapted"
+BASE = "before_adapting"  # the scores of the bundle it comes from: they are not those of the new one
 
 
 def save_adapted(folder: Path, bundle: Bundle, adaptation: Adaptation) -> Bundle:
@@ -34,7 +35,7 @@ def save_adapted(folder: Path, bundle: Bundle, adaptation: Adaptation) -> Bundle
         segmenter=bundle.segmenter,
         embedder=bundle.embedder if adaptation.restained is None else adaptation.restained.embedder,
         classifier=adaptation.classifier,
-        scores=bundle.scores,
+        scores={BASE: bundle.scores, "held_out_corrections": done["held_out"]},
         card=card,
         stains=bundle.stains,
         provenance=bundle.provenance | {"adapted": history},
@@ -63,7 +64,7 @@ def undo(folder: Path) -> Bundle:
         segmenter=bundle.segmenter,
         embedder=_embedder_of(bundle, bundle.before),
         classifier=bundle.before,
-        scores=bundle.scores,
+        scores=bundle.scores.get(BASE, bundle.scores),
         card=bundle.card.rpartition(CARD_TITLE)[0] or bundle.card,
         stains=bundle.stains,
         provenance=bundle.provenance | {"adapted": history},

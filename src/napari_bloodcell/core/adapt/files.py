@@ -31,8 +31,8 @@ def predict_tables(
     """Writes one row a cell; returns what to tell."""
     import pandas as pd
 
-    cells = read_cells(tables, embedder)
     model = find_classifier(classifier)
+    cells = read_cells(tables, embedder, wanted=model.embedder)
     predictions = model.predict(cells.embeddings, config)
     frame = pd.DataFrame({"image": cells.image, "cell_id": cells.cell_id, **predictions.columns()})
     with atomic_path(out) as temporary:
@@ -57,7 +57,7 @@ def adapt_on_tables(  # noqa: PLR0913 (what is given, what is made, and how)
 ) -> str:
     """Writes the adapted bundle where an update was better; returns what to tell."""
     model = load_bundle(bundle)
-    cells = read_cells(tables, embedder)
+    cells = read_cells(tables, embedder, wanted=model.classifier.embedder)
     labels = labels_for(cells, read_corrections(corrected))
     restained, why_not = restain_of_results(
         model, tables, cells, [label != "" for label in labels], lab=lab, progress=progress
@@ -83,7 +83,7 @@ def suggest_from_tables(
 ) -> str:
     """Writes a table to be corrected, with the model's guesses; returns what to tell."""
     model = load_bundle(bundle)
-    cells = read_cells(tables, embedder)
+    cells = read_cells(tables, embedder, wanted=model.classifier.embedder)
     done = labels_for(cells, read_corrections(corrected)) if corrected is not None else [""] * len(cells)
     rows = suggest(model.classifier, cells.embeddings, [label != "" for label in done], config)
     guesses = model.classifier.predict(cells.embeddings).top(0)[0]

@@ -33,6 +33,7 @@ EMBEDDERS = Registry(
     "embedder",
     {
         "measurements": f"{_HERE}.measurements:MeasurementEmbedder",
+        "details": f"{_HERE}.measurements:DetailEmbedder",
         "sam": f"{_HERE}.sam_embedder:SamEmbedder",
         "sam-parts": f"{_HERE}.sam_embedder:SamPartsEmbedder",
         "sam+bcsam": f"{_HERE}.trained:BcsamEmbedder",

@@ -2,6 +2,7 @@
 
 ``measure`` gives the table shown beside every prediction. ``MeasurementEmbedder`` uses those columns that
 know neither the camera's magnification nor the strength of the stain: ratios, shapes, contrasts.
+``DetailEmbedder`` adds those of ``details``, which tell more where outlines are generous.
 """
 
 from pathlib import Path
@@ -11,6 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_bloodcell.core.artifact import hash_of
+from napari_bloodcell.core.embed.details import DETAILS, details_of
+from napari_bloodcell.core.embed.shapes import (
+    circularity,
+    depth_of,
+    inner,
+    lobes,
+    moments,
+    pieces,
+    solidity,
+)
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import Crops, Embeddings, Measurements
 from napari_bloodcell.core.stain import to_density
@@ -62,8 +73,10 @@ TEXTURES = (
     "cytoplasm_pale",
     "cytoplasm_dense",
 )
-COLUMNS = SIZES + SHAPES + DENSITIES + TEXTURES
+COLUMNS = SIZES + SHAPES + DENSITIES + TEXTURES + DETAILS
 SCALE_FREE = SHAPES + TEXTURES
+# The core's pieces and thickness take the place of those of the outline.
+DETAILED = (*(name for name in SCALE_FREE if name not in ("nucleus_pieces", "lobes")), *DETAILS)
 
 FloatMap = NDArray[np.float32]
 
@@ -72,11 +85,11 @@ class MeasurementEmbedder:
     """The scale-free measurements as a vector."""
 
     kind: ClassVar[str] = "measurements"
-    names = SCALE_FREE
+    names: ClassVar[tuple[str, ...]] = SCALE_FREE
 
     @property
     def hash(self) -> str:
-        return hash_of({"embedder": self.kind, "version": VERSION, "columns": list(SCALE_FREE)})
+        return hash_of({"embedder": self.kind, "version": VERSION, "columns": list(self.names)})
 
     def save(self, folder: Path) -> list[str]:  # noqa: ARG002 (nothing to keep: it is all code)
         return []
@@ -90,10 +103,21 @@ class MeasurementEmbedder:
 
     def from_table(self, table: Measurements) -> Embeddings:
         """The same vectors from measurements already made."""
-        columns = [table.names.index(name) for name in SCALE_FREE]
+        columns = [table.names.index(name) for name in self.names]
         return Embeddings(
-            cell_id=table.cell_id, values=table.values[:, columns], names=SCALE_FREE, embedder=self.hash
+            cell_id=table.cell_id, values=table.values[:, columns], names=self.names, embedder=self.hash
         )
+
+
+class DetailEmbedder(MeasurementEmbedder):
+    """With the cytoplasm's colour and the gaps between lobes."""
+
+    kind: ClassVar[str] = "details"
+    names: ClassVar[tuple[str, ...]] = DETAILED
+
+
+# Their vectors can be read from any table that ``measure`` made.
+OF_TABLES: tuple[type[MeasurementEmbedder], ...] = (MeasurementEmbedder, DetailEmbedder)
 
 
 def measure(crops: Crops, *, progress: Progress = silent) -> Measurements:
@@ -107,9 +131,9 @@ def measure(crops: Crops, *, progress: Progress = silent) -> Measurements:
         row = _sizes(int(crops.area_px[i]), int(crops.nucleus_area_px[i]), float(um_per_px[i]))
         row |= _lengths(cell, float(crops.px_per_crop_px[i]), int(crops.area_px[i]), float(um_per_px[i]))
         row |= _shapes(cell, nucleus)
-        row |= _stains(
-            np.maximum(to_density(crops.pixels[i], crops.ground_rgb[i]), 0), cell & ~nucleus, nucleus
-        )
+        density = np.maximum(to_density(crops.pixels[i], crops.ground_rgb[i]), 0)
+        row |= _stains(density, cell & ~nucleus, nucleus)
+        row |= details_of(density, cell, nucleus, cell.shape[0] / FIELD_PX)
         values[i] = [row[name] for name in COLUMNS]
     return Measurements(cell_id=crops.cell_id, values=values, names=COLUMNS)
 
@@ -144,81 +168,21 @@ def _shapes(cell: NDArray[np.bool_], nucleus: NDArray[np.bool_]) -> dict[str, fl
     unit = cell.shape[0] / FIELD_PX
     cell_radius = np.sqrt(max(int(cell.sum()), 1) / np.pi)
     nucleus_radius = np.sqrt(max(int(nucleus.sum()), 1) / np.pi)
-    cell_centre, cell_elongation = _moments(cell)
-    nucleus_centre, nucleus_elongation = _moments(nucleus)
-    depth = _depth(nucleus)
+    cell_centre, cell_elongation = moments(cell)
+    nucleus_centre, nucleus_elongation = moments(nucleus)
+    depth = depth_of(nucleus)
     return {
         "nc_ratio": nucleus.sum() / max(int(cell.sum()), 1),
-        "cell_circularity": _circularity(cell),
+        "cell_circularity": circularity(cell),
         "cell_elongation": cell_elongation,
-        "nucleus_solidity": _solidity(nucleus),
+        "nucleus_solidity": solidity(nucleus),
         "nucleus_elongation": nucleus_elongation,
-        "nucleus_circularity": _circularity(nucleus),
+        "nucleus_circularity": circularity(nucleus),
         "nucleus_thickness": float(depth.max() / nucleus_radius) if nucleus.any() else 0.0,
         "nucleus_offset": float(np.hypot(*(nucleus_centre - cell_centre)) / cell_radius),
-        "nucleus_pieces": _pieces(nucleus),
-        "lobes": _lobes(depth, unit),
+        "nucleus_pieces": pieces(nucleus),
+        "lobes": lobes(depth, unit),
     }
-
-
-def _moments(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
-    """Centre (row, column) and elongation: 0 for a circle, towards 1 for a line."""
-    points = np.argwhere(mask)
-    if len(points) < 3:
-        return np.asarray(mask.shape, float) / 2, 0.0
-    centre = points.mean(axis=0)
-    small, large = np.linalg.eigvalsh(np.cov((points - centre).T))
-    return centre, float(1 - np.sqrt(max(small, 0) / large)) if large > 0 else 0.0
-
-
-def _circularity(mask: NDArray[np.bool_]) -> float:
-    """4 pi area / perimeter², 1 for a circle, with the perimeter counted at pixel edges and corrected."""
-    edges = np.count_nonzero(np.diff(mask, axis=0)) + np.count_nonzero(np.diff(mask, axis=1))
-    perimeter = edges * np.pi / 4  # a digital outline is 4/pi longer than the smooth one, on average
-    return float(4 * np.pi * mask.sum() / perimeter**2) if perimeter else 0.0
-
-
-def _solidity(mask: NDArray[np.bool_]) -> float:
-    """Area over the area of the convex hull."""
-    from scipy.spatial import ConvexHull, QhullError
-
-    points = np.argwhere(mask)
-    if len(points) < 4:
-        return 1.0
-    corners = np.concatenate([points + np.array(shift) for shift in ((0, 0), (0, 1), (1, 0), (1, 1))])
-    try:
-        return float(len(points) / ConvexHull(corners).volume)
-    except QhullError:
-        return 1.0
-
-
-def _depth(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Distance of each nuclear pixel to the nucleus's edge."""
-    from scipy.ndimage import distance_transform_edt
-
-    depth: NDArray[np.float64] = distance_transform_edt(np.pad(mask, 1))
-    return depth[1:-1, 1:-1]
-
-
-def _pieces(nucleus: NDArray[np.bool_]) -> float:
-    """Separate parts of the nucleus, specks aside."""
-    from scipy.ndimage import label
-
-    marked, count = label(nucleus)
-    areas = np.bincount(marked.ravel(), minlength=count + 1)[1:]
-    return float(np.count_nonzero(areas > 0.05 * nucleus.sum())) if count else 0.0
-
-
-def _lobes(depth: NDArray[np.float64], unit: float) -> float:
-    """Thick places of the nucleus, joined by thinner ones."""
-    from scipy.ndimage import gaussian_filter, label, maximum_filter
-
-    if depth.max() <= 0:
-        return 0.0
-    smooth = gaussian_filter(depth, 1.5 * unit)
-    size = 2 * round(4 * unit) + 1
-    peaks = (smooth == maximum_filter(smooth, size=size)) & (smooth > 0.45 * smooth.max())
-    return float(label(peaks, np.ones((3, 3)))[1])  # pixels of one flat top are one peak
 
 
 def _stains(density: FloatMap, cytoplasm: NDArray[np.bool_], nucleus: NDArray[np.bool_]) -> dict[str, float]:
@@ -235,7 +199,7 @@ def _stains(density: FloatMap, cytoplasm: NDArray[np.bool_], nucleus: NDArray[np
         row[f"cytoplasm_to_nucleus_{channel}"] = float(ratio)
     unit = density.shape[0] / FIELD_PX
     fine, coarse = _bands(grey, unit)
-    plasm, chromatin = _inner(cytoplasm, unit), _inner(nucleus, unit)
+    plasm, chromatin = inner(cytoplasm, unit), inner(nucleus, unit)
     inside = grey[plasm] / total if plasm.any() else np.ones(1, np.float32)
     low, high = np.quantile(inside, (0.1, 0.9))
     row |= {
@@ -252,14 +216,6 @@ def _stains(density: FloatMap, cytoplasm: NDArray[np.bool_], nucleus: NDArray[np
         "cytoplasm_dense": float(high),
     }
     return row
-
-
-def _inner(mask: NDArray[np.bool_], unit: float) -> NDArray[np.bool_]:
-    """The part away from the edge, where blur is no texture; all of it where it is thin."""
-    from scipy.ndimage import binary_erosion
-
-    inner: NDArray[np.bool_] = binary_erosion(mask, iterations=max(1, round(2 * unit)))
-    return inner if inner.sum() > 0.15 * mask.sum() else mask
 
 
 def _bands(grey: FloatMap, unit: float) -> tuple[FloatMap, FloatMap]:
