@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from napari_bloodcell.cli import main
-from napari_bloodcell.core.embed.measurements import SCALE_FREE
+from napari_bloodcell.core.embed.measurements import DETAILED, SCALE_FREE
 
 CLASSES = np.array(["eosinophil", "lymphocyte", "monocyte"])
+MEASURED = tuple(dict.fromkeys(SCALE_FREE + DETAILED))  # as tables of `analyse` have them
 
 
 def run(*arguments: str | Path) -> int:
@@ -21,9 +22,9 @@ def run(*arguments: str | Path) -> int:
 def lab(path: Path, count: int, seed: int, move: float = 0.0) -> Path:
     rng = np.random.default_rng(seed)
     truths = rng.integers(0, 3, count)
-    centres = np.random.default_rng(1).normal(0, 1, (3, len(SCALE_FREE)))
-    values = centres[truths] + rng.normal(0, 0.8, (count, len(SCALE_FREE)))
-    table = pd.DataFrame(values + move * (centres[0] - centres[1]), columns=list(SCALE_FREE))
+    centres = np.random.default_rng(1).normal(0, 1, (3, len(MEASURED)))
+    values = centres[truths] + rng.normal(0, 0.8, (count, len(MEASURED)))
+    table = pd.DataFrame(values + move * (centres[0] - centres[1]), columns=list(MEASURED))
     table.insert(0, "image", "field.png")
     table.insert(1, "cell_id", range(1, count + 1))
     table.insert(2, "class", CLASSES[truths])

@@ -29,7 +29,7 @@ def cells(
     out: Path
         .h5ad for scanpy and napari-spatialdata (takes the extra "anndata"), .parquet or .csv.
     embedder: list[str]
-        measurements, sam, sam-parts, or the folder of a trained one; several may be given.
+        measurements, details, sam, sam-parts, or the folder of a trained one; several may be given.
     labels: list[Path]
         A label image for each image, where the cells are outlined already.
     """
@@ -97,7 +97,7 @@ def judge(
     paths: list[Path]
         Folders of labelled cells of two labs at least.
     embedder: list[str]
-        measurements, sam, sam-parts, or folders of trained ones. The first is the one to compare with.
+        measurements, details, sam, sam-parts, or folders of trained ones. The first is the one to compare with.
     out: Path
         Picture to write (.png): maps by class and by lab. The figures go beside it as .json.
     how: str

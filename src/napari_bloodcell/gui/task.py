@@ -28,7 +28,7 @@ Then = Callable[[Any], Iterator[None] | None]
 BETWEEN_STEPS_MS = 4  # what waits in the event loop comes first
 REPORT_EVERY_S = 0.05  # more often than this nobody sees, and the main thread would only draw
 
-WITHOUT_TORCH = {"stain-watershed", "measurements"}  # kinds of parts of a bundle
+WITHOUT_TORCH = {"stain-watershed", "measurements", "details"}  # kinds of parts of a bundle
 
 _under_way: "set[Run]" = set()
 

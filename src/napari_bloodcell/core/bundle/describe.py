@@ -6,7 +6,9 @@ from typing import Any
 
 from napari_bloodcell.core.bundle import Bundle, load_bundle, save_bundle
 from napari_bloodcell.core.classify import Classifier
+from napari_bloodcell.core.embed import Embedder
 from napari_bloodcell.core.embed.choose import find_embedder
+from napari_bloodcell.core.embed.measurements import OF_TABLES
 from napari_bloodcell.core.embed.restained import RestainedEmbedder
 from napari_bloodcell.core.errors import ArtifactError
 from napari_bloodcell.core.stain.profile import load_profile
@@ -36,6 +38,11 @@ def describe(bundle: Bundle) -> str:
     return "\n".join(f"{name:<17} {value}" for name, value in rows)
 
 
+def _fitting(trained: Classifier, start: Bundle) -> Embedder:
+    of_tables = [kind() for kind in OF_TABLES]
+    return next((one for one in of_tables if one.hash == trained.embedder), start.embedder)
+
+
 def _restaining(bundle: Bundle) -> list[tuple[str, Any]]:
     """What happens to every cell before it is described; nothing in most bundles."""
     if not isinstance(bundle.embedder, RestainedEmbedder):
@@ -53,7 +60,8 @@ def build(  # noqa: PLR0913 (each is one part of the bundle)
     embedder: str = "",
     stains: Sequence[Path] = (),
 ) -> Bundle:
-    """``base`` gives the segmenter, and the embedder where none is named."""
+    """``base`` gives the segmenter, and the embedder where none is named and the classifier's vectors are not
+    plain columns of a table."""
     start = load_bundle(base)
     try:
         if card.stat().st_size > MAX_CARD_BYTES:
@@ -66,7 +74,7 @@ def build(  # noqa: PLR0913 (each is one part of the bundle)
         folder,
         title=title,
         segmenter=start.segmenter,
-        embedder=find_embedder(embedder) if embedder else start.embedder,
+        embedder=find_embedder(embedder) if embedder else _fitting(trained, start),
         classifier=trained,
         scores={},
         card=text,
