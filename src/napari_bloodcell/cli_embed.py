@@ -97,7 +97,8 @@ def judge(
     paths: list[Path]
         Folders of labelled cells of two labs at least.
     embedder: list[str]
-        measurements, details, sam, sam-parts, or folders of trained ones. The first is the one to compare with.
+        measurements, details, sam, sam-parts, or folders of trained ones. The first is the one to compare
+        with.
     out: Path
         Picture to write (.png): maps by class and by lab. The figures go beside it as .json.
     how: str
