@@ -61,7 +61,9 @@ def test_contaminated_sets_are_flagged() -> None:
 
 
 def test_an_unknown_embedder_is_told_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"no embedder 'magic'. Give measurements, details, sam, sam-parts"):
+    with pytest.raises(
+        ArtifactError, match=r"no embedder 'magic'. Give measurements, details, sam, sam-parts"
+    ):
         find_embedder("magic")
     with pytest.raises(ArtifactError, match="train bcsam DATA --out FOLDER. Then give that folder"):
         find_embedder("sam+bcsam")
