@@ -12,7 +12,9 @@ from napari_bloodcell.core.config import (
     SegmentConfig,
     SmearConfig,
 )
+from napari_bloodcell.core.crop import crop
 from napari_bloodcell.core.demo import match
+from napari_bloodcell.core.embed import measurements
 from napari_bloodcell.core.errors import Cancelled, SegmentError
 from napari_bloodcell.core.pipeline import Analysis, classify_masks
 from napari_bloodcell.core.synthetic import SyntheticSmear, make_smear
@@ -141,3 +143,19 @@ def test_corrected_masks_go_through_the_second_half(smear: SyntheticSmear, analy
 
 def test_the_same_image_gives_the_same_answer_twice(smear: SyntheticSmear, analysis: Analysis) -> None:
     assert analyse(smear.image).table().equals(analysis.table())
+
+
+def test_cells_are_measured_once_for_table_and_vectors(
+    analysis: Analysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crops = crop(analysis.image, analysis.masks, analysis.config.crop)
+    own = analysis.bundle.embedder.embed(crops)
+    np.testing.assert_array_equal(own.values, analysis.embeddings.values)
+    assert own.embedder == analysis.embeddings.embedder
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("measured twice")
+
+    monkeypatch.setattr(measurements, "measure", never)  # what an embedder would call
+    again = classify_masks(analysis.image, analysis.masks, analysis.bundle, analysis.config)
+    np.testing.assert_array_equal(again.embeddings.values, own.values)
