@@ -36,20 +36,20 @@ def solidity(mask: NDArray[np.bool_]) -> float:
 
 
 def depth_of(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Distance of each nuclear pixel to the nucleus's edge."""
+    """Distance of each pixel of the mask to its edge."""
     from scipy.ndimage import distance_transform_edt
 
     depth: NDArray[np.float64] = distance_transform_edt(np.pad(mask, 1))
     return depth[1:-1, 1:-1]
 
 
-def pieces(nucleus: NDArray[np.bool_]) -> float:
-    """Separate parts of the nucleus, specks aside."""
+def pieces(mask: NDArray[np.bool_]) -> float:
+    """Separate parts, specks aside."""
     from scipy.ndimage import label
 
-    marked, count = label(nucleus)
+    marked, count = label(mask)
     areas = np.bincount(marked.ravel(), minlength=count + 1)[1:]
-    return float(np.count_nonzero(areas > 0.05 * nucleus.sum())) if count else 0.0
+    return float(np.count_nonzero(areas > 0.05 * mask.sum())) if count else 0.0
 
 
 def lobes(depth: NDArray[np.float64], unit: float) -> float:
@@ -68,5 +68,5 @@ def inner(mask: NDArray[np.bool_], unit: float) -> NDArray[np.bool_]:
     """The part away from the edge, where blur is no texture; all of it where it is thin."""
     from scipy.ndimage import binary_erosion
 
-    inner: NDArray[np.bool_] = binary_erosion(mask, iterations=max(1, round(2 * unit)))
-    return inner if inner.sum() > 0.15 * mask.sum() else mask
+    core: NDArray[np.bool_] = binary_erosion(mask, iterations=max(1, round(2 * unit)))
+    return core if core.sum() > 0.15 * mask.sum() else mask
