@@ -1,8 +1,8 @@
 """What tells kinds apart where outlines are generous: the colour of the cytoplasm against the nucleus's own,
 and the gaps between the lobes of a nucleus, which an outline drawn around all of them hides.
 
-All are ratios and differences within one cell: they know no magnification. Shapes and evenness know no strength
-of the stain, hues hardly any.
+All are ratios and differences within one cell: they know no magnification. Shapes and evenness know no
+strength of the stain, hues hardly any.
 ``measurements.measure`` puts them into its table.
 """
 
