@@ -87,6 +87,21 @@ def test_rows_add_up_to_the_denominator(labels: list[str]) -> None:
         assert sum(row.percent for row in d.rows) == pytest.approx(100 if d.counted else 0)
 
 
+def test_mostly_unidentified_is_said_wherever_the_count_is_told(tmp_path: Path) -> None:
+    strange = count([UNIDENTIFIED] * 11 + ["eosinophil"] * 9)
+    assert "Most of them are unidentified" in to_text(strange)
+    write_differential(tmp_path, strange, title="A", parents={})
+    assert "Most of them are unidentified" in (tmp_path / "differential.csv").read_text()
+    assert to_json(strange)["mostly_unidentified"] is True
+
+
+@pytest.mark.parametrize(("unsure", "sure"), [(10, 10), (9, 0), (3, 40), (0, 0)])
+def test_some_doubt_or_few_cells_are_no_reason_to_warn(unsure: int, sure: int) -> None:
+    plain = count([UNIDENTIFIED] * unsure + ["neutrophil"] * sure)
+    assert "Most of them" not in to_text(plain)
+    assert to_json(plain)["mostly_unidentified"] is False
+
+
 def test_no_cells_give_an_empty_differential(tmp_path: Path) -> None:
     d = count([])
     assert d.counted == 0

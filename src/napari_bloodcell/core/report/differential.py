@@ -16,6 +16,11 @@ from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.taxonomy import COARSE, DEFAULT, FINE, NOT_IN_DENOMINATOR, PER_HUNDRED, Taxonomy
 
 RESEARCH_USE = "Research use only. Not for diagnosis."
+STRANGE = (
+    "Most of them are unidentified: the model does not know cells like these, or they are no white cells. Trust "
+    "none of the figures before the cells were looked at; corrected ones teach the model (Adapt)."
+)
+MOSTLY, LEAST_TO_WARN = 0.5, 10  # share of unidentified cells that casts doubt on the rest; white cells
 BANDS = {"neutrophil_banded": "neutrophil", "neutrophil_segmented": "neutrophil"}
 
 
@@ -48,6 +53,11 @@ class Differential:
     @property
     def complete(self) -> bool:
         return self.counted >= self.target
+
+    @property
+    def mostly_unidentified(self) -> bool:
+        """What the model does name is then hardly worth more than what it does not."""
+        return self.counted >= LEAST_TO_WARN and self.unidentified > MOSTLY * self.counted
 
     def percent(self, class_name: str) -> float:
         return next((row.percent for row in self.rows if row.class_name == class_name), 0.0)
@@ -155,15 +165,17 @@ def to_text(differential: Differential) -> str:
 
 
 def state_of(d: Differential) -> str:
-    """How far the count is, and who has looked."""
+    """How far the count is, who has looked, and whether the model is at home with these cells."""
     left = d.target - d.counted
     progress = (
         f"target of {d.target} reached" if left <= 0 else f"{left} more cells to the target of {d.target}"
     )
     seen = f"{d.reviewed} reviewed by a person" if d.reviewed else "none reviewed by a person"
     cells = "1 white cell" if d.counted == 1 else f"{d.counted} white cells"
-    return f"{cells} counted, {progress}; {seen}."
+    state = f"{cells} counted, {progress}; {seen}."
+    return f"{state} {STRANGE}" if d.mostly_unidentified else state
 
 
 def to_json(differential: Differential) -> dict[str, Any]:
-    return asdict(differential) | {"complete": differential.complete}
+    told = {"complete": differential.complete, "mostly_unidentified": differential.mostly_unidentified}
+    return asdict(differential) | told
