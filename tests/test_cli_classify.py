@@ -49,10 +49,15 @@ def test_the_whole_loop_from_training_to_undo(tmp_path: Path, capsys: pytest.Cap
     assert list(rows.columns) == ["image", "cell_id", "cell_type", "person"]
     assert len(rows) == 12
     truth = pd.read_parquet(away).set_index("cell_id")["class"]
+    adapted = ["--corrected", todo, "--out", tmp_path / "away", "--bundle", tmp_path / "own", "--lab", "away"]
+    assert run("classify", "adapt", away, *adapted) == 1  # these are the model's guesses, no corrections
+    assert "12 of 12 cells" in (told := capsys.readouterr().err)
+    assert "write your name under person" in told
+    assert not (tmp_path / "away").exists()
     rows["cell_type"] = truth[rows["cell_id"]].to_numpy()
+    rows["person"] = "A. B."
     rows.to_csv(todo, index=False)
 
-    adapted = ["--corrected", todo, "--out", tmp_path / "away", "--bundle", tmp_path / "own", "--lab", "away"]
     assert run("classify", "adapt", away, *adapted, "--repeats", "1", "--folds", "3") == 0
     told = capsys.readouterr().out
     assert "12 corrected cells of away, each held out in turn" in told
@@ -69,11 +74,30 @@ def test_the_whole_loop_from_training_to_undo(tmp_path: Path, capsys: pytest.Cap
     assert run("classify", "undo", tmp_path / "away") == 0
     assert "is as before: own" in capsys.readouterr().out
 
+    before = (tmp_path / "away" / "bundle.json").read_bytes()
+    assert run("bundle", "build", tmp_path / "away", *parts) == 1
+    assert "holds a model already" in capsys.readouterr().err
+    assert (tmp_path / "away" / "bundle.json").read_bytes() == before
+
     assert run("bundle", "pack", tmp_path / "own", tmp_path / "own.bloodcell") == 0
     assert run("bundle", "verify", tmp_path / "own.bloodcell") == 0
     assert "Every file is the one that was written." in capsys.readouterr().out
     assert run("bundle", "card", tmp_path / "own.bloodcell") == 0
     assert capsys.readouterr().out.startswith("# own")
+
+
+def test_lines_without_a_name_are_left_out_and_told(tmp_path: Path) -> None:
+    from napari_bloodcell.core.adapt.files import by_persons
+
+    table = tmp_path / "c.csv"
+    table.write_text("image,cell_id,cell_type,person\na.png,1,monocyte,A. B.\na.png,2,lymphocyte, \n")
+    looked_at, told = by_persons(table)
+    assert [one.cell_id for one in looked_at] == [1]
+    assert told.startswith("1 of 2 cells in")
+    assert told.endswith("They were left out.")
+    table.write_text("image,cell_id,cell_type\na.png,1,monocyte\n")  # a list of a person's own
+    assert [one.cell_id for one in by_persons(table)[0]] == [1]
+    assert by_persons(table)[1] == ""
 
 
 def test_too_few_corrections_are_one_line_and_leave_nothing(

@@ -13,14 +13,14 @@ models = App(
 
 @models.command(name="list")
 def list_models() -> int:
-    """Name, size, licence, and whether it is here."""
+    """Name, size, licence, whether it is here, and where it lies or comes from."""
     from napari_bloodcell.core.sam.weights import list_weights
 
     for status in list_weights():
         weights = status.weights
         print(
             f"{weights.name:<8} {status.state:<8} {weights.size_bytes / 1e6:>7,.0f} MB  {weights.licence}  "
-            f"{status.path}"
+            f"{weights.url if status.state == 'absent' else status.path}"
         )
     return 0
 

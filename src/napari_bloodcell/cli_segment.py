@@ -1,5 +1,6 @@
 """``napari-bloodcell segment``: outlines alone, of whole fields or of what is pointed at."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -49,14 +50,18 @@ def segment(
                     f"Prompts belong to one image and a model without an adapter, not to {len(paths)} images"
                     + (f" and {adapter}." if adapter is not None else ".")
                 )
-            done = [outline_prompts(paths[0], prompts, out, model, config, progress=progress)]
+            done, failed = [outline_prompts(paths[0], prompts, out, model, config, progress=progress)], []
         else:
             from napari_bloodcell.core.segment.choose import find_segmenter
 
-            done = outline_files(paths, out, find_segmenter(model, adapter), config, progress=progress)
+            done, failed = outline_files(
+                paths, out, find_segmenter(model, adapter), config, progress=progress
+            )
     for one in done:
         others = [] if one.others is None else [f"{one.others.count(kind)} {kind}s" for kind in KINDS]
         print(f"{one.path}: {', '.join([f'{len(one.masks)} white cells', *others])}. {one.folder}")
         for note in one.masks.notes:
             print(f"  {note}")
-    return 0
+    for bad in failed:
+        print(f"failed: {bad.reason}", file=sys.stderr)
+    return 1 if failed else 0

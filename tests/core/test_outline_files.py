@@ -46,7 +46,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def test_a_folder_holds_labels_nuclei_table_and_record(file: Path, tmp_path: Path) -> None:
-    done = outline_files([file], tmp_path / "out", StainSegmenter(), KNOWN)
+    done, _ = outline_files([file], tmp_path / "out", StainSegmenter(), KNOWN)
     folder = tmp_path / "out" / "field"
     labels, nuclei = (tifffile.imread(folder / name) for name in ("labels.ome.tif", "nuclei.ome.tif"))
     assert labels.max() == 2
@@ -63,7 +63,7 @@ def test_a_folder_holds_labels_nuclei_table_and_record(file: Path, tmp_path: Pat
 
 def test_what_an_earlier_run_found_besides_does_not_stay(file: Path, tmp_path: Path) -> None:
     others = OutlineConfig(read=KNOWN.read, others=True)
-    (one,) = outline_files([file], tmp_path / "out", StainSegmenter(), others)
+    (one,), _ = outline_files([file], tmp_path / "out", StainSegmenter(), others)
     assert {"others.csv", "nuclei.ome.tif"} <= {path.name for path in one.folder.iterdir()}
     Image.new("RGB", (300, 300), (230, 225, 235)).save(file)
     outline_files([file], tmp_path / "out", StainSegmenter(), KNOWN)
@@ -73,7 +73,7 @@ def test_what_an_earlier_run_found_besides_does_not_stay(file: Path, tmp_path: P
 def test_two_files_of_one_name_get_folders_of_their_own(file: Path, tmp_path: Path) -> None:
     (tmp_path / "second").mkdir()
     Image.new("RGB", (64, 64), (230, 225, 235)).save(tmp_path / "second" / "field.png")
-    done = outline_files([file, tmp_path / "second"], tmp_path / "out", StainSegmenter(), KNOWN)
+    done, _ = outline_files([file, tmp_path / "second"], tmp_path / "out", StainSegmenter(), KNOWN)
     assert [(one.folder.name, len(one.masks)) for one in done] == [("field-1", 2), ("field-2", 0)]
 
 
@@ -211,3 +211,26 @@ def test_the_command_says_what_it_found(
         main(["segment", str(file), str(file), "--out", str(tmp_path / "two"), "--prompts", str(file)])
     assert ended.value.code == 1
     assert "Prompts belong to one image" in capsys.readouterr().err
+
+
+def test_a_bad_image_costs_only_itself(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from napari_bloodcell.cli import main
+
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "a-broken.png").write_text("no picture")
+    (images / "b-field.png").write_bytes(file.read_bytes())
+    grey = np.random.default_rng(0).integers(40, 230, (64, 64)).astype(np.uint8)
+    Image.fromarray(grey).save(images / "c-grey.png")
+    with pytest.raises(SystemExit) as ended:
+        main(["segment", str(images), "--out", str(tmp_path / "out"), "--model", "stain"])
+    assert ended.value.code == 1
+    told = capsys.readouterr()
+    assert "white cells" in told.out
+    assert (tmp_path / "out" / "b-field" / "outlines.json").is_file()
+    assert [line.split(":")[0] for line in told.err.splitlines() if "failed" in line] == ["failed", "failed"]
+    assert "a-broken.png" in told.err
+    assert "c-grey" in told.err
+    assert not (tmp_path / "out" / "a-broken").exists()

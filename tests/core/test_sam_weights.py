@@ -339,7 +339,9 @@ def test_the_command_line_lists_fetches_verifies_and_removes(
         written = capsys.readouterr()
         return int(ended.value.code or 0), written.out + written.err
 
-    assert "tiny     absent" in run("list")[1]
+    shown = run("list")[1]
+    assert "tiny     absent" in shown
+    assert tiny_weights.url in shown  # for those who fetch it by hand, on another machine
     assert run("verify") == (0, "No weights are here.\n")
     code, said = run("fetch", "tiny")
     assert code == 0

@@ -50,7 +50,7 @@ class Correction:
     image: str
     cell_id: int
     cell_type: str
-    person: str = ""
+    person: str | None = None  # None where the table has no such column
 
 
 def read_cells(
@@ -107,7 +107,7 @@ def write_corrections(path: Path, corrections: Sequence[Correction]) -> None:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(CORRECTION_COLUMNS)
-    table.writerows([c.image, c.cell_id, c.cell_type, c.person] for c in corrections)
+    table.writerows([c.image, c.cell_id, c.cell_type, c.person or ""] for c in corrections)
     write_bytes(path, text.getvalue().encode())
 
 
@@ -246,7 +246,7 @@ def _correction(path: Path, number: int, row: dict[str, str | None], taxonomy: T
             image=(row["image"] or "").strip(),
             cell_id=int(row["cell_id"] or ""),
             cell_type=taxonomy.resolve(written),
-            person=(row.get("person") or "").strip(),
+            person=(row["person"] or "").strip() if "person" in row else None,
         )
     except ValueError:
         raise DataError(f"{path}, line {number}: cell_id {row['cell_id']!r} is no whole number.") from None

@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_bloodcell.core.artifact import atomic_path, check_writable, write_json
 from napari_bloodcell.core.config import OutlineConfig, SamConfig
-from napari_bloodcell.core.errors import SegmentError
+from napari_bloodcell.core.errors import ImageError, SegmentError
 from napari_bloodcell.core.image import find_images, name_of, read_image, write_labels_ome_tiff
 from napari_bloodcell.core.image.lazy import LazyImage, open_lazily
 from napari_bloodcell.core.progress import Progress, silent, within
@@ -43,6 +43,14 @@ class Outlined:
     others: Objects | None = None  # red cells and platelets, where they were asked for
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Failed:
+    """An image that could not be outlined, and why."""
+
+    path: Path
+    reason: str
+
+
 def outline_files(
     paths: Sequence[str | Path],
     out: Path,
@@ -50,26 +58,29 @@ def outline_files(
     config: OutlineConfig = OutlineConfig(),
     *,
     progress: Progress = silent,
-) -> list[Outlined]:
-    """Find and outline the white cells of images. A cancel keeps what is finished, the cells of a field
-    that was begun included."""
+) -> tuple[list[Outlined], list[Failed]]:
+    """Find and outline the white cells of images; a bad one costs only itself. A cancel keeps what is
+    finished, the cells of a field that was begun included."""
     images = find_images(paths)
     check_writable(Path(out))
-    done = []
+    done, failed = [], []
     for number, (path, folder) in enumerate(zip(images, _folders(images, Path(out)), strict=True)):
         progress(f"Image {number + 1} of {len(images)}", number, len(images))
-        image = _open(path, config)
         try:
+            image = _open(path, config)
             masks = segmenter.segment(image, config.segment, progress=within(progress, path.name))
         except Stopped as stopped:
             _write(Outlined(path=path, folder=folder, masks=stopped.masks), segmenter.hash, config, False)
             raise
+        except (ImageError, SegmentError) as error:
+            failed.append(Failed(path=path, reason=str(error)))
+            continue
         others = None
         if config.others:
             others = find_others(image, masks, config.segment, progress=within(progress, path.name))
         done.append(Outlined(path=path, folder=folder, masks=masks, others=others))
         _write(done[-1], segmenter.hash, config, True)
-    return done
+    return done, failed
 
 
 def outline_prompts(

@@ -21,6 +21,7 @@ from napari_bloodcell.core.cell_tables import (
 )
 from napari_bloodcell.core.classify import Classifier
 from napari_bloodcell.core.config import AdaptConfig, ClassifyConfig, SuggestConfig
+from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import UNIDENTIFIED
 
@@ -58,14 +59,15 @@ def adapt_on_tables(  # noqa: PLR0913 (what is given, what is made, and how)
     """Writes the adapted bundle where an update was better; returns what to tell."""
     model = load_bundle(bundle)
     cells = read_cells(tables, embedder, wanted=model.classifier.embedder)
-    labels = labels_for(cells, read_corrections(corrected))
+    looked_at, left_out = by_persons(corrected)
+    labels = labels_for(cells, looked_at)
     restained, why_not = restain_of_results(
         model, tables, cells, [label != "" for label in labels], lab=lab, progress=progress
     )
     adaptation = adapt(
         model.classifier, cells.embeddings, labels, config, lab=lab, restained=restained, progress=progress
     )
-    told = "\n".join(text for text in (adaptation.text(), why_not) if text)
+    told = "\n".join(text for text in (left_out, adaptation.text(), why_not) if text)
     if adaptation.kept == NO_UPDATE:
         return told
     made = save_adapted(out, model, adaptation)
@@ -92,6 +94,20 @@ def suggest_from_tables(
         f"{len(rows)} cells in {out}. Look at each, correct its cell_type, write your name under person, "
         "and give the table to `classify adapt --corrected`."
     )
+
+
+def by_persons(table: Path) -> tuple[list[Correction], str]:
+    """Corrections with a name under person, and what to tell of the others: their class may be the model's
+    guess and no more, which must not be learned as truth. A table without that column is a person's own."""
+    given = read_corrections(table)
+    looked_at = [one for one in given if one.person != ""]
+    missing = len(given) - len(looked_at)
+    if not missing:
+        return looked_at, ""
+    told = f"{missing} of {len(given)} cells in {table} have no name under person: nobody looked at them."
+    if not looked_at:
+        raise DataError(f"{told} Look at each, correct its cell_type, and write your name under person.")
+    return looked_at, f"{told} They were left out."
 
 
 def _guess(cells: CellVectors, row: int, name: str) -> Correction:

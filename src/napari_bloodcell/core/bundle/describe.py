@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_bloodcell.core.bundle import Bundle, load_bundle, save_bundle
+from napari_bloodcell.core.bundle.members import MANIFEST
 from napari_bloodcell.core.classify import Classifier
 from napari_bloodcell.core.embed import Embedder
 from napari_bloodcell.core.embed.choose import find_embedder
@@ -62,6 +63,11 @@ def build(  # noqa: PLR0913 (each is one part of the bundle)
 ) -> Bundle:
     """``base`` gives the segmenter, and the embedder where none is named and the classifier's vectors are not
     plain columns of a table."""
+    if (folder / MANIFEST).exists():
+        raise ArtifactError(
+            f"{folder} holds a model already, which may know your corrections. Give the new one another "
+            "folder, or remove that one first."
+        )
     start = load_bundle(base)
     try:
         if card.stat().st_size > MAX_CARD_BYTES:

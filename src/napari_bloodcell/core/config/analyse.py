@@ -12,7 +12,7 @@ class ReadConfig(Config):
     """How an image file becomes RGB pixels."""
 
     um_per_px: Annotated[float | None, Knob("Pixel size", low=0.005, high=20, unit="µm")] = None
-    """Size of a pixel in µm. Leave empty to take it from the file, or else to go without."""
+    """Size of a pixel in µm. Leave empty to take it from the file, or else to guess it from red cells."""
     max_megapixels: Annotated[float, Knob("Largest image", low=0.01, high=100_000, unit="megapixels")] = 400.0
     """Refuse images with more pixels than this before they are decoded."""
     page: Annotated[int | None, Knob("Page", low=0, high=100_000)] = None

@@ -17,8 +17,8 @@ from napari_bloodcell.core.taxonomy import COARSE, DEFAULT, FINE, NOT_IN_DENOMIN
 
 RESEARCH_USE = "Research use only. Not for diagnosis."
 STRANGE = (
-    "Most of them are unidentified: the model does not know cells like these, or they are no white cells. Trust "
-    "none of the figures before the cells were looked at; corrected ones teach the model (Adapt)."
+    "Most of them are unidentified: the model does not know cells like these, or they are no white cells. "
+    "Look at them before any figure is trusted; corrected ones teach the model (Adapt)."
 )
 MOSTLY, LEAST_TO_WARN = 0.5, 10  # share of unidentified cells that casts doubt on the rest; white cells
 BANDS = {"neutrophil_banded": "neutrophil", "neutrophil_segmented": "neutrophil"}
