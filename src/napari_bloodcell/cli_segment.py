@@ -40,9 +40,10 @@ def segment(
         x0, y0, x1 and y1 (and cell, where several rows are one).
     """
     from napari_bloodcell.core.errors import SegmentError
-    from napari_bloodcell.core.outline_files import outline_files, outline_prompts
+    from napari_bloodcell.core.outline_files import Failed, outline_files, outline_prompts
     from napari_bloodcell.core.segment.others import KINDS
 
+    failed: list[Failed] = []
     with progress_bar() as progress:
         if prompts is not None:
             if len(paths) != 1 or adapter is not None:
@@ -50,7 +51,7 @@ def segment(
                     f"Prompts belong to one image and a model without an adapter, not to {len(paths)} images"
                     + (f" and {adapter}." if adapter is not None else ".")
                 )
-            done, failed = [outline_prompts(paths[0], prompts, out, model, config, progress=progress)], []
+            done = [outline_prompts(paths[0], prompts, out, model, config, progress=progress)]
         else:
             from napari_bloodcell.core.segment.choose import find_segmenter
 

@@ -331,7 +331,7 @@ def test_an_image_that_is_gone_or_changed_leaves_the_other_updates(
     bundle_in(tmp_path / "home", home, stains[0])
     cells = read_cells([results / "out"])
     corrections = [
-        Correction(str(image), int(cell), str(NAMES[row % 3]))
+        Correction(str(image), int(cell), str(NAMES[row % 3]), "mk")
         for row, (image, cell) in enumerate(zip(cells.image, cells.cell_id, strict=True))
     ]
     write_corrections(tmp_path / "mine.csv", corrections)

@@ -90,7 +90,7 @@ def test_an_unknown_class_in_a_table_is_named(tmp_path: Path) -> None:
 
 
 def test_corrections_survive_writing_and_reading(tmp_path: Path) -> None:
-    given = [Correction("a.png", 3, "monocyte", "mk"), Correction("b, c.png", 1, "eosinophil")]
+    given = [Correction("a.png", 3, "monocyte", "mk"), Correction("b, c.png", 1, "eosinophil", "")]
     write_corrections(tmp_path / "c.csv", given)
     assert read_corrections(tmp_path / "c.csv") == given
 
