@@ -155,6 +155,16 @@ def test_a_prompt_outside_the_image_is_named_and_nothing_is_left(file: Path, tmp
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_an_outline_elsewhere_than_pointed_at_is_told(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("x,y\n1,2\n150,150\n")  # bare ground, and a cell
+    outlined = outline_prompts(file, tmp_path / "p.csv", tmp_path / "out", "nano", KNOWN)
+    assert len(outlined.masks) == 2
+    (told,) = outlined.masks.notes
+    assert told.startswith("Cell 1 does not hold the place pointed at, x 1, y 2")
+    _, record = read_json(tmp_path / "out" / "field" / "outlines.json", "outlines")
+    assert record["notes"] == [told]
+
+
 MODELS = {
     "There is no model 'giant'. Known: stain, nano, vit_b": ("giant", None),
     "stain segmenter takes no adapter": ("stain", Path("adapter")),

@@ -6,7 +6,7 @@ Each image gets a folder: ``labels.ome.tif``, ``nuclei.ome.tif``, ``cells.csv`` 
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from napari_bloodcell.core.segment.tiles import Stopped
 if TYPE_CHECKING:
     import pandas as pd
 
-    from napari_bloodcell.core.sam.prompt import Answer
+    from napari_bloodcell.core.sam.prompt import Answer, Prompt
 
 RECORD = "outlines.json"
 
@@ -106,7 +106,7 @@ def outline_prompts(
     outlined = Outlined(
         path=Path(path),
         folder=_folders([Path(path)], Path(out))[0],
-        masks=_masks_of(answer, image),
+        masks=replace(_masks_of(answer, image), notes=_missed(asked, answer)),
         scores=tuple(float(score) for score in answer.scores),
     )
     _write(outlined, made_with, config, True)
@@ -165,6 +165,22 @@ def _masks_of(answer: "Answer", image: SmearImage) -> Masks:
             )
     nuclei = nuclei_by_stain(image.pixels, labels, image.um_per_px)
     return masks_of(labels, nuclei, um_per_px=image.um_per_px, segmenter="prompts")
+
+
+def _missed(asked: "Sequence[Prompt]", answer: "Answer") -> tuple[str, ...]:
+    """A network outlines something wherever one points; that it is elsewhere must be told."""
+    notes = []
+    for number, (prompt, mask) in enumerate(zip(asked, answer.masks, strict=True), 1):
+        if prompt.points_xy is None:
+            continue
+        x, y = np.asarray(prompt.points_xy, float).reshape(-1, 2).astype(int).T
+        wanted = np.ones(len(x), bool) if prompt.inside is None else np.asarray(prompt.inside, bool)
+        if wanted.any() and not mask[y[wanted], x[wanted]].any():
+            notes.append(
+                f"Cell {number} does not hold the place pointed at, x {x[wanted][0]}, y {y[wanted][0]}: there may "
+                "be no cell. Look at it, or point at the middle of a cell."
+            )
+    return tuple(notes)
 
 
 def _write(outlined: Outlined, made_with: str, config: OutlineConfig, complete: bool) -> None:
