@@ -42,7 +42,7 @@ def summary(
         print(f"{one.name}: {one.images} image{'s' * (one.images != 1)}")
         print(to_text(one.differential))
         print()
-    print(f"All {len(slides)} slides, {sum(s.images for s in slides)} images")
+    print(f"All slides: {len(slides)}, images: {sum(s.images for s in slides)}")
     print(to_text(pooled(slides, config)))
     last = {line["image"]: line for line in read_ledger(out)}
     for line in last.values():

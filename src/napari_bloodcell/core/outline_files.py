@@ -177,8 +177,8 @@ def _missed(asked: "Sequence[Prompt]", answer: "Answer") -> tuple[str, ...]:
         wanted = np.ones(len(x), bool) if prompt.inside is None else np.asarray(prompt.inside, bool)
         if wanted.any() and not mask[y[wanted], x[wanted]].any():
             notes.append(
-                f"Cell {number} does not hold the place pointed at, x {x[wanted][0]}, y {y[wanted][0]}: there "
-                "may be no cell. Look at it, or point at the middle of a cell."
+                f"Cell {number} does not hold the place pointed at, x {x[wanted][0]}, y {y[wanted][0]}: "
+                "there may be no cell. Look at it, or point at the middle of a cell."
             )
     return tuple(notes)
 

@@ -76,7 +76,7 @@ class Robustness:
     def text(self) -> str:
         """What a person wants to know first."""
         n = len(self.analysis.masks)
-        lines = [f"{n} cells under {len(self.profiles)} other stains ({self.analysis.image.name})"]
+        lines = [f"Cells: {n}, other stains: {len(self.profiles)} ({self.analysis.image.name})"]
         for column, profile in enumerate(self.profiles):
             name = profile.name or f"profile {column + 1}"
             outline, same = int(self.kept_outline[:, column].sum()), int(self.same_class[:, column].sum())
