@@ -142,7 +142,7 @@ def test_a_field_without_cells_is_a_valid_answer(labs: Path) -> None:
         np.full((64, 64, 3), (230, 220, 240), np.uint8), [profile_from(labs / "rapid_yellow")]
     )
     assert len(result.stability()) == 0
-    assert "0 cells under 1 other stains" in result.text()
+    assert "Cells: 0, other stains: 1" in result.text()
     assert len(result.table()) == 0
 
 
