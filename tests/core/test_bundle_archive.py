@@ -201,4 +201,8 @@ def test_a_bundle_is_built_from_a_classifier_file_and_another_bundle(tmp_path: P
     assert own.card.startswith("# mine")
     assert own.provenance["segmenter_from"] == load_bundle(find_bundle("nano")).hash
     with pytest.raises(ArtifactError, match="Write a model card"):
-        build(tmp_path / "own", tmp_path / "c.safetensors", title="mine", card=tmp_path / "none.md")
+        build(tmp_path / "next", tmp_path / "c.safetensors", title="mine", card=tmp_path / "none.md")
+    assert not (tmp_path / "next").exists()
+    with pytest.raises(ArtifactError, match="own holds a model already"):
+        build(tmp_path / "own", tmp_path / "c.safetensors", title="next", card=tmp_path / "card.md")
+    assert load_bundle(tmp_path / "own").hash == own.hash
