@@ -49,6 +49,10 @@ def test_the_whole_loop_from_training_to_undo(tmp_path: Path, capsys: pytest.Cap
     assert list(rows.columns) == ["image", "cell_id", "cell_type", "person"]
     assert len(rows) == 12
     truth = pd.read_parquet(away).set_index("cell_id")["class"]
+    more = ["--out", tmp_path / "more.csv", "--bundle", tmp_path / "own", "--corrected", todo]
+    assert run("classify", "suggest", away, *more, "--cells", "12") == 0  # nobody has looked: the same again
+    assert set(pd.read_csv(tmp_path / "more.csv")["cell_id"]) == set(rows["cell_id"])
+    capsys.readouterr()
     adapted = ["--corrected", todo, "--out", tmp_path / "away", "--bundle", tmp_path / "own", "--lab", "away"]
     assert run("classify", "adapt", away, *adapted) == 1  # these are the model's guesses, no corrections
     assert "12 of 12 cells" in (told := capsys.readouterr().err)

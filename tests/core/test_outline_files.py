@@ -156,13 +156,14 @@ def test_a_prompt_outside_the_image_is_named_and_nothing_is_left(file: Path, tmp
 
 
 def test_an_outline_elsewhere_than_pointed_at_is_told(file: Path, tmp_path: Path) -> None:
-    (tmp_path / "p.csv").write_text("x,y\n1,2\n150,150\n")  # bare ground, and a cell
+    (tmp_path / "p.csv").write_text("x,y\n1,2\n150,150\n560,420\n")  # bare ground, a cell, the far corner
     outlined = outline_prompts(file, tmp_path / "p.csv", tmp_path / "out", "nano", KNOWN)
-    assert len(outlined.masks) == 2
-    (told,) = outlined.masks.notes
-    assert told.startswith("Cell 1 does not hold the place pointed at, x 1, y 2")
+    assert len(outlined.masks) == 3
+    told = outlined.masks.notes
+    assert told[0].startswith("Cell 1 does not hold the place pointed at, x 1, y 2")
+    assert not any(note.startswith("Cell 2") for note in told)
     _, record = read_json(tmp_path / "out" / "field" / "outlines.json", "outlines")
-    assert record["notes"] == [told]
+    assert record["notes"] == list(told)
 
 
 MODELS = {

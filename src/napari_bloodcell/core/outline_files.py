@@ -173,7 +173,8 @@ def _missed(asked: "Sequence[Prompt]", answer: "Answer") -> tuple[str, ...]:
     for number, (prompt, mask) in enumerate(zip(asked, answer.masks, strict=True), 1):
         if prompt.points_xy is None:
             continue
-        x, y = np.asarray(prompt.points_xy, float).reshape(-1, 2).astype(int).T
+        last = mask.shape[1] - 1, mask.shape[0] - 1  # a point on the far edge belongs to the last pixel
+        x, y = np.minimum(np.asarray(prompt.points_xy, float).reshape(-1, 2).astype(int), last).T
         wanted = np.ones(len(x), bool) if prompt.inside is None else np.asarray(prompt.inside, bool)
         if wanted.any() and not mask[y[wanted], x[wanted]].any():
             notes.append(

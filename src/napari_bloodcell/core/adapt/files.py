@@ -86,7 +86,7 @@ def suggest_from_tables(
     """Writes a table to be corrected, with the model's guesses; returns what to tell."""
     model = load_bundle(bundle)
     cells = read_cells(tables, embedder, wanted=model.classifier.embedder)
-    done = labels_for(cells, read_corrections(corrected)) if corrected is not None else [""] * len(cells)
+    done = labels_for(cells, named(read_corrections(corrected)) if corrected is not None else [])
     rows = suggest(model.classifier, cells.embeddings, [label != "" for label in done], config)
     guesses = model.classifier.predict(cells.embeddings).top(0)[0]
     write_corrections(out, [_guess(cells, int(row), str(guesses[row])) for row in rows])
@@ -100,7 +100,7 @@ def by_persons(table: Path) -> tuple[list[Correction], str]:
     """Corrections with a name under person, and what to tell of the others: their class may be the model's
     guess and no more, which must not be learned as truth. A table without that column is a person's own."""
     given = read_corrections(table)
-    looked_at = [one for one in given if one.person != ""]
+    looked_at = named(given)
     missing = len(given) - len(looked_at)
     if not missing:
         return looked_at, ""
@@ -108,6 +108,11 @@ def by_persons(table: Path) -> tuple[list[Correction], str]:
     if not looked_at:
         raise DataError(f"{told} Look at each, correct its cell_type, and write your name under person.")
     return looked_at, f"{told} They were left out."
+
+
+def named(given: Sequence[Correction]) -> list[Correction]:
+    """Those with a name under person, or from a table without that column."""
+    return [one for one in given if one.person != ""]
 
 
 def _guess(cells: CellVectors, row: int, name: str) -> Correction:
