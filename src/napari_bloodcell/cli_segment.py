@@ -41,6 +41,7 @@ def segment(
     """
     from napari_bloodcell.core.errors import SegmentError
     from napari_bloodcell.core.outline_files import Failed, outline_files, outline_prompts
+    from napari_bloodcell.core.report.differential import how_many
     from napari_bloodcell.core.segment.others import KINDS
 
     failed: list[Failed] = []
@@ -59,8 +60,8 @@ def segment(
                 paths, out, find_segmenter(model, adapter), config, progress=progress
             )
     for one in done:
-        others = [] if one.others is None else [f"{one.others.count(kind)} {kind}s" for kind in KINDS]
-        print(f"{one.path}: {', '.join([f'{len(one.masks)} white cells', *others])}. {one.folder}")
+        others = [] if one.others is None else [how_many(one.others.count(kind), kind) for kind in KINDS]
+        print(f"{one.path}: {', '.join([how_many(len(one.masks), 'white cell'), *others])}. {one.folder}")
         for note in one.masks.notes:
             print(f"  {note}")
     for bad in failed:

@@ -224,6 +224,17 @@ def test_the_command_says_what_it_found(
     assert "Prompts belong to one image" in capsys.readouterr().err
 
 
+def test_one_cell_is_told_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from napari_bloodcell.cli import main
+
+    drawn = field()
+    white_cell(drawn, (150, 150))
+    Image.fromarray(picture(drawn, UM).pixels).save(tmp_path / "one.png")
+    with pytest.raises(SystemExit):
+        main(["segment", str(tmp_path / "one.png"), "--out", str(tmp_path / "out"), "--model", "stain"])
+    assert "one.png: 1 white cell." in capsys.readouterr().out
+
+
 def test_a_bad_image_costs_only_itself(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

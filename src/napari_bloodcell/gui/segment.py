@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.records import Masks, SmearImage
+from napari_bloodcell.core.report.differential import how_many
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui import segment_calls as calls
 from napari_bloodcell.gui.choices import BundleChoice, Chooser
@@ -111,10 +112,9 @@ class SegmentCells(ImagePanel):
             self.correct.use(self.viewer.layers[-1])
             cells += len(masks)
             yield
-        white = "1 white cell" if cells == 1 else f"{cells} white cells"
         names = found[0][0].picture.name if len(found) == 1 else f"{len(found)} images"
         if len(said) < len(found):
-            said.insert(0, f"Found {white} in {names}.")
+            said.insert(0, f"Found {how_many(cells, 'white cell')} in {names}.")
         if isinstance(result, Partial):
             said.insert(0, "Cancelled; what was finished is kept.")
         self.task.say(" ".join(said))

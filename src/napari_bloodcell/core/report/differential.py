@@ -171,9 +171,12 @@ def state_of(d: Differential) -> str:
         f"target of {d.target} reached" if left <= 0 else f"{left} more cells to the target of {d.target}"
     )
     seen = f"{d.reviewed} reviewed by a person" if d.reviewed else "none reviewed by a person"
-    cells = "1 white cell" if d.counted == 1 else f"{d.counted} white cells"
-    state = f"{cells} counted, {progress}; {seen}."
+    state = f"{how_many(d.counted, 'white cell')} counted, {progress}; {seen}."
     return f"{state} {STRANGE}" if d.mostly_unidentified else state
+
+
+def how_many(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def to_json(differential: Differential) -> dict[str, Any]:
