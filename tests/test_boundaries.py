@@ -12,12 +12,12 @@ CORE = PACKAGE / "core"
 
 # A room imports only rooms above it (rooms on one line do not know each other).
 ORDER = [
-    {"errors", "folders"},
+    {"errors", "folders", "words"},
     {"progress", "config"},
     {"records"},
     {"taxonomy", "palette"},
     {"class_list", "rings"},
-    {"device", "artifact", "parts"},
+    {"device", "artifact", "parts", "rows"},
     {"training"},
     {"image"},
     {"session", "inputs"},

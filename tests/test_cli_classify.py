@@ -137,5 +137,7 @@ def test_trees_are_exported_as_xgboosts_own_file(tmp_path: Path, capsys: pytest.
     assert (tmp_path / "c.ubj").read_bytes() == (tmp_path / "c.bin").read_bytes()
     assert xgboost.Booster(model_file=str(tmp_path / "c.ubj")).attr("classes") == ",".join(CLASSES)
     capsys.readouterr()
+    assert run("classify", "export", file, tmp_path / "c.txt") == 1
+    assert "name it .onnx or .ubj" in capsys.readouterr().err
     assert run("classify", "export", file, tmp_path / "c.onnx") == 1
     assert "cannot be written as ONNX. It takes logistic or ann" in capsys.readouterr().err

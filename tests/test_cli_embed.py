@@ -89,6 +89,11 @@ def test_cells_outlined_already_are_taken_from_label_images(tmp_path: Path, caps
     [
         (["embed", "judge", "LABS/north"], "takes cells of two labs at least; there is only 'north'"),
         (["embed", "judge", "LABS", "--embedder", "magic"], "There is no embedder 'magic'"),
+        (
+            ["embed", "judge", "LABS", "--out", "OUT/m.txt"],
+            "ends in '.txt'; maps are written as .png, .pdf, .svg",
+        ),
+        (["embed", "judge", "LABS", "--out", "OUT/m.png", "--how", "tsne"], "'tsne' is not known"),
         (["train", "bcsam", "LABS", "--out", "OUT", "--sam", "giant"], "There is no model 'giant'"),
     ],
 )

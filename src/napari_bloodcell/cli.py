@@ -72,7 +72,7 @@ def analyse(
     Parameters
     ----------
     paths: list[Path]
-        Images, folders, OME-Zarr plates, patterns, or lists (.csv with the column image, and perhaps slide
+        Images, folders, OME-Zarr plates, patterns, or lists (.csv, .tsv: the column image, and perhaps slide
         and um_per_px).
     out: Path
         Folder for the results.

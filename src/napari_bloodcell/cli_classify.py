@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 from napari_bloodcell.cli_progress import progress_bar
 from napari_bloodcell.core.config import AdaptConfig, ClassifierConfig, ClassifyConfig, SuggestConfig
+from napari_bloodcell.core.errors import ClassifyError
 
 Tables = Annotated[
     list[Path],
@@ -119,12 +120,14 @@ def export(classifier: str, file: Path, /, *, format: Literal["onnx", "ubj"] | N
     file: Path
         File to write (.onnx, .ubj).
     format: str
-        onnx or ubj. Empty: as the file's name ends, else onnx.
+        onnx or ubj. Empty: as the file's name ends.
     """
     from napari_bloodcell.core.adapt.files import find_classifier
     from napari_bloodcell.core.classify.onnx_file import export_onnx
     from napari_bloodcell.core.classify.ubj_file import export_ubj
 
+    if format is None and file.suffix not in (".onnx", ".ubj"):
+        raise ClassifyError(f"{file} ends in {file.suffix!r}; name it .onnx or .ubj, or give --format.")
     as_ubj = format == "ubj" or (format is None and file.suffix == ".ubj")
     (export_ubj if as_ubj else export_onnx)(find_classifier(classifier), file)
     print(file)

@@ -100,21 +100,23 @@ def judge(
         measurements, details, sam, sam-parts, or folders of trained ones. The first is the one to compare
         with.
     out: Path
-        Picture to write (.png): maps by class and by lab. The figures go beside it as .json.
+        Picture to write (.png, .pdf, .svg): maps by class and by lab. The figures go beside it as .json.
     how: str
         pca, or umap where it is installed.
     """
     from napari_bloodcell.core.embed.judge import table
-    from napari_bloodcell.core.embed.sources import embed_paths, judge_cells, write_judgement
+    from napari_bloodcell.core.embed.sources import check_maps, embed_paths, judge_cells, write_judgement
 
+    if out is not None:
+        check_maps(out, how)
     with progress_bar() as progress:
         found = embed_paths(paths, embedder or ["measurements"], labelled=True, progress=progress)
         judgements = judge_cells(found, config, progress=progress)
-        if out is not None:
-            write_judgement(out, found, judgements, how, progress=progress)
     print(table(judgements))
     for one in judgements:
         print(one.words())
     if out is not None:
+        with progress_bar() as progress:
+            write_judgement(out, found, judgements, how, progress=progress)
         print(out)
     return 0

@@ -40,11 +40,9 @@ def segment(
         x0, y0, x1 and y1 (and cell, where several rows are one).
     """
     from napari_bloodcell.core.errors import SegmentError
-    from napari_bloodcell.core.outline_files import Failed, outline_files, outline_prompts
-    from napari_bloodcell.core.report.differential import how_many
-    from napari_bloodcell.core.segment.others import KINDS
+    from napari_bloodcell.core.outline_files import item_of, outline_files, outline_prompts
+    from napari_bloodcell.core.words import how_many
 
-    failed: list[Failed] = []
     with progress_bar() as progress:
         if prompts is not None:
             if len(paths) != 1 or adapter is not None:
@@ -52,18 +50,18 @@ def segment(
                     f"Prompts belong to one image and a model without an adapter, not to {len(paths)} images"
                     + (f" and {adapter}." if adapter is not None else ".")
                 )
-            done = [outline_prompts(paths[0], prompts, out, model, config, progress=progress)]
+            items = [item_of(outline_prompts(paths[0], prompts, out, model, config, progress=progress))]
         else:
             from napari_bloodcell.core.segment.choose import find_segmenter
 
-            done, failed = outline_files(
-                paths, out, find_segmenter(model, adapter), config, progress=progress
-            )
-    for one in done:
-        others = [] if one.others is None else [how_many(one.others.count(kind), kind) for kind in KINDS]
-        print(f"{one.path}: {', '.join([how_many(len(one.masks), 'white cell'), *others])}. {one.folder}")
-        for note in one.masks.notes:
+            items = outline_files(paths, out, find_segmenter(model, adapter), config, progress=progress)
+    for one in items:
+        if one.state == "failed":
+            print(f"failed: {one.reason}", file=sys.stderr)
+            continue
+        found = [how_many(one.cells, "white cell"), *(how_many(n, kind) for kind, n in one.others.items())]
+        kept = " (kept from before)" if one.state == "kept" else ""
+        print(f"{one.path}: {', '.join(found)}{kept}. {one.folder}")
+        for note in one.notes:
             print(f"  {note}")
-    for bad in failed:
-        print(f"failed: {bad.reason}", file=sys.stderr)
-    return 1 if failed else 0
+    return 1 if any(one.state == "failed" for one in items) else 0

@@ -27,6 +27,7 @@ from napari_bloodcell.core.bundle import load_bundle
 from napari_bloodcell.core.cluster import _connected
 from napari_bloodcell.core.config import EngineConfig
 from napari_bloodcell.core.errors import Cancelled, DataError, EngineError
+from napari_bloodcell.core.image import find_images
 from napari_bloodcell.core.inputs import list_inputs
 from napari_bloodcell.core.ledger import open_ledger, read_ledger
 from napari_bloodcell.core.results import pooled, summarise
@@ -237,12 +238,40 @@ def test_a_list_names_images_slides_and_scales(fields: Path, tmp_path: Path) -> 
     assert [item.slide for item in result.items] == ["S1", "slide 1"]
     cells = pd.read_parquet(tmp_path / "out" / "f0" / "cells.parquet")
     assert set(cells["um_per_px"]) <= {0.08}
-    assert set(cells["scale_source"]) <= {"file"}
+    assert set(cells["scale_source"]) <= {"given"}
+
+
+def test_an_image_named_in_two_ways_counts_once(
+    fields: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = fields / "slide 0" / "f0.png"
+    table = tmp_path / "list.csv"
+    table.write_text(f"image,slide\n{image},S1\n\n{fields / 'slide 1' / '..' / 'slide 0' / 'f0.png'},S1\n")
+    monkeypatch.chdir(fields)
+    found = list_inputs([table, "slide 0/f0.png", "./slide 0", "slide 1/../slide 0/f0.png"])
+    assert [(one.path, one.slide) for one in found if one.path.name == "f0.png"] == [(image, "S1")]
+    (alone,) = list_inputs(["slide 1/../slide 0/f0.png"])
+    assert alone.slide == "slide 0"
+    assert len(find_images(["slide 0/f0.png", image])) == 1
+
+
+def test_a_list_as_spreadsheets_write_it(tmp_path: Path) -> None:
+    table = tmp_path / "list.csv"
+    table.write_bytes(b"\xef\xbb\xbfimage; slide; um_per_px;\r\na b.png; NA; 0,08;\r\n\r\nc.png;None;;\r\n")
+    first, second = list_inputs([table])
+    assert (first.path, first.slide, first.um_per_px) == (tmp_path / "a b.png", "NA", 0.08)
+    assert (second.path, second.slide, second.um_per_px) == (tmp_path / "c.png", "None", None)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (
+            "image,um_per_px\na.png,0.08\n\n./a.png,0.1\n",
+            r"line 4, and .*line 2, name the same image, .*with another slide or another um_per_px",
+        ),
+        ("image,slide\na.png,S1\na.png,S2\n", "name the same image"),
+        ("image,slide\n\na.png,S1,0.08\n", r"line 3: 3 fields, but the first line names 2 columns"),
         ("file\na.png\n", r"has the columns file; it needs 'image'"),
         ("image\n", "names no image"),
         ("image,um_per_px\na.png,small\n", r"line 2: um_per_px is 'small'; it takes a number"),

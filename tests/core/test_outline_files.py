@@ -14,6 +14,7 @@ from PIL import Image
 from napari_bloodcell.core.artifact import read_json
 from napari_bloodcell.core.config import OutlineConfig, ReadConfig, SegmentConfig
 from napari_bloodcell.core.errors import Cancelled, SegmentError, WeightsError
+from napari_bloodcell.core.image import hash_file
 from napari_bloodcell.core.outline_files import outline_files, outline_prompts
 from napari_bloodcell.core.records import SmearImage
 from napari_bloodcell.core.sam.model import new_model, save_model
@@ -46,7 +47,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def test_a_folder_holds_labels_nuclei_table_and_record(file: Path, tmp_path: Path) -> None:
-    done, _ = outline_files([file], tmp_path / "out", StainSegmenter(), KNOWN)
+    done = outline_files([file], tmp_path / "out", StainSegmenter(), KNOWN)
     folder = tmp_path / "out" / "field"
     labels, nuclei = (tifffile.imread(folder / name) for name in ("labels.ome.tif", "nuclei.ome.tif"))
     assert labels.max() == 2
@@ -57,24 +58,50 @@ def test_a_folder_holds_labels_nuclei_table_and_record(file: Path, tmp_path: Pat
     assert float(table[0]["area_um2"]) == pytest.approx(int(table[0]["area_px"]) * UM**2, rel=1e-4)
     header, record = read_json(folder / "outlines.json", "outlines")
     assert record["complete"]
-    assert header.parents == {"segmenter": StainSegmenter().hash}
+    assert header.parents == {"segmenter": StainSegmenter().hash, "image": hash_file(file)}
     assert [one.folder for one in done] == [folder]
 
 
 def test_what_an_earlier_run_found_besides_does_not_stay(file: Path, tmp_path: Path) -> None:
     others = OutlineConfig(read=KNOWN.read, others=True)
-    (one,), _ = outline_files([file], tmp_path / "out", StainSegmenter(), others)
+    (one,) = outline_files([file], tmp_path / "out", StainSegmenter(), others)
     assert {"others.csv", "nuclei.ome.tif"} <= {path.name for path in one.folder.iterdir()}
     Image.new("RGB", (300, 300), (230, 225, 235)).save(file)
     outline_files([file], tmp_path / "out", StainSegmenter(), KNOWN)
     assert {path.name for path in one.folder.iterdir()} == {"labels.ome.tif", "cells.csv", "outlines.json"}
 
 
+def test_run_again_it_goes_on_where_it_stopped(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from napari_bloodcell.cli import main
+
+    second = tmp_path / "second.png"
+    Image.new("RGB", (64, 64), (230, 225, 235)).save(second)
+    out, others = tmp_path / "out", OutlineConfig(read=KNOWN.read, others=True)
+    states = []
+    for paths, config in (([file], KNOWN), ([file, second], KNOWN), ([file, second], others)):
+        states.append([one.state for one in outline_files(paths, out, StainSegmenter(), config)])
+    (out / "second" / "others.csv").unlink()
+    Image.new("RGB", (64, 64), (230, 225, 235)).save(file)
+    states.append([one.state for one in outline_files([file, second], out, StainSegmenter(), others)])
+    kept = outline_files([file], out, StainSegmenter(), others)
+    states.append([one.state for one in kept])
+    assert states == [["done"], ["kept", "done"], ["done", "done"], ["done", "done"], ["kept"]]
+    assert kept[0].others == {"red cell": 0, "platelet": 0}
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            main(["segment", str(second), "--out", str(tmp_path / "by command"), "--model", "stain"])
+    first, again = capsys.readouterr().out.splitlines()
+    assert "0 white cells. " in first
+    assert "0 white cells (kept from before). " in again
+
+
 def test_two_files_of_one_name_get_folders_of_their_own(file: Path, tmp_path: Path) -> None:
     (tmp_path / "second").mkdir()
     Image.new("RGB", (64, 64), (230, 225, 235)).save(tmp_path / "second" / "field.png")
-    done, _ = outline_files([file, tmp_path / "second"], tmp_path / "out", StainSegmenter(), KNOWN)
-    assert [(one.folder.name, len(one.masks)) for one in done] == [("field-1", 2), ("field-2", 0)]
+    done = outline_files([file, tmp_path / "second"], tmp_path / "out", StainSegmenter(), KNOWN)
+    assert [(one.folder.name, one.cells) for one in done] == [("field-1", 2), ("field-2", 0)]
 
 
 def test_a_zarr_folder_is_read_piece_by_piece_and_gives_the_same(
@@ -164,6 +191,15 @@ def test_an_outline_elsewhere_than_pointed_at_is_told(file: Path, tmp_path: Path
     assert not any(note.startswith("Cell 2") for note in told)
     _, record = read_json(tmp_path / "out" / "field" / "outlines.json", "outlines")
     assert record["notes"] == list(told)
+
+
+def test_the_stain_answers_prompts_too(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("x;y;\n150;150;\n\n400;250;\n")
+    outlined = outline_prompts(file, tmp_path / "p.csv", tmp_path / "out", "stain", KNOWN)
+    (whole,) = outline_files([file], tmp_path / "whole", StainSegmenter(), KNOWN)
+    assert len(outlined.masks) == whole.cells == 2
+    header, _ = read_json(tmp_path / "out" / "field" / "outlines.json", "outlines")
+    assert header.parents["segmenter"] == StainSegmenter().hash
 
 
 MODELS = {

@@ -131,7 +131,7 @@ def test_areas_are_those_of_the_labels_whatever_the_crop(smear: SyntheticSmear, 
 
 
 def test_the_table_says_where_its_micrometres_come_from(smear: SyntheticSmear, analysis: Analysis) -> None:
-    assert set(analysis.table()["scale_source"]) == {"file"}
+    assert set(analysis.table()["scale_source"]) == {"given"}
     guessed = analyse(np.array(smear.image.pixels)).table()
     assert set(guessed["scale_source"]) <= {"red cells", "unknown"}
 

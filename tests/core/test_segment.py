@@ -53,7 +53,7 @@ def test_the_scale_of_the_file_goes_first_and_without_any_it_is_unknown() -> Non
     canvas = field()
     white_cell(canvas, (200, 280))
     known, unknown = segment(picture(canvas, UM)), segment(picture(canvas))
-    assert (known.um_per_px, known.scale_source) == (UM, "file")
+    assert (known.um_per_px, known.scale_source) == (UM, "given")
     assert (unknown.um_per_px, unknown.scale_source) == (None, "unknown")
     assert len(known) == len(unknown) == 1
 

@@ -74,7 +74,16 @@ def test_augment_writes_the_same_views_for_the_same_seed(labs: Path, tmp_path: P
     assert names[:2] == ["1-2-view1.png", "1-2-view2.png"]
     assert all((tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes() for n in names)
     assert command("augment", labs / "giemsa_blue", "--out", tmp_path / "c", "--clusters", 3) == 1
-    assert "2 images cannot make 3 groups of stains" in capsys.readouterr().err
+    assert "2 images of the size of" in (said := capsys.readouterr().err)
+    assert "cannot make 3 groups of stains" in said
+
+
+def test_augment_looks_at_all_batches_before_it_writes(labs: Path, tmp_path: Path, capsys) -> None:
+    Image.new("RGB", (40, 50), (230, 225, 235)).save(tmp_path / "alone.png")
+    out = tmp_path / "out"
+    assert command("augment", labs, tmp_path / "alone.png", "--out", out, "--clusters", 2) == 1
+    assert "1 image of the size of alone cannot make 2 groups" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_compare_draws_points_matrix_and_strip_and_names_labs_apart(

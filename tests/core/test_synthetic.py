@@ -49,7 +49,7 @@ def test_the_picture_says_its_scale_name_and_hash(smear):
     assert smear.image.um_per_px == smear.masks.um_per_px == 0.08
     assert smear.image.name == "synthetic-giemsa_blue-7"
     assert len(smear.image.sha256) == 64
-    assert smear.masks.scale_source == "file"
+    assert smear.masks.scale_source == "given"
 
 
 def test_masks_fit_their_boxes(smear):

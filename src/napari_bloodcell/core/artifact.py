@@ -276,8 +276,12 @@ def hash_arrays(
 
 def cannot_write(path: Path, error: OSError) -> ArtifactError:
     """What to say when the disk refuses."""
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return ArtifactError(
+            f"{path} could not be written: there is a file where a folder is needed. Name another."
+        )
     advice = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Choose another folder"
     return ArtifactError(
         f"{path} could not be written: {error.strerror or error}. Nothing was changed. "
-        f"{advice} and run again: what is finished is kept."
+        f"{advice} and run again: what was written before is still there."
     )

@@ -16,6 +16,7 @@ from napari_bloodcell.core.embed.choose import find_embedder
 from napari_bloodcell.core.embed.measurements import OF_TABLES, MeasurementEmbedder
 from napari_bloodcell.core.errors import DataError, TaxonomyError
 from napari_bloodcell.core.records import Embeddings
+from napari_bloodcell.core.rows import Row, delimiter_of, read_rows
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
 if TYPE_CHECKING:
@@ -83,21 +84,17 @@ def read_cells(
 
 def read_corrections(path: Path, taxonomy: Taxonomy = DEFAULT) -> list[Correction]:
     """The table of corrected cells. A cell given twice must have one class."""
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as a table ({error}). Save it as CSV.") from error
-    rows = csv.DictReader(io.StringIO(text), delimiter=";" if ";" in text.split("\n", 1)[0] else ",")
-    missing = [name for name in CORRECTION_COLUMNS[:3] if name not in (rows.fieldnames or ())]
+    table = read_rows(path)
+    missing = [name for name in CORRECTION_COLUMNS[:3] if name not in table.columns]
     if missing:
         raise DataError(f"{path} has no column {missing[0]!r}. It takes: {', '.join(CORRECTION_COLUMNS)}.")
     found: dict[tuple[str, int], Correction] = {}
-    for number, row in enumerate(rows, 2):
-        one = _correction(path, number, row, taxonomy)
+    for row in table.rows:
+        one = _correction(path, row, taxonomy)
         before = found.setdefault((one.image, one.cell_id), one)
         if before.cell_type != one.cell_type:
             raise DataError(
-                f"{path}, line {number}: cell {one.cell_id} of {one.image} is {one.cell_type} here and "
+                f"{path}, line {row.line}: cell {one.cell_id} of {one.image} is {one.cell_type} here and "
                 f"{before.cell_type} above. Keep one line for each cell."
             )
     return list(found.values())
@@ -165,6 +162,11 @@ def _read(
         frame = readers[path.suffix](path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}). Check the path, or write it again.") from error
+    if len(frame.columns) == 1 and delimiter_of(str(frame.columns[0])) != ",":
+        raise DataError(
+            f"The columns of {path} are not separated by commas: a spreadsheet has written it anew, and may "
+            "have changed its numbers. Give the table as it was written, or the .parquet beside it."
+        )
     measured = _measured(frame.columns, embedder, wanted)
     if measured is not None:
         values = frame[list(measured.names)].to_numpy(np.float32)
@@ -239,16 +241,17 @@ def _labels(frame: "pd.DataFrame", taxonomy: Taxonomy) -> NDArray[np.str_]:
     return np.asarray([meant[name] for name in given], dtype=np.str_)
 
 
-def _correction(path: Path, number: int, row: dict[str, str | None], taxonomy: Taxonomy) -> Correction:
-    written = row["cell_type"] or ""
+def _correction(path: Path, row: Row, taxonomy: Taxonomy) -> Correction:
     try:
         return Correction(
-            image=(row["image"] or "").strip(),
-            cell_id=int(row["cell_id"] or ""),
-            cell_type=taxonomy.resolve(written),
-            person=(row["person"] or "").strip() if "person" in row else None,
+            image=row.get("image"),
+            cell_id=int(row.get("cell_id")),
+            cell_type=taxonomy.resolve(row.get("cell_type")),
+            person=row.values.get("person"),
         )
     except ValueError:
-        raise DataError(f"{path}, line {number}: cell_id {row['cell_id']!r} is no whole number.") from None
+        raise DataError(
+            f"{path}, line {row.line}: cell_id {row.get('cell_id')!r} is no whole number."
+        ) from None
     except TaxonomyError as error:
-        raise DataError(f"{path}, line {number}: {error}") from error
+        raise DataError(f"{path}, line {row.line}: {error}") from error

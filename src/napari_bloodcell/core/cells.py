@@ -106,7 +106,7 @@ def masks_of_parts(parts: ByteArray, um_per_px: float | None = None) -> Masks | 
         boxes_xyxy=np.array([box], np.int32),
         touches_border=np.array([box[0] == 0 or box[1] == 0 or box[2] == width or box[3] == height]),
         um_per_px=um_per_px,
-        scale_source="unknown" if um_per_px is None else "file",
+        scale_source="unknown" if um_per_px is None else "given",
         segmenter="given",
     )
 

@@ -4,18 +4,19 @@ Each image gets a folder: ``labels.ome.tif``, ``nuclei.ome.tif``, ``cells.csv`` 
 ``outlines.json``, which says with what they were made.
 """
 
+import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_bloodcell.core.artifact import atomic_path, check_writable, write_json
+from napari_bloodcell.core.artifact import atomic_path, check_writable, hash_of, read_json, write_json
 from napari_bloodcell.core.config import OutlineConfig, SamConfig
-from napari_bloodcell.core.errors import ImageError, SegmentError
-from napari_bloodcell.core.image import find_images, name_of, read_image, write_labels_ome_tiff
+from napari_bloodcell.core.errors import ArtifactError, ImageError, SegmentError
+from napari_bloodcell.core.image import find_images, hash_file, name_of, read_image, write_labels_ome_tiff
 from napari_bloodcell.core.image.lazy import LazyImage, open_lazily
 from napari_bloodcell.core.progress import Progress, silent, within
 from napari_bloodcell.core.records import Masks, SmearImage
@@ -43,12 +44,17 @@ class Outlined:
     others: Objects | None = None  # red cells and platelets, where they were asked for
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Failed:
-    """An image that could not be outlined, and why."""
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """What became of one image: ``done``, ``kept`` (was done before) or ``failed`` with its reason."""
 
     path: Path
-    reason: str
+    folder: Path
+    state: str
+    cells: int = 0
+    others: Mapping[str, int] = field(default_factory=dict)  # red cells and platelets, where asked for
+    notes: tuple[str, ...] = ()
+    reason: str = ""
 
 
 def outline_files(
@@ -58,29 +64,73 @@ def outline_files(
     config: OutlineConfig = OutlineConfig(),
     *,
     progress: Progress = silent,
-) -> tuple[list[Outlined], list[Failed]]:
-    """Find and outline the white cells of images; a bad one costs only itself. A cancel keeps what is
-    finished, the cells of a field that was begun included."""
+) -> list[Item]:
+    """Find and outline the white cells of images; a bad one costs only itself, and what is finished and
+    unchanged is kept. A cancel keeps what is finished, the cells of a field that was begun included."""
     images = find_images(paths)
     check_writable(Path(out))
-    done, failed = [], []
+    items = []
     for number, (path, folder) in enumerate(zip(images, _folders(images, Path(out)), strict=True)):
         progress(f"Image {number + 1} of {len(images)}", number, len(images))
-        try:
-            image = _open(path, config)
-            masks = segmenter.segment(image, config.segment, progress=within(progress, path.name))
-        except Stopped as stopped:
-            _write(Outlined(path=path, folder=folder, masks=stopped.masks), segmenter.hash, config, False)
-            raise
-        except (ImageError, SegmentError) as error:
-            failed.append(Failed(path=path, reason=str(error)))
+        kept = _kept(path, folder, segmenter.hash, config)
+        if kept is not None:
+            items.append(kept)
             continue
-        others = None
-        if config.others:
-            others = find_others(image, masks, config.segment, progress=within(progress, path.name))
-        done.append(Outlined(path=path, folder=folder, masks=masks, others=others))
-        _write(done[-1], segmenter.hash, config, True)
-    return done, failed
+        try:
+            outlined = _outline(path, folder, segmenter, config, within(progress, path.name))
+        except (ImageError, SegmentError) as error:
+            items.append(Item(path=path, folder=folder, state="failed", reason=str(error)))
+            continue
+        items.append(item_of(outlined))
+    return items
+
+
+def item_of(outlined: Outlined) -> Item:
+    return Item(
+        path=outlined.path,
+        folder=outlined.folder,
+        state="done",
+        cells=len(outlined.masks),
+        others=_counts(outlined),
+        notes=outlined.masks.notes,
+    )
+
+
+def _kept(path: Path, folder: Path, made_with: str, config: OutlineConfig) -> Item | None:
+    """What the folder says, where it holds finished outlines of just this file, segmenter and config."""
+    if not path.is_file():  # a folder of pixels: reading it through costs as much as outlining it
+        return None
+    try:
+        header, record = read_json(folder / RECORD, "outlines")
+    except ArtifactError:
+        return None
+    same = record["complete"] and header.parents == {"segmenter": made_with, "image": hash_file(path)}
+    same = same and hash_of(dict(header.config)) == hash_of(json.loads(json.dumps(config.to_json())))
+    if not same or not all((folder / name).is_file() for name in record["outputs"]):
+        return None
+    return Item(
+        path=path,
+        folder=folder,
+        state="kept",
+        cells=int(record["cells"]),
+        others=record["others"],
+        notes=tuple(record["notes"]),
+    )
+
+
+def _outline(
+    path: Path, folder: Path, segmenter: Segmenter, config: OutlineConfig, progress: Progress
+) -> Outlined:
+    image = _open(path, config)
+    try:
+        masks = segmenter.segment(image, config.segment, progress=progress)
+    except Stopped as stopped:
+        _write(Outlined(path=path, folder=folder, masks=stopped.masks), segmenter.hash, config, False)
+        raise
+    others = find_others(image, masks, config.segment, progress=progress) if config.others else None
+    outlined = Outlined(path=path, folder=folder, masks=masks, others=others)
+    _write(outlined, segmenter.hash, config, True)
+    return outlined
 
 
 def outline_prompts(
@@ -193,17 +243,23 @@ def _write(outlined: Outlined, made_with: str, config: OutlineConfig, complete: 
         write_labels_ome_tiff(folder / "nuclei.ome.tif", masks.labels, masks.um_per_px, within=masks.nucleus)
     with atomic_path(folder / "cells.csv") as temporary:
         cells_table(masks, outlined.scores).to_csv(temporary, index=False, float_format="%.6g")
-    counts = {}
     if outlined.others is not None:
-        counts = {kind: outlined.others.count(kind) for kind in KINDS}
         with atomic_path(folder / "others.csv") as temporary:
             others_table(outlined.others).to_csv(temporary, index=False)
     record = {
         "image": str(outlined.path.absolute()),
         "cells": len(masks),
-        "others": counts,
+        "others": _counts(outlined),
         "complete": complete,
         "segmenter": masks.segmenter,
         "notes": list(masks.notes),
+        "outputs": sorted(p.name for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")),
     }
-    write_json(folder / RECORD, "outlines", record, config=config.to_json(), parents={"segmenter": made_with})
+    parents = {"segmenter": made_with}
+    if outlined.path.is_file():
+        parents["image"] = hash_file(outlined.path)
+    write_json(folder / RECORD, "outlines", record, config=config.to_json(), parents=parents)
+
+
+def _counts(outlined: Outlined) -> dict[str, int]:
+    return {} if outlined.others is None else {kind: outlined.others.count(kind) for kind in KINDS}

@@ -61,7 +61,7 @@ class Masks:
     boxes_xyxy: IntArray  # N x 4, pixels, right and lower edge exclusive
     touches_border: BoolArray  # N
     um_per_px: float | None = None
-    scale_source: str = "unknown"  # "file", "red cells", "unknown"
+    scale_source: str = "unknown"  # "given" (by the file, the layer or a person), "red cells", "unknown"
     segmenter: str = ""
     notes: tuple[str, ...] = ()  # what was decided on the way, for the run record
 

@@ -1,7 +1,5 @@
 """What the panel "Classify" asks of the core, in its task; and which cell to look at next."""
 
-import csv
-import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +11,7 @@ import numpy as np
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress
+from napari_bloodcell.core.rows import read_rows
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.classes import PERSON
 from napari_bloodcell.gui.outlines import Outlined
@@ -192,22 +191,18 @@ def write_classes(path: Path, image: str, rows: Sequence[tuple[int, str, str]]) 
 
 def read_classes(path: Path, image: str | None = None) -> dict[int, str]:
     """Cell id -> class; of one image, where the table has several."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as a table: {error}. Choose a CSV file.") from error
-    rows = list(csv.DictReader(io.StringIO(text)))
-    columns = set(rows[0]) if rows else set()
-    if not {"cell_id", "cell_type"} <= columns:
+    table = read_rows(path)
+    if not {"cell_id", "cell_type"} <= set(table.columns):
         raise DataError(
-            f"{path} has the columns {', '.join(sorted(columns)) or 'none'}; it needs cell_id and cell_type. "
+            f"{path} has the columns {table.has}; it needs cell_id and cell_type. "
             "Save classes from this panel to see how such a table looks."
         )
-    images = {row.get("image") or "" for row in rows}
+    rows = table.rows
+    images = {row.get("image") for row in rows}
     if image in images and len(images) > 1:
-        rows = [row for row in rows if row.get("image") == image]
+        rows = tuple(row for row in rows if row.get("image") == image)
     try:
-        return {int(row["cell_id"]): row["cell_type"] for row in rows}
+        return {int(row.get("cell_id")): row.get("cell_type") for row in rows}
     except ValueError as error:
         raise DataError(
             f"{path} has a cell_id that is no whole number ({error}). Correct the table."

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.records import Masks, SmearImage
-from napari_bloodcell.core.report.differential import how_many
+from napari_bloodcell.core.words import how_many
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui import segment_calls as calls
 from napari_bloodcell.gui.choices import BundleChoice, Chooser

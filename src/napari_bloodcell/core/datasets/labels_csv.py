@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_bloodcell.core.errors import DataError
+from napari_bloodcell.core.rows import delimiter_of
 from napari_bloodcell.core.taxonomy import normalise
 
 IMAGE_COLUMNS = ("image", "file", "filename", "file_name", "image_name", "path")
@@ -32,8 +33,7 @@ def read_table(
     """All rows with an image. Commas, semicolons and tabs are understood, and Excel's byte-order mark."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-        delimiter = max(",;\t", key=text.partition("\n")[0].count)
-        raw = list(csv.reader(io.StringIO(text), delimiter=delimiter))
+        raw = list(csv.reader(io.StringIO(text), delimiter=delimiter_of(text)))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"Cannot read the table {path}: {error}. Save it as CSV in UTF-8.") from error
     names = [normalise(name) for name in raw[0]] if raw else []

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
@@ -100,13 +101,15 @@ def _components(ready: FloatArray) -> tuple[FloatArray, FloatArray]:
     return scores.astype(np.float32), (power / max(float(power.sum()), 1e-12)).astype(np.float32)
 
 
+def require_umap() -> None:
+    if find_spec("umap") is None:
+        raise DataError("UMAP is not installed here. Choose PCA, or: pip install 'napari-bloodcell[umap]'")
+
+
 def _umap(values: FloatArray, seed: int) -> FloatArray:
-    try:
-        from umap import UMAP
-    except ImportError as error:
-        raise DataError(
-            "UMAP is not installed here. Choose PCA, or: pip install napari-bloodcell[umap]"
-        ) from error
+    require_umap()
+    from umap import UMAP
+
     neighbours = min(NEIGHBOURS, len(values) - 1)
     # With few cells the spectral start has no solution.
     start = "spectral" if len(values) > 4 * NEIGHBOURS else "random"

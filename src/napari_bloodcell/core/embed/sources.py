@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_bloodcell.core.artifact import atomic_path, write_json
+from napari_bloodcell.core.artifact import atomic_path, check_writable, write_json
 from napari_bloodcell.core.cells import crops_of
 from napari_bloodcell.core.config import FeatureConfig, JudgeConfig
 from napari_bloodcell.core.datasets import CellImage, load_dataset
@@ -21,7 +21,7 @@ from napari_bloodcell.core.embed.collection import (
     embed_images,
 )
 from napari_bloodcell.core.embed.judge import Judgement, judge, to_json
-from napari_bloodcell.core.embed.plane import to_plane
+from napari_bloodcell.core.embed.plane import require_umap, to_plane
 from napari_bloodcell.core.embed.sam_model import open_sam
 from napari_bloodcell.core.errors import DataError, ImageError
 from napari_bloodcell.core.palette import colour_of
@@ -30,6 +30,7 @@ from napari_bloodcell.core.records import Masks
 from napari_bloodcell.core.segment import SEGMENTERS
 from napari_bloodcell.core.segment.edit import masks_of
 
+PICTURES = (".png", ".pdf", ".svg")
 POINTS = 9, 36  # least and largest area of a point of a map, in points squared
 
 
@@ -50,7 +51,7 @@ def embed_paths(
     images = [path for path in paths if path.is_file()]
     if images and (labelled or len(images) < len(paths)):
         told = "classes are known of labelled folders only" if labelled else "give images, or folders"
-        raise DataError(f"{images[0]} is an image; {told}, not both.")
+        raise DataError(f"{images[0]} is a file; {told}, not both.")
     if labels and len(labels) != len(images):
         raise DataError(f"{len(labels)} label images for {len(images)} images. Give one to each, in order.")
     if images:
@@ -134,10 +135,20 @@ def write_judgement(
     progress: Progress = silent,
 ) -> None:
     """The maps as a picture, and the figures beside it as JSON."""
-    if how not in ("pca", "umap"):
-        raise DataError(f"A map of kind {how!r} is not known. Choose pca or umap.")
+    check_maps(path, how)
     draw_maps(path, cells, cast("Literal['pca', 'umap']", how), progress=progress)
     write_json(path.with_suffix(".json"), "judgement", {"embeddings": to_json(list(judgements))})
+
+
+def check_maps(path: Path, how: str) -> None:
+    """To be asked before long work: can maps of this kind be drawn, and written here?"""
+    if how not in ("pca", "umap"):
+        raise DataError(f"A map of kind {how!r} is not known. Choose pca or umap.")
+    if how == "umap":
+        require_umap()
+    if path.suffix.lower() not in PICTURES:
+        raise DataError(f"{path} ends in {path.suffix!r}; maps are written as {', '.join(PICTURES)}.")
+    check_writable(path.parent)
 
 
 def draw_maps(
@@ -159,7 +170,7 @@ def draw_maps(
             axes.set_xlabel(plane.axes[0])
             axes.set_ylabel(plane.axes[1])
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110, format=path.suffix.lstrip(".") or "png")
+        figure.savefig(temporary, dpi=110, format=path.suffix.lower().lstrip("."))
 
 
 def _scatter(axes: Any, xy: Any, names: list[str], column: str) -> None:

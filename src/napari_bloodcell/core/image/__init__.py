@@ -42,6 +42,7 @@ __all__ = [
     "hash_file",
     "is_image_file",
     "name_of",
+    "place_of",
     "read_image",
     "well_of",
     "write_labels_ome_tiff",
@@ -200,10 +201,16 @@ def find_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     named = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if not named:
         raise ImageError("No image was given. Name files, folders, or patterns such as 'slides/*.tif'.")
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}
     for one in named:
-        found.update(dict.fromkeys(_expand(Path(one).expanduser())))
-    return list(found)
+        for path in _expand(Path(one).expanduser()):
+            found.setdefault(place_of(path), path)
+    return list(found.values())
+
+
+def place_of(path: Path) -> Path:
+    """The same for all ways to write one path: what is named twice must not count twice."""
+    return path.resolve() if ".." in path.parts else path.absolute()
 
 
 def _expand(path: Path) -> list[Path]:

@@ -14,6 +14,7 @@ from napari_bloodcell.core.artifact import hash_of
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.taxonomy import COARSE, DEFAULT, FINE, NOT_IN_DENOMINATOR, PER_HUNDRED, Taxonomy
+from napari_bloodcell.core.words import how_many
 
 RESEARCH_USE = "Research use only. Not for diagnosis."
 STRANGE = (
@@ -173,10 +174,6 @@ def state_of(d: Differential) -> str:
     seen = f"{d.reviewed} reviewed by a person" if d.reviewed else "none reviewed by a person"
     state = f"{how_many(d.counted, 'white cell')} counted, {progress}; {seen}."
     return f"{state} {STRANGE}" if d.mostly_unidentified else state
-
-
-def how_many(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def to_json(differential: Differential) -> dict[str, Any]:

@@ -5,7 +5,6 @@ So is a row whose cell_type_source names no person, where there is that column: 
 and corrected by hand can be given as it is.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from napari_bloodcell.core.errors import DataError, TaxonomyError
 from napari_bloodcell.core.records import UNIDENTIFIED
+from napari_bloodcell.core.rows import read_rows
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
 COLUMNS = ("image", "cell_id", "cell_type")
@@ -57,21 +57,16 @@ class Agreement:
 
 def read_reader(path: Path, taxonomy: Taxonomy = DEFAULT) -> Reader:
     """One person's table. An unknown class is named with its line."""
-    try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"Cannot read {path}: {error}. It takes a CSV with {', '.join(COLUMNS)}.") from error
-    missing = [name for name in COLUMNS if rows and name not in rows[0]]
-    if missing or not rows:
-        has = f"it has {', '.join(rows[0])}" if rows else "it has no rows"
+    table = read_rows(path)
+    if not set(COLUMNS) <= set(table.columns) or not table.rows:
+        has = f"it has {table.has}" if table.rows else "it has no rows"
         raise DataError(f"{path} needs the columns {', '.join(COLUMNS)}; {has}.")
     answers: dict[Cell, str] = {}
-    for line, row in enumerate(rows, 2):
-        said = (row["cell_type"] or "").strip()
+    for row in table.rows:
+        line, said = row.line, row.get("cell_type")
         if not said or not (row.get(SOURCE) or PERSON).startswith(PERSON):
             continue
-        cell = (row["image"], _number(path, line, row["cell_id"]))
+        cell = (row.get("image"), _number(path, line, row.get("cell_id")))
         if cell in answers:
             raise DataError(f"{path}, line {line}: cell {cell[1]} of {cell[0]} is there twice. Keep one row.")
         answers[cell] = _class_of(path, line, said, taxonomy)
@@ -81,7 +76,7 @@ def read_reader(path: Path, taxonomy: Taxonomy = DEFAULT) -> Reader:
 def _number(path: Path, line: int, text: str) -> int:
     try:
         return int(text)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise DataError(f"{path}, line {line}: cell_id {text!r} is no whole number.") from error
 
 

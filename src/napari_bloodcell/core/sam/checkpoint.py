@@ -50,6 +50,13 @@ def read_torch(path: Path) -> Any:
     """A file of ``torch.save``, tensors and plain values only."""
     if path.stat().st_size == 0:
         raise WeightsError(f"{path} is empty. Fetch or copy it again.")
+    with path.open("rb") as file:
+        start = file.read(2)
+    if start not in (b"PK", b"\x80\x02"):  # a zip, or a pickle of older releases
+        raise WeightsError(
+            f"{path} cannot be read as weights: it starts with {start!r}, as no checkpoint does. "
+            "Give a .pth or .safetensors file."
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

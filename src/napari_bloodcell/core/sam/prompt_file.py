@@ -5,7 +5,6 @@ y1], "scribble": [[x, y], ...]}``, each optional. CSV: one row a point (columns 
 inside as 1 or 0) or a box (cell, x0, y0, x1, y1); rows of one cell belong together.
 """
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from napari_bloodcell.core.errors import SegmentError
+from napari_bloodcell.core.rows import read_rows
 from napari_bloodcell.core.sam.prompt import Prompt, scribble
 
 KEYS = ("points", "inside", "box", "scribble")
@@ -23,19 +23,17 @@ POINT, BOX = ("x", "y"), ("x0", "y0", "x1", "y1")
 def read_prompts(path: Path) -> list[Prompt]:
     """One prompt a cell, in the order of the file. Places are checked when they are asked."""
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SegmentError(f"The prompts {path} cannot be read: {error}. Give a JSON or CSV file.") from error
-    told = _from_json(text, path) if path.suffix.lower() == ".json" else _from_csv(text, path)
+    told = _from_json(path) if path.suffix.lower() == ".json" else _from_csv(path)
     if not told:
         raise SegmentError(f"{path} holds no prompts. Write at least one point or box into it.")
     return [_prompt(one, f"{path}, cell {number}") for number, one in enumerate(told, 1)]
 
 
-def _from_json(text: str, path: Path) -> list[dict[str, Any]]:
+def _from_json(path: Path) -> list[dict[str, Any]]:
     try:
-        told = json.loads(text)
+        told = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SegmentError(f"The prompts {path} cannot be read: {error}. Give a JSON or CSV file.") from error
     except json.JSONDecodeError as error:
         raise SegmentError(f"{path} is no JSON ({error}). It takes a list of objects, one a cell.") from error
     if not isinstance(told, list) or not all(isinstance(one, dict) for one in told):
@@ -43,22 +41,22 @@ def _from_json(text: str, path: Path) -> list[dict[str, Any]]:
     return told
 
 
-def _from_csv(text: str, path: Path) -> list[dict[str, Any]]:
-    rows = list(csv.DictReader(text.splitlines()))
-    columns = set(rows[0]) if rows else set()
-    if rows and not (columns >= set(POINT) or columns >= set(BOX)):
+def _from_csv(path: Path) -> list[dict[str, Any]]:
+    table = read_rows(path)
+    columns = set(table.columns)
+    if table.rows and not (columns >= set(POINT) or columns >= set(BOX)):
         raise SegmentError(
-            f"{path} has the columns {', '.join(sorted(map(str, columns)))}; it takes x and y, or x0, y0, x1 "
+            f"{path} has the columns {table.has}; it takes x and y, or x0, y0, x1 "
             "and y1, and cell where several rows belong to one."
         )
     cells: dict[str, dict[str, Any]] = {}
-    for number, row in enumerate(rows):
-        one = cells.setdefault(row.get("cell") or f"row {number}", {})
+    for row in table.rows:
+        one = cells.setdefault(row.get("cell") or f"line {row.line}", {})
         if all(row.get(name) for name in BOX):
-            one["box"] = [row[name] for name in BOX]
+            one["box"] = [row.get(name) for name in BOX]
         if all(row.get(name) for name in POINT):
-            one.setdefault("points", []).append([row[name] for name in POINT])
-            one.setdefault("inside", []).append((row.get("inside") or "1").strip().lower() in YES)
+            one.setdefault("points", []).append([row.get(name) for name in POINT])
+            one.setdefault("inside", []).append((row.get("inside") or "1").lower() in YES)
     return list(cells.values())
 
 

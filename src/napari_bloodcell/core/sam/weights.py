@@ -88,7 +88,7 @@ def import_files(source: Path, *, progress: Progress = silent) -> tuple[Path, ..
             taken.append(_copy_in(file, weights))
     if not taken:
         raise WeightsError(
-            f"None of {len(files)} files in {source} is one of: {_names(REGISTRY.values())} (by SHA-256). "
+            f"{source} holds none of: {_names(REGISTRY.values())} (told by their SHA-256). "
             "Other checkpoints of the format need no import: give their path where a model is asked for."
         )
     return tuple(taken)

@@ -58,7 +58,7 @@ class Canvas:
         boxes = np.asarray(self.boxes, np.int32).reshape(-1, 4)
         left, top, right, bottom = boxes.T
         height, width = self.shape
-        known = "file" if um_per_px is not None else "unknown"
+        known = "given" if um_per_px is not None else "unknown"
         return Masks(
             cell_id=np.arange(1, len(boxes) + 1, dtype=np.int32),
             labels=self.labels,

@@ -200,7 +200,7 @@ def masks_of(
         boxes_xyxy=boxes,
         touches_border=(left <= 0) | (top <= 0) | (right >= width) | (bottom >= height),
         um_per_px=um_per_px,
-        scale_source="unknown" if um_per_px is None else "file",
+        scale_source="unknown" if um_per_px is None else "given",
         segmenter=segmenter,
     )
 

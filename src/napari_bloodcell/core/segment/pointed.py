@@ -15,9 +15,11 @@ from napari_bloodcell.core.config import SamConfig
 from napari_bloodcell.core.records import BoolArray, SmearImage
 from napari_bloodcell.core.sam.embeddings import EmbeddingCache
 from napari_bloodcell.core.sam.prompt import Answer, Prompt, PromptSession, check_prompt
-from napari_bloodcell.core.segment.choose import read_network
+from napari_bloodcell.core.segment.choose import STAIN, read_network
 from napari_bloodcell.core.segment.outlines import Drawn
+from napari_bloodcell.core.segment.prompted import StainPrompter
 from napari_bloodcell.core.segment.sam_segmenter import SamSegmenter
+from napari_bloodcell.core.segment.stain_segmenter import StainSegmenter
 from napari_bloodcell.core.segment.survey import NUCLEUS_UM, WORKING_UM, survey
 from napari_bloodcell.core.stain import ground_light
 
@@ -103,7 +105,9 @@ def open_session(
     model: str | Path, image: SmearImage, config: SamConfig = SamConfig()
 ) -> tuple[Session, str]:
     """A session by the model's own promptable head where it is a plain checkpoint, by its cell head where
-    that alone is trained; and the hash of what answers."""
+    that alone is trained; by stain where no network is wanted; and the hash of what answers."""
+    if str(model) == STAIN:
+        return StainPrompter(image.pixels, image.um_per_px), StainSegmenter().hash
     network, has_head = read_network(model)
     if has_head:
         segmenter = SamSegmenter(network, replace(config, size_px=network.variant.native_px))

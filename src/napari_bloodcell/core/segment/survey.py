@@ -94,7 +94,7 @@ def survey_windows(windows: list[ByteArray], um_per_px: float | None) -> Survey 
         return None
     ratios = np.concatenate([_heme_ratios(s, light) for s in small])
     heme = float(np.median(ratios)) if len(ratios) >= LEAST_RED * sum(s[..., 0].size for s in small) else None
-    size, source = um_per_px, "file"
+    size, source = um_per_px, "given"
     if size is None:
         red_cells = _typical(np.concatenate([_red_cells_px(s, light) for s in small]))
         size, source = (RED_CELL_UM / (red_cells * stride), "red cells") if red_cells else (None, "unknown")

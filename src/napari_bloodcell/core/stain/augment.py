@@ -16,6 +16,7 @@ from napari_bloodcell.core.stain.cluster import kmeans
 from napari_bloodcell.core.stain.profile import StainProfile
 from napari_bloodcell.core.stain.tensors import as_batch
 from napari_bloodcell.core.stain.transfer import Stains, measured_stains, restain, stains_of
+from napari_bloodcell.core.words import how_many
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +64,7 @@ def other_stains(start: Stains, config: StainAugmentConfig, dice: "torch.Generat
     n = len(start)
     if n < config.clusters:
         raise DataError(
-            f"{n} images cannot make {config.clusters} groups of stains. "
+            f"{how_many(n, 'image')} cannot make {config.clusters} groups of stains. "
             f"Give batches of at least {config.clusters} images, or ask for fewer groups."
         )
     seed = int(torch.randint(2**31 - 1, (1,), generator=dice))

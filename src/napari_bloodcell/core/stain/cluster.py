@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from napari_bloodcell.core.config import ClusterConfig
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.stain.profile import StainProfile, average, check_same_stains
+from napari_bloodcell.core.words import how_many
 
 STEPS = 50  # of one start; k-means on a few thousand profiles settles in ten
 SMALLEST_GAIN = 1e-6
@@ -29,7 +30,7 @@ def cluster(profiles: Sequence[StainProfile], config: ClusterConfig = ClusterCon
         raise DataError("Groups of no profiles were asked for. Give at least one image or profile.")
     if config.clusters is not None and len(profiles) < config.clusters:
         raise DataError(
-            f"{len(profiles)} images cannot make {config.clusters} groups of stains. "
+            f"{how_many(len(profiles), 'image')} cannot make {config.clusters} groups of stains. "
             f"Give at least {config.clusters} images, or ask for fewer groups."
         )
     check_same_stains(profiles)

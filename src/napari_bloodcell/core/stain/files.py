@@ -14,6 +14,7 @@ from napari_bloodcell.core.records import ByteArray
 from napari_bloodcell.core.stain.augment import augment
 from napari_bloodcell.core.stain.profile import StainProfile, average, load_profile, profiles_of
 from napari_bloodcell.core.stain.transfer import transfer
+from napari_bloodcell.core.words import how_many
 
 PROFILE_SUFFIX = ".json"
 
@@ -102,6 +103,8 @@ def augment_files(
         progress("Reading", number, len(files))
         pixels = read_image(path).pixels
         batches.setdefault(pixels.shape, []).append((names[number], pixels))
+    if config.kind == "sada":
+        _check_groups([[name for name, _ in batch] for batch in batches.values()], config.clusters)
     written: list[Path] = []
     for done, batch in enumerate(batches.values()):
         progress("Restaining", done, len(batches))
@@ -112,6 +115,18 @@ def augment_files(
                 _write(target, pixels)
                 written.append(target)
     return written
+
+
+def _check_groups(batches: Sequence[Sequence[Path]], groups: int) -> None:
+    """Before the first view is written."""
+    small = [batch for batch in batches if len(batch) < groups]
+    if small:
+        images = how_many(len(small[0]), "image")
+        raise DataError(
+            f"{images} of the size of {small[0][0].stem} cannot make {groups} groups of stains: images of "
+            f"one size make one batch, and each batch takes {groups} images at least. Give more of it, "
+            "ask for fewer groups (--clusters), or take --kind random with --profiles."
+        )
 
 
 def _distinct(files: Sequence[Path], out: Path) -> list[Path]:

@@ -287,6 +287,6 @@ def _masks(labels: IntArray, parts: ByteArray, um: float) -> Masks:
         boxes_xyxy=boxes,
         touches_border=np.any(np.c_[boxes[:, :2] <= 0, boxes[:, 2:] >= [width, height]], axis=1),
         um_per_px=um,
-        scale_source="file",
+        scale_source="given",
         segmenter="synthetic",
     )

@@ -43,8 +43,7 @@ def check_same(folder: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any
         if before.get(name) != now.get(name):
             raise TrainingError(
                 f"{folder} holds a training with other settings: {name} was {before.get(name)!r}, now it is "
-                f"{now.get(name)!r}. Use the same settings to go on, another folder, or start anew without "
-                "resuming."
+                f"{now.get(name)!r}. Use the same settings to go on, or another folder to start anew."
             )
 
 

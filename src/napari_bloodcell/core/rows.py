@@ -1,0 +1,67 @@
+"""Small tables as people and their programs save them: commas, semicolons or tabs, Excel's byte-order mark,
+blank lines, spaces beside the commas."""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_bloodcell.core.errors import DataError
+
+
+@dataclass(frozen=True)
+class Row:
+    line: int  # in the file, as an editor counts
+    values: dict[str, str]  # by column; "" where the row is short
+
+    def get(self, column: str) -> str:
+        """ "" where there is no such column."""
+        return self.values.get(column, "")
+
+
+@dataclass(frozen=True)
+class Rows:
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def has(self) -> str:
+        """Its columns, for a message."""
+        return ", ".join(self.columns) or "(none)"
+
+
+def read_rows(path: Path) -> Rows:
+    """Every row that says anything. Words stay words: a slide may be called NA."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text))
+        lines = [(reader.line_num, [value.strip() for value in values]) for values in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a table ({error}). Save it as CSV in UTF-8.") from error
+    lines = [(line, values) for line, values in lines if any(values)]
+    columns = tuple(_without_empty_ends(lines[0][1])) if lines else ()
+    return Rows(path, columns, tuple(_row(path, columns, line, values) for line, values in lines[1:]))
+
+
+def delimiter_of(text: str) -> str:
+    """What the first line is separated by."""
+    return max(",;\t", key=text.lstrip().partition("\n")[0].count)
+
+
+def _row(path: Path, columns: tuple[str, ...], line: int, values: list[str]) -> Row:
+    values = _without_empty_ends(values)
+    if len(values) > len(columns):
+        raise DataError(
+            f"{path}, line {line}: {len(values)} fields, but the first line names {len(columns)} columns. "
+            "Put a text that holds a comma in quotes, or name the columns that are missing."
+        )
+    return Row(line, dict(zip(columns, values + [""] * (len(columns) - len(values)), strict=True)))
+
+
+def _without_empty_ends(values: list[str]) -> list[str]:
+    """Spreadsheets write commas after the last column."""
+    while values and not values[-1]:
+        values = values[:-1]
+    return values
