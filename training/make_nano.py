@@ -50,7 +50,7 @@ from napari_bloodcell.core.uncertainty.calibration import calibrate  # noqa: E40
 
 LABS = ("jtsc", "cellavision", "bccd")
 LICENCES = {"jtsc": "GPL-3.0", "cellavision": "GPL-3.0", "bccd": "MIT"}
-CLASSIFIER = ClassifierConfig(kind="random_forest", trees=200, depth=8, seed=2026)
+CLASSIFIER = ClassifierConfig(kind="random_forest", trees=200, depth=8, lean=0.15, seed=2026)
 DRAWN, DRAWN_SEED = 12, 77  # synthetic cells of each kind: real basophils are four
 COPIES = 4  # of each cell, as other labs might have shown it
 BUDGETS, SEEDS, SCORED_FROM, COVERAGE = (5, 10, 25, 50), 5, 10, 0.9
@@ -191,7 +191,13 @@ def calibrated(
     config = replace(CLASSIFIER, folds=min(CLASSIFIER.folds, len(set(held))))
     scores, _ = held_out_scores(values, truths, config, groups=held)
     basis = f"{int(real.sum())} training cells, lab by lab, each held out once"
-    doubt = calibrate(scores[real], truths[real], CLASSIFIER.calibration, basis=basis)
+    doubt = calibrate(
+        scores[real],
+        truths[real],
+        CLASSIFIER.calibration,
+        offsets=classifier.calibration.offsets,
+        basis=basis,
+    )
     return replace(classifier, config=CLASSIFIER, calibration=doubt)
 
 

@@ -18,6 +18,7 @@ from napari_bloodcell.core.adapt.updates import (
 )
 from napari_bloodcell.core.bundle import load_bundle, save_bundle
 from napari_bloodcell.core.classify import Classifier, Known, fit
+from napari_bloodcell.core.classify.leaning import leaning
 from napari_bloodcell.core.config import AdaptConfig, ClassifierConfig, SuggestConfig
 from napari_bloodcell.core.embed.measurements import SCALE_FREE, MeasurementEmbedder
 from napari_bloodcell.core.errors import ArtifactError, Cancelled, ClassifyError
@@ -155,6 +156,26 @@ def test_recalibration_ignores_classes_it_has_no_score_for(home: Classifier) -> 
     cells, _ = made(30, 5)
     lab = Lab(name="c", values=cells.values, rows=np.arange(4), labels=np.array(["myeloblast"] * 4))
     assert recalibrate(home, lab) is home
+
+
+@pytest.mark.parametrize("update", ["refit", "refit, align half"])
+def test_what_is_fitted_anew_leans_as_before(home: Classifier, update: str) -> None:
+    cells, labels = made(60, 5)
+    lab = Lab(name="c", values=cells.values, rows=np.arange(40), labels=labels[:40])
+    lab.labels[:3] = "myeloblast"
+    anew = UPDATES[update](replace(home, config=replace(home.config, lean=0.3)), lab)
+    assert anew.class_names[3] == "myeloblast"
+    np.testing.assert_array_equal(anew.calibration.offsets, leaning(anew.class_names, 0.3))
+    assert not len(UPDATES[update](home, lab).calibration.offsets)
+
+
+def test_recalibration_starts_from_what_it_leant_to(home: Classifier) -> None:
+    cells, labels = made(60, 0)
+    lab = Lab(name="c", values=cells.values, rows=np.arange(6), labels=labels[:6])
+    even = recalibrate(home, lab).calibration.offsets
+    moved = recalibrate(replace(home, config=replace(home.config, lean=1.0)), lab).calibration.offsets
+    leant = leaning(home.class_names, 1.0)
+    assert np.corrcoef(moved - even, leant)[0, 1] > 0.9
 
 
 def test_cells_corrected_before_are_not_judged_by_themselves(home: Classifier) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from napari_bloodcell.core.artifact import write_arrays
 from napari_bloodcell.core.classify import Classifier, fit
+from napari_bloodcell.core.classify.leaning import leaning
 from napari_bloodcell.core.config import ClassifierConfig, ClassifyConfig
 from napari_bloodcell.core.errors import ArtifactError, ClassifyError
 from napari_bloodcell.core.records import UNIDENTIFIED, Embeddings
@@ -38,6 +40,30 @@ def test_probabilities_are_those_of_scikit_learn(clouds) -> None:
     model.fit(cells.values, labels)
     np.testing.assert_allclose(ours.probabilities, model.predict_proba(cells.values), atol=1e-4)
     assert ours.class_names == tuple(model.classes_)
+
+
+@pytest.mark.parametrize("calibration", ["none", "temperature", "isotonic"])
+def test_answers_lean_to_healthy_blood_and_the_file_says_so(
+    tmp_path: Path, clouds: tuple[Embeddings, list[str]], calibration: str
+) -> None:
+    cells, labels = clouds
+    config = ClassifierConfig(calibration=calibration, folds=3)  # type: ignore[arg-type]
+    even, leaning = fit(cells, labels, config), fit(cells, labels, replace(config, lean=0.5))
+    halfway = embeddings(np.mean([cells.values[:30].mean(0), cells.values[-30:].mean(0)], axis=0)[None])
+    basophil = [one.predict(halfway, ALWAYS).probabilities[0, 0] for one in (even, leaning)]
+    assert basophil[1] < 0.6 * basophil[0]
+    leaning.write(tmp_path / "c.safetensors")
+    again = Classifier.read(tmp_path / "c.safetensors")
+    np.testing.assert_array_equal(again.predict(cells).probabilities, leaning.predict(cells).probabilities)
+    np.testing.assert_array_equal(again.calibration.offsets, leaning.calibration.offsets)
+
+
+def test_leaning_is_the_logarithm_of_shares_and_has_no_opinion_of_other_classes() -> None:
+    fine = leaning(("basophil", "myeloblast", "neutrophil_banded", "neutrophil"), 0.5)
+    np.testing.assert_allclose(fine[[0, 2, 3]], 0.5 * np.log([0.01, 0.6, 0.6]), rtol=1e-5)
+    assert fine[1] == pytest.approx(fine[[0, 2, 3]].mean())
+    assert len(leaning(("basophil", "neutrophil"), 0)) == 0
+    assert len(leaning(("myeloblast", "burr"), 0.5)) == 0
 
 
 def test_two_classes_give_scikit_learns_probabilities_too(clouds) -> None:

@@ -13,6 +13,16 @@ from napari_bloodcell.core.errors import TaxonomyError
 
 COARSE = ("neutrophil", "lymphocyte", "monocyte", "eosinophil", "basophil")
 
+# Of a hundred white cells of a healthy adult; the rest of the kinds are rare.
+NORMAL_BLOOD = {
+    "neutrophil_segmented": 0.57,
+    "neutrophil_banded": 0.03,
+    "lymphocyte_typical": 0.295,
+    "monocyte": 0.065,
+    "eosinophil": 0.03,
+    "basophil": 0.01,
+}
+
 # Fine class -> coarse parent. A class that is its own top level stands alone in a coarse table too.
 FINE = {
     "basophil": "basophil",

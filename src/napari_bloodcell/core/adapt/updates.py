@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_bloodcell.core.classify.classifier import Classifier, Known, centre_and_scale
 from napari_bloodcell.core.classify.fitting import fit_head
+from napari_bloodcell.core.classify.leaning import leaning
 from napari_bloodcell.core.uncertainty.calibration import Calibration, offsets_for
 from napari_bloodcell.core.uncertainty.cloud import cloud_of
 
@@ -43,7 +44,8 @@ def recalibrate(before: Classifier, lab: Lab) -> Classifier:
         return before
     truths = np.searchsorted(before.class_names, lab.labels[known])
     scores = before.head.scores(before.standardise(lab.values[lab.rows[known]]))
-    temperature, offsets = offsets_for(scores, truths, balance(truths))
+    start = leaning(before.class_names, before.config.lean)
+    temperature, offsets = offsets_for(scores, truths, balance(truths), start=start)
     return replace(
         before, calibration=Calibration(method="temperature", temperature=temperature, offsets=offsets)
     )
@@ -159,14 +161,15 @@ def _refitted(before: Classifier, lab: Lab, strength: float) -> Classifier:
     ready = np.concatenate([ready, new])
     each = min(len(values) / HALF_WAY, MOST_WEIGHT * len(values) / max(len(new), 1))
     weights = np.concatenate([np.ones(len(values)), np.full(len(new), each)])
+    class_names = tuple(str(name) for name in names)
     return replace(
         before,
-        class_names=tuple(str(name) for name in names),
+        class_names=class_names,
         mean=mean,
         scale=scale,
         head=fit_head(ready, truths, weights, before.config),
         cloud=cloud_of(ready, truths, len(names)),
-        calibration=Calibration(),
+        calibration=Calibration(offsets=leaning(class_names, before.config.lean)),
     )
 
 

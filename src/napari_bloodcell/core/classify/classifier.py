@@ -132,7 +132,7 @@ class Classifier:
 
     def _arrays(self) -> Arrays:
         arrays = {"mean": self.mean, "scale": self.scale, **self.head.arrays, **self.cloud.to_arrays()}
-        if self.calibration.cells:
+        if not self.calibration.is_nothing:
             arrays |= self.calibration.to_arrays()
         return arrays | _known_to_arrays(self.known)
 
@@ -143,7 +143,7 @@ class Classifier:
             "kind": self.kind,
             "class_names": list(self.class_names),
             "settings": self.config.to_json(),
-            "calibration": self.calibration.to_json() if self.calibration.cells else {},
+            "calibration": {} if self.calibration.is_nothing else self.calibration.to_json(),
             "known_labs": labs,
             "known_classes": classes,
             "notes": list(self.notes),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from napari_bloodcell.core.classify.classifier import Classifier, Known, centre_and_scale, check_finite
 from napari_bloodcell.core.classify.folds import deal, folds_that_fit
 from napari_bloodcell.core.classify.heads import HEADS, Head
+from napari_bloodcell.core.classify.leaning import leaning
 from napari_bloodcell.core.config import ClassifierConfig, ClassifierKind
 from napari_bloodcell.core.errors import ClassifyError
 from napari_bloodcell.core.progress import Progress, silent
@@ -44,10 +45,12 @@ def fit(
     names, truths = np.unique(np.asarray(labels, dtype=np.str_), return_inverse=True)
     values = embeddings.values
     notes: tuple[str, ...] = ()
-    calibration = Calibration()
+    offsets = leaning([str(name) for name in names], config.lean)
+    calibration = Calibration(offsets=offsets)
     if config.calibration != "none":
         scores, note = held_out_scores(values, truths, config, groups=groups, progress=progress)
-        calibration = calibrate(scores, truths, config.calibration, basis=_basis(len(truths), groups))
+        basis = _basis(len(truths), groups)
+        calibration = calibrate(scores, truths, config.calibration, offsets=offsets, basis=basis)
         notes = (note,) if note else ()
     progress(STAGE, config.folds, config.folds + 1)
     mean, scale, head = fit_scaled(values, truths, config)

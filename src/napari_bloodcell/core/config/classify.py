@@ -17,6 +17,9 @@ class ClassifierConfig(Config):
     systems."""
     class_weights: Annotated[Literal["balanced", "none"], Knob("Class weights")] = "balanced"
     """balanced: rare classes count as much as common ones. none: every cell counts the same."""
+    lean: Annotated[float, Knob("Lean to healthy blood", low=0, high=1)] = 0.0
+    """How far answers lean to the shares of a healthy adult's blood. 0: before a cell is looked at, a
+    basophil is as likely as a neutrophil."""
     strength: Annotated[float, Knob("Strength of the fit", low=1e-6, high=1e6)] = 1.0
     """C of logistic regression and SVMs: lower follows single cells less."""
     iterations: Annotated[int, Knob("Iterations", low=1, high=100_000)] = 500

@@ -24,18 +24,9 @@ from napari_bloodcell.core.synthetic.red import (
     paint_red,
 )
 from napari_bloodcell.core.synthetic.white import KINDS, MAIN_KINDS, Outline, outline, paint
+from napari_bloodcell.core.taxonomy import NORMAL_BLOOD
 
 _Kind = TypeVar("_Kind", bound=np.generic)
-
-# Of a hundred white cells of a healthy adult; the rest of the kinds are rare.
-NORMAL_BLOOD = {
-    "neutrophil_segmented": 0.57,
-    "neutrophil_banded": 0.03,
-    "lymphocyte_typical": 0.295,
-    "monocyte": 0.065,
-    "eosinophil": 0.03,
-    "basophil": 0.01,
-}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

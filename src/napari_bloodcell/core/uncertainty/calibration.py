@@ -5,7 +5,7 @@ Temperature: Guo et al. 2017. Sets: split conformal prediction, class by class (
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ COLDEST, HOTTEST = 0.05, 20.0
 KNOTS = 64  # of a stored isotonic curve
 
 Floats = NDArray[np.float32]
+NOTHING = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,7 +30,7 @@ class Calibration:
     temperature: float = 1.0
     offsets: Floats = field(
         default_factory=lambda: np.zeros(0, np.float32)
-    )  # C, where the mix of classes moved
+    )  # C, where classes are not equally likely, or their mix moved
     curves: Floats = field(default_factory=lambda: np.zeros((0, 2, KNOTS), np.float32))  # C x (raw, true)
     misfits: Floats = field(default_factory=lambda: np.zeros(0, np.float32))  # 1 - p of the true class
     truths: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))  # class of each misfit
@@ -39,9 +40,13 @@ class Calibration:
     def cells(self) -> int:
         return len(self.misfits)
 
+    @property
+    def is_nothing(self) -> bool:
+        """Scores go through it as they are, and no cell was held out."""
+        return not self.cells and not len(self.offsets)
+
     def probabilities(self, scores: NDArray[Any]) -> Floats:
-        shifted = scores / self.temperature
-        raw = softmax(shifted + self.offsets if len(self.offsets) else shifted)
+        raw = softmax(shifted(scores, self.temperature, self.offsets))
         if self.method != "isotonic" or not len(raw):
             return raw
         risen = [np.interp(raw[:, c], *curve) for c, curve in enumerate(self.curves)]
@@ -105,37 +110,43 @@ class Calibration:
 
 
 def calibrate(
-    scores: NDArray[Any], truths: NDArray[Any], method: Method = "temperature", *, basis: str
+    scores: NDArray[Any],
+    truths: NDArray[Any],
+    method: Method = "temperature",
+    *,
+    offsets: Floats = NOTHING,
+    basis: str,
 ) -> Calibration:
-    """Learn from held-out cells: ``scores`` N x C as the classifier gave them, ``truths`` their classes."""
+    """Learn from held-out cells: ``scores`` N x C as the classifier gave them, ``truths`` their classes;
+    ``offsets`` are added to the scores, whatever is learned."""
     if not np.isfinite(scores).all():
         raise ClassifyError("Scores of held-out cells hold NaN or infinite numbers. Leave these cells out.")
     truths = np.asarray(truths, np.int32)
     if not len(truths):
-        return Calibration()
-    temperature = best_temperature(scores, truths) if method != "none" else 1.0
-    learned = Calibration(method=method, temperature=temperature, basis=basis)
+        return Calibration(offsets=offsets)
+    temperature = best_temperature(scores, truths, offsets=offsets) if method != "none" else 1.0
+    learned = Calibration(method=method, temperature=temperature, offsets=offsets, basis=basis)
     if method == "isotonic":
-        curves = _isotonic_curves(softmax(scores / temperature), truths)
-        learned = Calibration(method=method, temperature=temperature, curves=curves, basis=basis)
+        curves = _isotonic_curves(softmax(shifted(scores, temperature, offsets)), truths)
+        learned = replace(learned, curves=curves)
     misfits = 1 - _of_truth(_honest(scores, truths, learned), truths)
-    return Calibration(
-        method=method,
-        temperature=temperature,
-        curves=learned.curves,
-        misfits=misfits.astype(np.float32),
-        truths=truths,
-        basis=basis,
-    )
+    return replace(learned, misfits=misfits.astype(np.float32), truths=truths)
 
 
-def best_temperature(scores: NDArray[Any], truths: NDArray[Any], prior: float = 4.0) -> float:
+def shifted(scores: NDArray[Any], temperature: float, offsets: Floats) -> NDArray[Any]:
+    cooled = scores / temperature
+    return cooled + offsets if len(offsets) else cooled
+
+
+def best_temperature(
+    scores: NDArray[Any], truths: NDArray[Any], prior: float = 4.0, *, offsets: Floats = NOTHING
+) -> float:
     """The temperature with the highest likelihood. ``prior`` counts like so many cells that say 1: a handful
     of cells must not freeze or melt the answers."""
     from scipy.optimize import minimize_scalar
 
     def loss(log_t: float) -> float:
-        likely = _of_truth(log_softmax(scores / np.exp(log_t)), truths)
+        likely = _of_truth(log_softmax(shifted(scores, float(np.exp(log_t)), offsets)), truths)
         return float(-likely.sum() + prior * log_t**2)
 
     found = minimize_scalar(loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded")
@@ -143,17 +154,23 @@ def best_temperature(scores: NDArray[Any], truths: NDArray[Any], prior: float = 
 
 
 def offsets_for(
-    scores: NDArray[Any], truths: NDArray[Any], weights: NDArray[Any], stiffness: float = 1.0
+    scores: NDArray[Any],
+    truths: NDArray[Any],
+    weights: NDArray[Any],
+    stiffness: float = 1.0,
+    *,
+    start: Floats = NOTHING,
 ) -> tuple[float, Floats]:
     """Temperature and one offset a class, for a lab whose mix or look of classes moved. ``stiffness`` counts
-    like so many cells that say nothing moved."""
+    like so many cells that say nothing moved from ``start``."""
     from scipy.optimize import minimize
 
     truth = np.eye(scores.shape[1])[truths]
+    before = start if len(start) else np.zeros(scores.shape[1])
 
     def loss(point: NDArray[Any]) -> tuple[float, NDArray[np.float64]]:
         cooled = scores / np.exp(point[0])
-        likely = log_softmax(cooled + point[1:])
+        likely = log_softmax(cooled + before + point[1:])
         excess = weights[:, None] * (np.exp(likely) - truth)  # slope of the loss by each score
         pull = stiffness * np.concatenate([[8 * point[0]], point[1:]])
         slope = np.concatenate([[-(excess * cooled).sum()], excess.sum(axis=0)]) + pull
@@ -162,7 +179,7 @@ def offsets_for(
 
     limits = [(np.log(COLDEST), np.log(HOTTEST))] + [(-6.0, 6.0)] * scores.shape[1]
     found = minimize(loss, np.zeros(1 + scores.shape[1]), jac=True, method="L-BFGS-B", bounds=limits).x
-    return float(np.exp(found[0])), found[1:].astype(np.float32)
+    return float(np.exp(found[0])), (before + found[1:]).astype(np.float32)
 
 
 def threshold(misfits: NDArray[Any], coverage: float) -> float:
@@ -208,8 +225,8 @@ def _honest(scores: NDArray[Any], truths: NDArray[np.int32], learned: Calibratio
     result = np.zeros(scores.shape, np.float32)
     halves: Sequence[slice] = (slice(0, None, 2), slice(1, None, 2))
     for own, other in zip(halves, reversed(halves), strict=True):
-        curves = _isotonic_curves(softmax(scores[other] / learned.temperature), truths[other])
-        half = Calibration(method="isotonic", temperature=learned.temperature, curves=curves)
+        raw = softmax(shifted(scores[other], learned.temperature, learned.offsets))
+        half = replace(learned, curves=_isotonic_curves(raw, truths[other]))
         result[own] = half.probabilities(scores[own])
     return result
 
