@@ -140,21 +140,21 @@ def doctor() -> int:
 
 
 @datasets.command
-def check(path: Path, /, *, deep: bool = False) -> int:
+def check(paths: list[Path], /, *, deep: bool = False) -> int:
     """Count cells per lab and class, and say what was skipped and why.
 
     Parameters
     ----------
-    path: Path
-        Folder of one data set, or of several side by side.
+    paths: list[Path]
+        Folders of data sets, or of several side by side.
     deep: bool
         Open every image too, to find broken ones and their sizes.
     """
     from napari_bloodcell.core.datasets import check as check_datasets
 
     with progress_bar() as progress:
-        report = check_datasets(path, deep=deep, progress=progress)
-    print(report.text())
+        reports = [check_datasets(path, deep=deep, progress=progress) for path in paths]
+    print("\n".join(report.text() for report in reports))
     return 0
 
 

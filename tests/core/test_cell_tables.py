@@ -70,6 +70,10 @@ def test_vectors_of_a_named_embedder_are_read_by_their_columns(tmp_path: Path) -
     assert cells.embeddings.values.tolist() == [[1, 2]]
     with pytest.raises(DataError, match="holds no vectors of embedder 'sam'"):
         read_cells([tmp_path / "t.csv"], "sam")
+    assert len(read_cells([tmp_path / "t.csv", tmp_path / "." / "t.csv"], "measurements")) == 1
+    wide.to_csv(tmp_path / "t.csv", sep=";")
+    with pytest.raises(DataError, match="not separated by commas: a spreadsheet has written it anew"):
+        read_cells([tmp_path / "t.csv"], "measurements")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from napari_bloodcell.core.artifact import write_bytes
 from napari_bloodcell.core.embed.choose import find_embedder
 from napari_bloodcell.core.embed.measurements import OF_TABLES, MeasurementEmbedder
 from napari_bloodcell.core.errors import DataError, TaxonomyError
+from napari_bloodcell.core.image import place_of
 from napari_bloodcell.core.records import Embeddings
 from napari_bloodcell.core.rows import Row, delimiter_of, read_rows
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
@@ -57,9 +58,10 @@ class Correction:
 def read_cells(
     paths: Sequence[Path], embedder: str = "", taxonomy: Taxonomy = DEFAULT, *, wanted: str = ""
 ) -> CellVectors:
-    """Tables (.h5ad, .parquet, .csv) or folders of ``analyse`` results, joined. ``embedder`` says which
-    vectors, where a table holds several; ``wanted`` is the hash of the embedder a model takes."""
-    parts = [_read(path, embedder, wanted) for given in paths for path in tables_in(Path(given))]
+    """Tables (.h5ad, .parquet, .csv) or folders of ``analyse`` results, joined, each once. ``embedder`` says
+    which vectors, where a table holds several; ``wanted`` is the hash of the embedder a model takes."""
+    tables = {place_of(path): path for given in paths for path in tables_in(Path(given))}
+    parts = [_read(path, embedder, wanted) for path in tables.values()]
     hashes = {made for _, _, _, made in parts}
     if len(hashes) != 1:
         raise DataError("The tables hold vectors of different embedders. Embed all cells with the same one.")
