@@ -197,6 +197,8 @@ def test_no_cells_are_masks_too():
         (np.zeros((2, 3, 4), int), "one plane is"),
         (np.array([[-1, 2]]), "from -1 to 2"),
         (np.array([[2**40]]), "to 10995"),
+        (np.array([[0.0, 1.5]]), "fractions or NaN"),
+        (np.array([[0.0, np.nan]]), "fractions or NaN"),
     ],
 )
 def test_labels_that_cannot_be_cells_are_refused(labels, says):

@@ -134,6 +134,16 @@ def test_a_mask_of_another_size_is_named_with_both_sizes() -> None:
         cells_of(pixels, labels, nucleus[:40], name="a.png", source="lab")
 
 
+@pytest.mark.parametrize("value", [0.5, np.nan])
+def test_a_mask_of_fractions_is_refused(value: float) -> None:
+    pixels, labels, nucleus = drawn()
+    soft = labels.astype(np.float32)
+    cells_of(pixels, soft, nucleus, name="a.png", source="lab")
+    soft[0, 0] = value
+    with pytest.raises(DataError, match=r"The mask of a\.png holds fractions or NaN"):
+        cells_of(pixels, soft, nucleus, name="a.png", source="lab")
+
+
 # ---- folders
 
 

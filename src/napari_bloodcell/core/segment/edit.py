@@ -178,6 +178,10 @@ def masks_of(
     """Labels of any origin as a record. Ids stay; without nuclei every nucleus is empty."""
     if labels.ndim != 2:
         raise SegmentError(f"Labels of shape {labels.shape} are not accepted; one plane is, height x width.")
+    if labels.dtype.kind == "f" and not (labels == np.floor(labels)).all():
+        raise SegmentError(
+            "Labels with fractions or NaN are not accepted; each pixel holds the id of its cell."
+        )
     highest, lowest = int(labels.max(initial=0)), int(labels.min(initial=0))
     if highest > np.iinfo(np.int32).max or lowest < 0:
         raise SegmentError(

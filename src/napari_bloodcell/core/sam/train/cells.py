@@ -107,3 +107,8 @@ def check_mask(pixels: ByteArray, labels: NDArray[Any], nucleus: NDArray[Any], n
                 f"The {what} of {name} is {found} px, its picture {wanted} px. "
                 "Give each picture the mask that was drawn on it, unscaled."
             )
+    if labels.dtype.kind == "f" and not (labels == np.floor(labels)).all():
+        raise DataError(
+            f"The mask of {name} holds fractions or NaN; each pixel holds the number of its cell. One "
+            "that was scaled or averaged does not fit any more."
+        )
