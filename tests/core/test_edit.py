@@ -181,7 +181,7 @@ def test_labels_of_any_origin_become_masks_with_their_own_ids(field):
     assert masks.cell_id.tolist() == [3, 4000]
     x0, y0, x1, y1 = masks.boxes_xyxy[0]
     assert (sparse[y0:y1, x0:x1] == 3).sum() == (sparse == 3).sum()
-    assert masks.scale_source == "file"
+    assert masks.scale_source == "given"
     assert not masks.touches_border.any()
 
 

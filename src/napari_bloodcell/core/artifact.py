@@ -278,7 +278,7 @@ def cannot_write(path: Path, error: OSError) -> ArtifactError:
     """What to say when the disk refuses."""
     if error.errno in (errno.EEXIST, errno.ENOTDIR):
         return ArtifactError(
-            f"{path} could not be written: there is a file where a folder is needed. Name another."
+            f"{path} could not be written: there is a file where a folder is needed. Choose another folder."
         )
     advice = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Choose another folder"
     return ArtifactError(
