@@ -33,15 +33,12 @@ def audit(folder: Path, /, *, out: Path | None = None) -> int:
     out: Path | None
         File to write; without it the table is printed.
     """
-    from napari_bloodcell.core.session import audit_csv
+    from napari_bloodcell.core.session import audit_csv, write_audit
 
-    table = audit_csv(folder)
     if out is None:
-        print(table, end="")
+        print(audit_csv(folder), end="")
     else:
-        from napari_bloodcell.core.artifact import write_bytes
-
-        write_bytes(out, table.encode())
+        write_audit(folder, out)
         print(out)
     return 0
 

@@ -241,6 +241,94 @@ def test_a_full_disk_is_said_and_leaves_whole_lines_only(worked_on, monkeypatch)
     assert read_session(folder).cells(key).table["cell_type"].tolist() == ["eosinophil", "lymphocyte"]
 
 
+def test_what_a_full_disk_took_in_part_does_not_come_back(worked_on, monkeypatch):
+    folder, key = worked_on
+    with Session(folder) as session:
+        whole = session._audit._file
+
+        class Full:
+            """Takes ten bytes, and then no more."""
+
+            closed, left = False, 10
+
+            def write(self, data):
+                if not self.left:
+                    raise OSError(28, "No space left on device")
+                taken, self.left = whole.write(data[: self.left]), 0
+                return taken
+
+            def __getattr__(self, name):
+                return getattr(whole, name)
+
+        monkeypatch.setattr(session._audit, "_file", Full())
+        with pytest.raises(SessionError, match="No space left on device"):
+            session.record([classify(key, 1, "monocyte", "basophil")])
+        monkeypatch.undo()
+        session.record([classify(key, 1, "monocyte", "eosinophil")])
+    content = read_session(folder)
+    assert not content.trail.torn
+    assert content.cells(key).table["cell_type"].tolist() == ["eosinophil", "lymphocyte"]
+
+
+def test_a_closed_session_says_that_nothing_is_kept(worked_on):
+    folder, key = worked_on
+    session = Session(folder)
+    session.close()
+    with pytest.raises(SessionError, match="is closed, and the last change is not kept. Open it again"):
+        session.record([classify(key, 1, "monocyte", "basophil")])
+
+
+def test_outlines_on_a_full_disk_say_so(worked_on, cells, monkeypatch):
+    import safetensors.numpy
+    from safetensors import SafetensorError
+
+    folder, key = worked_on
+
+    def full(*_arguments, **_more):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(safetensors.numpy, "save_file", full)
+    with Session(folder) as session, pytest.raises(ArtifactError, match="No space left on device.*Free some"):
+        session.save_cells(key, cells)
+
+
+def test_an_image_that_has_moved_is_found_by_what_it_shows(worked_on, smear_file, cells):
+    folder, key = worked_on
+    moved = smear_file.rename(smear_file.with_name("moved.png"))
+    with Session(folder) as session:
+        assert session.add_image(read_image(moved)) == key
+        assert session.has_cells(key)
+    content = read_session(folder)
+    np.testing.assert_array_equal(content.image(key).pixels, read_image(moved).pixels)
+    assert content.cells(key).table["cell_type"].tolist() == ["monocyte", "lymphocyte"]
+
+
+def test_outlines_that_are_replaced_stay_in_the_folder(worked_on, cells):
+    folder, key = worked_on
+    with Session(folder) as session:
+        session.set_aside(key)
+        session.save_cells(key, cells)
+    (old,) = folder.glob(f"cells-{key}-until-*.safetensors")
+    assert read_session(folder).cells(key).table["cell_type"].tolist() == ["monocyte", "unidentified"]
+    assert read_session(folder).trail.events[-2].new == old.name
+
+
+def test_nothing_is_written_into_the_session_from_outside(worked_on, capsys):
+    from napari_bloodcell.cli import main
+
+    folder, _ = worked_on
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for arguments in (
+        ["audit", str(folder), "--out", str(folder / "audit.jsonl")],
+        ["export", str(folder), "--out", str(folder)],
+    ):
+        with pytest.raises(SystemExit) as left:
+            main(["session", *arguments])
+        assert left.value.code == 1
+        assert "lies in the session itself" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_a_correction_is_on_disk_within_a_second(worked_on):
     folder, key = worked_on
     with Session(folder) as session:

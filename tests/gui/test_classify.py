@@ -212,6 +212,12 @@ def test_classes_are_saved_and_loaded(viewer, panel, counted, click, wait, tmp_p
     classes.give(viewer, {counted: classes.ids(counted)}, "monocyte", "ada")
     click(panel.load_button)
     assert kinds(counted) == before
+    sources = counted.features["cell_type_source"].astype(str).tolist()
+    assert sources[0] == "person ada"  # whoever loads it
+    assert set(sources[1:]) == {"table classes.csv"}  # what a model said is nobody's answer
+    (tmp_path / "classes.csv").write_text("cell_id,cell_type\n1,eosinophil\n")
+    click(panel.load_button)
+    assert classes.is_by_person(counted).sum() == 1 + (first(counted) != 1)
 
 
 def test_a_table_without_the_columns_is_refused(viewer, panel, counted, click, tmp_path):

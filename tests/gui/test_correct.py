@@ -265,6 +265,17 @@ def test_corrections_on_a_translated_stack_fall_where_they_are_drawn(viewer, pan
     assert 1 in part.layer.data
 
 
+def test_picking_on_a_stack_of_labels_says_why_not(viewer, panel, smear, click):
+    viewer.add_image(smear.image.pixels, rgb=True, name="smear")
+    stack = viewer.add_labels(np.ones((2, *smear.image.pixels.shape[:2]), np.int32), name="stack")
+    part = panel.correct
+    part.layer = stack
+    click(part.pick_button)
+    assert not part.pick_button.isChecked()
+    assert "planes" in panel.task.message.text()
+    assert [layer.name for layer in viewer.layers] == ["smear", "stack"]
+
+
 def test_only_what_is_in_view_is_segmented(viewer, panel, add_smear, smear, press_run):
     image = add_smear()
     view = (slice(0, 200), slice(100, 420))

@@ -10,8 +10,9 @@ import time
 import numpy as np
 import pytest
 
-from napari_bloodcell.core.session import Change, Session, read_session
-from napari_bloodcell.gui import autosave, classes
+from napari_bloodcell.core.config import ReadConfig
+from napari_bloodcell.core.session import Change, Session, SessionCells, read_session
+from napari_bloodcell.gui import autosave, classes, layers
 from napari_bloodcell.gui.autosave import changed_outlines
 
 pytestmark = pytest.mark.gui
@@ -186,6 +187,113 @@ def test_an_image_that_is_gone_is_named_and_the_rest_opens(viewer, panel, tmp_pa
     wait(panel)
     assert [layer.name for layer in viewer.layers] == ["other"]
     assert "field.png of this session is gone" in panel.task.message.text()
+
+
+def test_other_outlines_do_not_take_the_place_of_those_kept(viewer, kept, counted, tmp_path, qtbot):
+    folder = tmp_path / "session"
+    qtbot.waitUntil(lambda: "cells" in actions(folder), timeout=30_000)
+    (key,) = read_session(folder).images
+    scratch = viewer.add_labels(np.zeros_like(counted.data), name="scratch", scale=counted.scale)
+    qtbot.wait(200)
+    assert not kept.task.busy
+    assert "scratch" not in kept.task.message.text()
+    scratch.paint((40, 40), 1)  # something is drawn: now it would be kept
+    qtbot.waitUntil(lambda: "scratch is not kept" in kept.task.message.text(), timeout=30_000)
+    assert "the session keeps smear cells for this image" in kept.task.message.text()
+    np.testing.assert_array_equal(read_session(folder).cells(key).labels, counted.data)
+    drawn = scratch.data.copy()
+    viewer.layers.remove(counted)
+    qtbot.waitUntil(lambda: autosave.session_of(scratch)[0] is not None, timeout=30_000)
+    qtbot.waitUntil(lambda: actions(folder)[-2:] == ["set aside", "cells"], timeout=30_000)
+    np.testing.assert_array_equal(read_session(folder).cells(key).labels, drawn)
+    assert len(list(folder.glob(f"cells-{key}-until-*.safetensors"))) == 1
+
+
+def test_cells_without_a_class_open_again(viewer, panel, tmp_path, click, qtbot, smear):
+    import pandas as pd
+    from PIL import Image
+
+    from napari_bloodcell.core.image import read_image
+
+    Image.fromarray(smear.image.pixels).save(tmp_path / "field.png")
+    labels = np.zeros(smear.image.pixels.shape[:2], np.int32)
+    labels[10:30, 10:30], labels[50:70, 50:70] = 1, 2
+    table = pd.DataFrame({"label": [1, 2]})
+    with Session(tmp_path / "session") as session:
+        key = session.add_image(read_image(tmp_path / "field.png"))
+        session.save_cells(key, SessionCells(labels=labels, nucleus=labels > 0, table=table, made_from={}))
+        session.record(
+            [Change(action="classify", image=key, cell_id=2, old="", new="basophil", note="person ada")]
+        )
+    click(panel.task.run_button)
+    qtbot.waitUntil(lambda: "field cells" in [layer.name for layer in viewer.layers], timeout=60_000)
+    qtbot.waitUntil(lambda: not panel.task.busy)
+    assert classes.kinds(viewer.layers["field cells"]) == ["unidentified", "basophil"]
+
+
+def test_cells_that_could_not_be_laid_out_are_not_written_over(viewer, panel, tmp_path, click, qtbot, smear):
+    import pandas as pd
+    from PIL import Image
+
+    file, labels = tmp_path / "field.png", np.zeros(smear.image.pixels.shape[:2], np.int32)
+    Image.fromarray(smear.image.pixels).save(file)
+    labels[10:30, 10:30] = 1
+    table = pd.DataFrame({"label": [1], "cell_type": ["basophil"], "cell_type_source": ["person ada"]})
+    (layer,) = viewer.open(str(file), plugin="napari")
+    with Session(tmp_path / "session") as session:
+        key = session.add_image(layers.picture_of(layer, viewer).read(ReadConfig()))
+        session.save_cells(key, SessionCells(labels=labels, nucleus=labels > 0, table=table, made_from={}))
+    viewer.layers.clear()
+    moved = file.rename(tmp_path / "moved.png")
+    click(panel.task.run_button)
+    qtbot.waitUntil(lambda: "is gone from" in panel.task.message.text(), timeout=60_000)
+    viewer.open(str(moved), plugin="napari")
+    viewer.add_labels(np.roll(labels, 40, axis=0), name="again", scale=viewer.layers[-1].scale)
+    qtbot.waitUntil(lambda: "again is not kept" in panel.task.message.text(), timeout=60_000)
+    click(panel.close_button)
+    content = read_session(tmp_path / "session")
+    np.testing.assert_array_equal(content.cells(key).labels, labels)
+    assert content.images[key].file == str(moved)
+
+
+def test_what_could_not_be_written_is_tried_again_on_closing(
+    kept, counted, tmp_path, click, qtbot, monkeypatch
+):
+    folder = tmp_path / "session"
+    qtbot.waitUntil(lambda: "cells" in actions(folder), timeout=30_000)
+    session, real = kept.session, kept.session.session.save_cells
+
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(session.session, "save_cells", full)
+    counted.paint((5, 5), 900)
+    qtbot.waitUntil(lambda: bool(session.unsaved), timeout=10_000)
+    monkeypatch.setattr(session.session, "save_cells", real)
+    click(kept.close_button)
+    assert kept.task.message.text() == "Closed. Everything is on disk."
+    (key,) = read_session(folder).images
+    np.testing.assert_array_equal(read_session(folder).cells(key).labels, counted.data)
+
+
+def test_a_session_closed_with_the_disk_still_full_says_so(
+    kept, counted, tmp_path, click, qtbot, monkeypatch
+):
+    qtbot.waitUntil(lambda: "cells" in actions(tmp_path / "session"), timeout=30_000)
+
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kept.session.session, "save_cells", full)
+    counted.paint((5, 5), 900)
+    click(kept.close_button)
+    assert "the last changes of 1 image could not be written" in kept.task.message.text()
+
+
+def test_a_session_closed_elsewhere_is_closed_here(viewer, kept):
+    kept.session.close()
+    assert kept.session is None
+    assert kept.task.run_button.isEnabled()
 
 
 def test_a_folder_of_other_things_is_refused(viewer, panel, tmp_path, click, wait):

@@ -165,12 +165,17 @@ def write_arrays(
     parents: Mapping[str, str] | None = None,
 ) -> str:
     """Write arrays as safetensors under a header; returns the content hash."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     ready = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     header = _header(kind, hash_arrays(ready, config or {}, parents or {}), config, parents)
     with atomic_path(path) as temporary:
-        save_file(ready, temporary, metadata={"header": json.dumps(asdict(header))})
+        try:
+            save_file(ready, temporary, metadata={"header": json.dumps(asdict(header))})
+        except SafetensorError as error:  # it wraps what the system said
+            number = errno.ENOSPC if "No space left" in str(error) else errno.EIO
+            raise OSError(number, os.strerror(number)) from error
     return header.sha256
 
 

@@ -31,6 +31,7 @@ class OpenSession(QObject):
 
     saved = Signal(int)
     failed = Signal(str)
+    closed = Signal()
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -38,6 +39,8 @@ class OpenSession(QObject):
         self._writer = InOrder()
         self._writer.failed.connect(self.failed)
         self._watched: dict[str, _Watched] = {}
+        self.is_closed = False
+        self.unsaved: set[str] = set()  # images whose last change could not be written
         _open[str(session.folder)] = self
 
     def record(self, changes: Sequence[Change]) -> None:
@@ -46,22 +49,47 @@ class OpenSession(QObject):
 
     def watch(self, layer: "Labels", nuclei: "Labels | None", key: str) -> None:
         """From now on the outlines of this layer are kept in the session, at once and after each change."""
+        if key in self._watched:
+            self._watched.pop(key).stop()
         ours = layer.metadata.get(layers.KEY, {})
         link = {"folder": str(self.session.folder), "image": key}
         layer.metadata = layer.metadata | {layers.KEY: {"role": layers.CELLS} | ours | {LINK: link}}
         self._watched[key] = _Watched(self, layer, nuclei, key)
+
+    def replace(self, key: str) -> None:
+        """Other outlines are coming for this image; those kept stay in the folder under another name."""
+        self._watched.pop(key).stop()
+        self._write(lambda: self.session.set_aside(key))
 
     def save_now(self, key: str) -> None:
         """The table has changed as a whole: a model has predicted."""
         if key in self._watched:
             self._watched[key].save(anew=True)
 
-    def save(self, key: str, cells: "Callable[[], tuple[SessionCells, list[Change]] | None]") -> None:
-        """``cells`` is called in the writing thread; None where there is nothing new."""
+    def held(self, key: str) -> "Labels | None":
+        """The layer whose outlines are kept of an image; None where there is none, or it was let go."""
+        return self._watched[key].layer if key in self._watched else None
+
+    def knows(self, key: str) -> bool:
+        """Whether outlines of this image are or were laid out in this window."""
+        return key in self._watched
+
+    def save(
+        self,
+        key: str,
+        cells: "Callable[[], tuple[SessionCells, list[Change]] | None]",
+        done: Callable[[], None],
+    ) -> None:
+        """``cells`` is called in the writing thread; None where there is nothing new. ``done`` is called once
+        it is on disk: what failed is tried again with the next change, and on closing."""
 
         def write() -> None:
-            if (found := cells()) is not None:
-                self.session.save_cells(key, *found)
+            if (found := cells()) is None:
+                return
+            self.unsaved.add(key)
+            self.session.save_cells(key, *found)
+            done()
+            self.unsaved.discard(key)
 
         self._write(write)
 
@@ -73,6 +101,8 @@ class OpenSession(QObject):
         _open.pop(str(self.session.folder), None)
         self._writer.close()
         self.session.close()
+        self.is_closed = True
+        self.closed.emit()
 
     def _write(self, call: Callable[[], None]) -> None:
         def write() -> None:
@@ -101,10 +131,13 @@ class _Watched:
             emitter.connect(self._changed)
         self.save(anew=True)
 
+    @property
+    def layer(self) -> "Labels | None":
+        return self._layer()
+
     def stop(self) -> None:
-        if self._timer.isActive():
-            self._timer.stop()
-            self.save()
+        self._timer.stop()
+        self.save()  # what was not written before is tried once more
         for emitter in self._events:
             emitter.disconnect(self._changed)
 
@@ -119,12 +152,14 @@ class _Watched:
             changes = changed_outlines(self._saved, labels, self._key)
             if not changes and not anew:
                 return None  # napari tells of every redraw
-            self._saved = labels
             present = np.unique(labels)
             kept = table[table["label"].isin(present)]
             return SessionCells(labels=labels, nucleus=nucleus, table=kept, made_from=made_from), changes
 
-        self._session.save(self._key, cells)
+        def done() -> None:
+            self._saved = labels
+
+        self._session.save(self._key, cells, done)
 
     def _changed(self, _event: object = None) -> None:
         self._timer.start()

@@ -101,11 +101,10 @@ def give(viewer: "Viewer", chosen: "Mapping[Labels, Iterable[int]]", name: str, 
     return n
 
 
-def give_each(viewer: "Viewer", cells: "Labels", named: Mapping[int, str], who: str) -> int:
-    """A person's classes from elsewhere, a class a cell."""
-    source = f"{PERSON}{who}"
+def give_each(viewer: "Viewer", cells: "Labels", named: Mapping[int, tuple[str, str]]) -> int:
+    """Classes from elsewhere, a class a cell, and who or what gave it."""
     there = [row for row in rows(cells) if row[0] in named]
-    changes = [Given(*row, normalise(named[row[0]]), source) for row in there]
+    changes = [Given(*row, normalise(named[row[0]][0]), named[row[0]][1]) for row in there]
     changes = [one for one in changes if (one.old, one.old_source) != (one.new, one.new_source)]
     return _do(viewer, cells, tuple(changes), "classify", next(_step))
 

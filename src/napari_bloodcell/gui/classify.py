@@ -342,14 +342,19 @@ class ClassifyCells(CellsPanel):
         try:
             table = classify_calls.read_classes(path, classes.image_name(layer))
             known = classes.class_list(layer)
-            named = {cell: name for cell, name in table.items() if name != UNIDENTIFIED}
-            for name in dict.fromkeys(named.values()):
+            me = self.reader.text().strip() or preferences.reader()
+            named = {
+                cell: (name, classify_calls.source_of(path, me if who is None else who))
+                for cell, (name, who) in table.items()
+                if name and name != UNIDENTIFIED
+            }
+            for name in dict.fromkeys(name for name, _ in named.values()):
                 known = known.with_class(name)
         except BloodcellError as error:
             self.task.say(str(error), error=True)
             return
         classes.set_classes(self.viewer, layer, known)
-        n = classes.give_each(self.viewer, layer, named, self.reader.text().strip() or preferences.reader())
+        n = classes.give_each(self.viewer, layer, named)
         missing = len(set(named) - set(classes.ids(layer).tolist()))
         self.task.say(
             f"{n} classes changed."

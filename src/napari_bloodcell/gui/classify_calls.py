@@ -189,8 +189,15 @@ def write_classes(path: Path, image: str, rows: Sequence[tuple[int, str, str]]) 
     )
 
 
-def read_classes(path: Path, image: str | None = None) -> dict[int, str]:
-    """Cell id -> class; of one image, where the table has several."""
+def source_of(path: Path, person: str) -> str:
+    """What a class of a table goes by: the person who gave it, or the table. A model's guess that was saved
+    and loaded is no person's answer."""
+    return f"{PERSON}{person}" if person else f"table {path.name}"
+
+
+def read_classes(path: Path, image: str | None = None) -> dict[int, tuple[str, str | None]]:
+    """Cell id -> class, and the person who gave it ("" where nobody did, None where the table does not tell);
+    of one image, where the table has several."""
     table = read_rows(path)
     if not {"cell_id", "cell_type"} <= set(table.columns):
         raise DataError(
@@ -202,7 +209,7 @@ def read_classes(path: Path, image: str | None = None) -> dict[int, str]:
     if image in images and len(images) > 1:
         rows = tuple(row for row in rows if row.get("image") == image)
     try:
-        return {int(row.get("cell_id")): row.get("cell_type") for row in rows}
+        return {int(r.get("cell_id")): (r.get("cell_type"), r.values.get("person")) for r in rows}
     except ValueError as error:
         raise DataError(
             f"{path} has a cell_id that is no whole number ({error}). Correct the table."

@@ -38,6 +38,7 @@ class Correct(QWidget):
         super().__init__()
         self.viewer, self.task = viewer, task
         self.corrections: Corrections | None = None
+        self._why_not = ""
         self.picked: list[int] = []
         self.prompter: tuple[Any, Any, Any] | None = None  # of which image, who answers, who finds nuclei
         self._answer: tuple[Any, Any] | None = None
@@ -88,8 +89,9 @@ class Correct(QWidget):
             try:
                 self.corrections = Corrections(self.viewer, layer)
                 self.corrections.changed.connect(self._tell)
-            except SegmentError:
-                self.corrections = None  # said when a button is pressed
+            except SegmentError as error:
+                self.corrections = None
+                self._why_not = str(error)  # said when a button is pressed
         self.show_state()
 
     def _let_go(self) -> None:
@@ -128,6 +130,10 @@ class Correct(QWidget):
             self._drop_picks()
             return
         layer = self.cells.value
+        if layer is not None and self.corrections is None:
+            self.pick_button.setChecked(False)
+            self.task.say(self._why_not, error=True)
+            return
         if layer is not None:
             layer.mode = "pan_zoom"
             self.viewer.layers.selection.active = layer

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QLineEdit, QPushButton
 
 from napari_bloodcell.core.errors import BloodcellError
@@ -26,7 +27,7 @@ HELP = """
 A session is a folder. **Open session** makes one of an empty folder, or opens one with everything that was in
 it: images, outlines, nuclei, classes, tables.
 
-While a session is open, all cells in the viewer are kept in it. Every correction is on disk within a second:
+While a session is open, all cells in the viewer are kept in it: one layer of outlines for each image. Every correction is on disk within a second:
 who, when, which cell, from what to what. If the program or the machine fails, open the folder again.
 
 Images are remembered by their path and hash; those without a file are copied into the folder. Only one
@@ -46,6 +47,8 @@ class SessionPanel(Panel):
         self.ask_file: Callable[[], Path | None] = self._ask_file
         self.session: OpenSession | None = None
         self._tried: weakref.WeakSet[Labels] = weakref.WeakSet()
+        self._empty: weakref.WeakSet[Labels] = weakref.WeakSet()  # nothing is drawn on them yet
+        self._waiting: weakref.WeakKeyDictionary[Labels, str] = weakref.WeakKeyDictionary()
         self.reader = QLineEdit(preferences.reader())
         self.reader.setToolTip("Your name or sign: it stands beside every change.")
         self.reader.editingFinished.connect(self._rename_person)
@@ -128,10 +131,17 @@ class SessionPanel(Panel):
         self.session = session
         session.saved.connect(self._show_state)
         session.failed.connect(self._say_failed)
+        session.closed.connect(self._was_closed)
 
     # keeping what comes
 
     def _keep_new(self) -> None:
+        if self.session is None or self.task.busy:
+            return
+        for layer, key in list(self._waiting.items()):
+            if not self._refused(key):  # what stood in its way is gone
+                del self._waiting[layer]
+                self._tried.discard(layer)
         fresh = [
             layer
             for layer in outlines(self.viewer)
@@ -139,6 +149,8 @@ class SessionPanel(Panel):
         ]
         pictures, kept = [], []
         for layer in fresh:
+            if self._is_empty(layer):
+                continue
             try:
                 classes.check_plane(layer)
                 pictures.append(outlined(layer, self.viewer).picture)
@@ -153,14 +165,49 @@ class SessionPanel(Panel):
     def _kept(self, cells: "list[Labels]", keys: list[str]) -> None:
         if self.session is None:
             return
-        n = 0
+        n, refused = 0, []
         for layer, key in zip(cells, keys, strict=True):
-            if layer in self.viewer.layers:
-                self.session.watch(layer, nuclei_of(layer, self.viewer), key)
-                n += 1
-        self.task.say(
-            f"{n} layer{'' if n == 1 else 's'} of cells {'is' if n == 1 else 'are'} kept in the session."
-        )
+            if layer not in self.viewer.layers:
+                continue
+            if why := self._refused(key):
+                refused.append(f"{layer.name} is not kept: {why}")
+                self._waiting[layer] = key
+                continue
+            if self.session.knows(key):  # the person has taken the old outlines out
+                self.session.replace(key)
+            self.session.watch(layer, nuclei_of(layer, self.viewer), key)
+            n += 1
+        kept = f"{n} layer{'' if n == 1 else 's'} of cells {'is' if n == 1 else 'are'} kept in the session."
+        self.task.say(" ".join([kept] * bool(n) + refused), error=bool(refused))
+
+    def _is_empty(self, layer: "Labels") -> bool:
+        """A layer to draw on takes no outlines' place; it is kept from its first stroke on."""
+        if np.any(layer.data):
+            return False
+        if layer not in self._empty:
+            self._empty.add(layer)
+            for emitter in _strokes(layer):
+                emitter.connect(self._drawn)
+        return True
+
+    def _drawn(self, event: Any) -> None:
+        if np.any(event.source.data):
+            for emitter in _strokes(event.source):
+                emitter.disconnect(self._drawn)
+            self._keep_new()
+
+    def _refused(self, key: str) -> str:
+        """An image has one set of outlines in a session: another must not take its place unasked."""
+        assert self.session is not None
+        held = self.session.held(key)
+        if held is not None and held in self.viewer.layers:
+            return f"the session keeps {held.name} for this image. Remove that layer to have this one kept."
+        if not self.session.knows(key) and self.session.session.has_cells(key):
+            return (
+                "the session holds cells of this image already, which could not be laid out when it was "
+                "opened. Close the session and open it again: the image's new place is noted."
+            )
+        return ""
 
     # the rest
 
@@ -195,10 +242,25 @@ class SessionPanel(Panel):
     def _close(self) -> None:
         if self.session is not None:
             self.session.close()
-            self.session = None
-            self._tried.clear()
-            self.task.say("Closed. Everything is on disk.")
-            self._show_state()
+
+    def _was_closed(self) -> None:
+        """Here, or in another window that had it open too."""
+        session = self.session
+        if session is None or not session.is_closed:
+            return
+        self.session = None
+        self._tried.clear()
+        self._waiting.clear()
+        lost = len(session.unsaved)
+        images = "1 image" if lost == 1 else f"{lost} images"
+        said = "Closed. Everything is on disk."
+        if lost:
+            said = (
+                f"Closed, but the last changes of {images} could not be written. The layers are still open: "
+                "free some space and save them, or keep them in another session."
+            )
+        self.task.say(said, error=bool(lost))
+        self._show_state()
 
     def _ask_folder(self) -> Path | None:
         chosen = QFileDialog.getExistingDirectory(self, "A session's folder, or an empty one")
@@ -209,8 +271,12 @@ class SessionPanel(Panel):
         return Path(chosen) if chosen else None
 
 
-def write_audit(folder: Path, path: Path) -> Any:
-    from napari_bloodcell.core.artifact import write_bytes
-    from napari_bloodcell.core.session import audit_csv
+def _strokes(layer: "Labels") -> tuple[Any, ...]:
+    """What tells that something was drawn: napari does not tell every change in the same way."""
+    return layer.events.paint, layer.events.data, layer.events.labels_update
 
-    write_bytes(path, audit_csv(folder).encode())
+
+def write_audit(folder: Path, path: Path) -> Any:
+    from napari_bloodcell.core.session import write_audit as write
+
+    write(folder, path)

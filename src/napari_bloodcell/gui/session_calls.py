@@ -106,7 +106,8 @@ def lay_out(viewer: "Viewer", kept: Kept, watch: "Callable[[Labels, Labels], Non
     yield
     if "cell_type" in features:
         known = metadata.get("classes")
-        classes = ClassList.from_json(known) if known else ClassList.of(features["cell_type"])
+        named = [name for name in features["cell_type"] if name]  # a cell may have no class yet
+        classes = ClassList.from_json(known) if known else ClassList.of(named)
         for name in features["cell_type"].cat.categories:
             classes = classes.with_class(str(name)) if name else classes
         data = layers.painted(kept.cells.labels, kept.rims, features, classes)

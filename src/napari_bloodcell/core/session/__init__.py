@@ -7,7 +7,7 @@ number of the last change it holds; later ones are applied when it is read. ``fo
 
 from napari_bloodcell.core.session.audit import ACTIONS_ON_CLASSES, Change, Event, Trail, read_trail, to_csv
 from napari_bloodcell.core.session.cells import SessionCells
-from napari_bloodcell.core.session.export import audit_csv, export_session
+from napari_bloodcell.core.session.export import audit_csv, export_session, write_audit
 from napari_bloodcell.core.session.folder import Session, describe, is_session, person, read_session
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "read_session",
     "read_trail",
     "to_csv",
+    "write_audit",
 ]

@@ -87,7 +87,8 @@ class AuditFile:
         self.events = list(trail.events)
         self.torn = trail.torn
         self._last_hash = trail.last_hash
-        self._file = self.path.open("ab")
+        # Unbuffered: what a full disk refused must not be tried again behind the next line.
+        self._file = self.path.open("ab", buffering=0)
         if trail.torn:
             # Nothing is lost: the piece moves into a line of its own.
             self._file.truncate(trail.intact_bytes)
@@ -111,10 +112,15 @@ class AuditFile:
             before = _hash(line)
             events.append(event)
             lines.append(line)
-        end = self._file.tell()
+        if self._file.closed:
+            raise SessionError(
+                f"The session {self.path.parent} is closed, and the last change is not kept. Open it again."
+            )
+        end = os.fstat(self._file.fileno()).st_size
         try:
-            self._file.write(b"".join(lines))
-            self._file.flush()
+            rest = memoryview(b"".join(lines))
+            while rest:
+                rest = rest[self._file.write(rest) :]
             os.fsync(self._file.fileno())
         except OSError as error:
             self._cut_back(end)

@@ -5,7 +5,7 @@ from pathlib import Path
 from napari_bloodcell.core.artifact import atomic_path, check_writable, write_bytes
 from napari_bloodcell.core.image import write_labels_ome_tiff
 from napari_bloodcell.core.session.audit import to_csv
-from napari_bloodcell.core.session.folder import read_session
+from napari_bloodcell.core.session.folder import check_outside, read_session
 
 
 def audit_csv(folder: Path) -> str:
@@ -13,9 +13,17 @@ def audit_csv(folder: Path) -> str:
     return to_csv(content.trail.events, {key: image.name for key, image in content.images.items()})
 
 
+def write_audit(folder: Path, path: Path) -> None:
+    """The audit as a table (CSV)."""
+    table = audit_csv(folder)
+    check_outside(path, Path(folder))
+    write_bytes(path, table.encode())
+
+
 def export_session(folder: Path, out: Path) -> list[Path]:
     """A folder an image with outlines, nuclei and ``cells.csv``; the audit beside them."""
     content = read_session(folder)
+    check_outside(out, content.folder)
     check_writable(out)
     write_bytes(out / "audit.csv", audit_csv(folder).encode())
     written = [out / "audit.csv"]

@@ -89,9 +89,10 @@ class Session:
     def add_image(self, image: "SmearImage") -> str:
         """Remember an image; gives its key. Pixels that no file gives again are copied into the folder."""
         key = image.sha256[:KEY_LENGTH]
-        if key in images_of(self.events):
+        known = images_of(self.events).get(key)
+        if known is not None and (self.folder / known.file).exists():
             return key
-        file = _file_of(image)
+        file = _file_of(image)  # new, or moved since
         if file is None:
             file = f"image-{key}.png"
             _write_png(self.folder / file, image)
@@ -106,13 +107,27 @@ class Session:
 
     def save_cells(self, key: str, cells: SessionCells, changes: Sequence[Change] = ()) -> None:
         """Outlines and table of an image as they are now. ``changes`` says what differs, a line a cell."""
-        path = self.folder / f"cells-{key}.safetensors"
+        path = self._cells_of(key)
         self.record(changes)
         # The file first: were the line first, a crash between would leave a line about a file not there.
         sha256 = write_cells(path, cells, holds=self._audit.n)
         kept = {name: cells.made_from[name] for name in ("bundle", "segmenter") if name in cells.made_from}
         said = {"cells": len(cells.table), "sha256": sha256, **kept}
         self.record([Change(action="cells", image=key, new=said)])
+
+    def has_cells(self, key: str) -> bool:
+        return self._cells_of(key).exists()
+
+    def set_aside(self, key: str) -> None:
+        """Other outlines take the place of those kept: these stay in the folder under another name."""
+        path = self._cells_of(key)
+        if path.exists():
+            kept = path.with_name(f"{path.stem}-until-{self._audit.n}{path.suffix}")
+            path.replace(kept)
+            self.record([Change(action="set aside", image=key, new=kept.name)])
+
+    def _cells_of(self, key: str) -> Path:
+        return self.folder / f"cells-{key}.safetensors"
 
     def close(self) -> None:
         self._audit.close()
@@ -195,6 +210,14 @@ def person() -> str:
         return getpass.getuser()
     except (OSError, KeyError):
         return "unknown"
+
+
+def check_outside(path: Path, folder: Path) -> None:
+    """A session's own folder is no place for what is written from it."""
+    if path.expanduser().resolve().is_relative_to(folder.expanduser().resolve()):
+        raise SessionError(
+            f"{path} lies in the session itself, whose files must stay as they are. Choose another place."
+        )
 
 
 def _make(folder: Path) -> None:
