@@ -28,7 +28,8 @@ A session is a folder. **Open session** makes one of an empty folder, or opens o
 it: images, outlines, nuclei, classes, tables.
 
 While a session is open, all cells in the viewer are kept in it: one layer of outlines for each image. Every
-correction is on disk within a second: who, when, which cell, from what to what. If the program or the machine fails, open the folder again.
+correction is on disk within a second: who, when, which cell, from what to what. If the program or the machine
+fails, open the folder again.
 
 Images are remembered by their path and hash; those without a file are copied into the folder. Only one
 program at a time may have a session open.
