@@ -183,7 +183,9 @@ class SessionPanel(Panel):
 
     def _is_empty(self, layer: "Labels") -> bool:
         """A layer to draw on takes no outlines' place; it is kept from its first stroke on."""
-        if np.any(layer.data):
+        if not isinstance(layer.data, np.ndarray):  # reading through what is lazy would hold up the window
+            return False
+        if layer.data.any():
             return False
         if layer not in self._empty:
             self._empty.add(layer)
