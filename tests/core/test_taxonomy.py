@@ -2,6 +2,7 @@
 
 import pytest
 
+from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.errors import TaxonomyError
 from napari_bloodcell.core.taxonomy import (
     COARSE,
@@ -115,3 +116,19 @@ def test_a_code_of_another_set_is_refused_with_the_right_ones() -> None:
 
 def test_normalising_a_name_twice_changes_nothing() -> None:
     assert normalise(normalise("  Band / Neutrophil ")) == "band_neutrophil"
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("Promyélocyte", "promyélocyte"),
+        ("Große Zelle", "große_zelle"),
+        ("Лимфоцит", "лимфоцит"),
+        ("淋巴细胞", "淋巴细胞"),
+        ("e\N{COMBINING ACUTE ACCENT}o", "éo"),
+        ("a_-_b", "a_b"),
+    ],
+)
+def test_letters_of_all_languages_stay(written: str, kept: str) -> None:
+    assert normalise(written) == kept
+    assert kept in ClassList.of([written]).names

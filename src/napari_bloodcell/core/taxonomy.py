@@ -6,6 +6,7 @@ A lab may bring its own list; its classes keep their own names and name their pa
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -201,8 +202,9 @@ class Taxonomy:
 
 
 def normalise(name: str) -> str:
-    """``"Segmented Neutrophil "`` -> ``"segmented_neutrophil"``."""
-    return re.sub(r"[^a-z0-9]+", "_", name.strip().lower()).strip("_")
+    """``"Segmented Neutrophil "`` -> ``"segmented_neutrophil"``. Letters of all languages stay."""
+    composed = unicodedata.normalize("NFC", name.strip().lower())
+    return re.sub(r"[\W_]+", "_", composed).strip("_")
 
 
 def code_of(dataset: str, code: str) -> str | None:
