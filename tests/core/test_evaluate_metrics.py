@@ -9,6 +9,8 @@ from sklearn import metrics as oracle
 from napari_bloodcell.core.evaluate import metrics
 from napari_bloodcell.core.evaluate.intervals import bootstrap
 from napari_bloodcell.core.evaluate.metrics import Answers
+from napari_bloodcell.core.evaluate.scores import Score, Value
+from napari_bloodcell.core.evaluate.table import few_shot_tables, wide_table
 
 
 def answers_of(truth, predicted, *, classes=3, fold=None, group=None) -> Answers:
@@ -136,3 +138,25 @@ def test_a_class_of_one_cell_does_not_lift_the_interval_of_a_mean_over_classes()
 
 def test_nothing_tested_says_nothing() -> None:
     assert bootstrap(answers_of([], []), samples=100, confidence=0.95, seed=0)["accuracy"] == (0, (0, 1))
+
+
+def test_where_no_cell_was_scored_there_is_no_figure() -> None:
+    def score(source: str, target: str, cells: int, accuracy: float, shots: int = 0) -> Score:
+        value = Value(value=accuracy, low=0.0, high=1.0, spread=0.0)
+        return Score(
+            method="m", sees_target=False, source=source, target=target, shots=shots, cells=cells, not_found=0,
+            classifiers=1, metrics={"accuracy": value}, majority=0.5, ceiling=1.0, calibration_error=0.0,
+            surest_half=0.0, recalls=(), class_names=("a", "b"), confusion=(), reliability=(), risk_coverage=(),
+        )  # fmt: skip
+
+    table = wide_table(
+        [score("a", "a", 4, 1.0), score("a", "b", 0, 0.0), score("b", "a", 4, 0.5)],
+        "accuracy",
+        "cross-domain",
+    )
+    row = table.rows[0]
+    assert row.cells[:3] == ("100.0 [0.0, 100.0]", "-", "50.0 [0.0, 100.0]")
+    assert row.cells[3:] == ("100.0", "50.0", "75.0")
+    assert table.rows[1].cells[1] == "-"
+    (few,) = few_shot_tables([score("", "a", 4, 0.5), score("", "a", 0, 0.0, shots=5)], "accuracy")
+    assert few.rows[0].cells == ("50.0 [0.0, 100.0]", "-")

@@ -61,7 +61,9 @@ def wide_table(scores: Sequence[Score], metric: str, protocol: str) -> Table:
     with_means = protocol == "cross-domain"
     by_method: dict[str, list[Score]] = {}
     for score in scores:
-        by_method.setdefault(score.method, []).append(score)
+        own = by_method.setdefault(score.method, [])
+        if score.cells:  # where no cell could be scored there is no figure, and 0 would be one
+            own.append(score)
     rows = [_own_row(name, own, keys, metric, with_means) for name, own in by_method.items()]
     if metric == "accuracy":
         rows += _lines(next(iter(by_method.values()), []), keys, with_means)
@@ -144,7 +146,7 @@ def few_shot_tables(scores: Sequence[Score], metric: str) -> list[Table]:
         shots = sorted({score.shots for score in own})
         rows = []
         for method in dict.fromkeys(score.method for score in own):
-            by_shots = {score.shots: score for score in own if score.method == method}
+            by_shots = {score.shots: score for score in own if score.method == method and score.cells}
             cells = []
             for count in shots:
                 value = by_shots[count].metrics[metric] if count in by_shots else None
