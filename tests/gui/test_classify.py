@@ -171,6 +171,20 @@ def test_classes_are_added_renamed_recoloured_and_removed(viewer, panel, counted
     np.testing.assert_allclose(rims.colormap.map(code)[:3], np.array([0x12, 0x34, 0x56]) / 255, atol=1e-3)
 
 
+def test_undo_of_a_rename_gives_the_list_back_and_redo_the_name(viewer, panel, counted):
+    used = kinds(counted)[first(counted)]
+    before = classes.class_list(counted)
+    panel._rename(used, "odd one")
+    after = classes.class_list(counted)
+    assert list(after.names).index("odd_one") == list(before.names).index(used)
+    classes.undo(viewer, [counted])
+    assert classes.class_list(counted) == before
+    assert kinds(counted)[first(counted)] == used
+    classes.redo(viewer, [counted])
+    assert classes.class_list(counted) == after
+    assert kinds(counted)[first(counted)] == "odd_one"
+
+
 def test_a_class_with_cells_is_not_removed_and_a_taken_name_is_refused(viewer, panel, counted, click, qtbot):
     used = kinds(counted)[first(counted)]
     panel.table.choose(used)

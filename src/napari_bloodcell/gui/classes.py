@@ -54,6 +54,7 @@ class _History:
 
 
 _step = itertools.count(1)  # what was changed at once, on several layers maybe, is undone at once
+_renames: dict[int, tuple[str, str]] = {}  # of the steps that renamed a class: from what, to what
 _histories: "weakref.WeakKeyDictionary[Labels, _History]" = weakref.WeakKeyDictionary()
 
 
@@ -116,7 +117,9 @@ def rename(viewer: "Viewer", cells: "Labels", old: str, new: str) -> None:
     (name,) = set(after.names) - set(before.names) or {old}
     set_classes(viewer, cells, after)
     changes = tuple(Given(*row, name, row[2]) for row in rows(cells) if row[1] == old)
-    _do(viewer, cells, changes, "rename", next(_step))
+    step = next(_step)
+    _renames[step] = (old, name)
+    _do(viewer, cells, changes, "rename", step)
 
 
 def undo(viewer: "Viewer", of: "Sequence[Labels]") -> int:
@@ -150,8 +153,17 @@ def _go(viewer: "Viewer", of: "Sequence[Labels]", action: str) -> int:
             entry = taken.pop()
             put.append(entry)
             changes = tuple(one.back() for one in entry[1]) if back else entry[1]
+            if step in _renames:
+                _rename_in_list(viewer, cells, *_renames[step][:: -1 if back else 1])
             n += _apply(viewer, cells, changes, action)
     return n
+
+
+def _rename_in_list(viewer: "Viewer", cells: "Labels", old: str, new: str) -> None:
+    """Its place, key and colour stay, unless the list has been changed since."""
+    known = class_list(cells)
+    if old in known.names and new not in known.names:
+        set_classes(viewer, cells, known.renamed(old, new))
 
 
 def set_classes(viewer: "Viewer", cells: "Labels", classes: ClassList) -> None:
