@@ -350,3 +350,16 @@ def test_a_fault_while_the_result_is_taken_leaves_the_panel_ready_and_collection
     assert gc.get_threshold() == usual
     assert task.run_button.isEnabled()
     assert not task.bar.isVisible()
+
+
+def test_what_is_handed_in_when_python_is_ending_is_written(qtbot):
+    from napari_bloodcell.gui.task import InOrder
+
+    order, done, failed = InOrder(), [], []
+    order.failed.connect(failed.append)
+    order.submit(lambda: done.append("before"))
+    order.close()
+    order.submit(lambda: done.append("after"))
+    order.submit(lambda: 1 / 0)
+    assert done == ["before", "after"]
+    assert failed == ["division by zero"]

@@ -374,7 +374,12 @@ class InOrder(QObject):
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bloodcell-writer")
 
     def submit(self, call: Callable[[], None]) -> None:
-        self._thread.submit(self._guarded, call)
+        try:
+            self._thread.submit(self._guarded, call)
+        except (
+            RuntimeError
+        ):  # Python is ending: its threads take nothing more, and what is left is written here
+            self._guarded(call)
 
     def close(self) -> None:
         """Until all that was handed in is done."""
