@@ -376,9 +376,7 @@ class InOrder(QObject):
     def submit(self, call: Callable[[], None]) -> None:
         try:
             self._thread.submit(self._guarded, call)
-        except (
-            RuntimeError
-        ):  # Python is ending: its threads take nothing more, and what is left is written here
+        except RuntimeError:  # Python is ending and its threads take nothing more: written here, then
             self._guarded(call)
 
     def close(self) -> None:
