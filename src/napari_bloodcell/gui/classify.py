@@ -340,14 +340,9 @@ class ClassifyCells(CellsPanel):
         if path is None or layer is None:
             return
         try:
-            table = classify_calls.read_classes(path, classes.image_name(layer))
-            known = classes.class_list(layer)
             me = self.reader.text().strip() or preferences.reader()
-            named = {
-                cell: (name, classify_calls.source_of(path, me if who is None else who))
-                for cell, (name, who) in table.items()
-                if name and name != UNIDENTIFIED
-            }
+            named = classify_calls.given_in(path, classes.image_name(layer), me)
+            known = classes.class_list(layer)
             for name in dict.fromkeys(name for name, _ in named.values()):
                 known = known.with_class(name)
         except BloodcellError as error:

@@ -11,6 +11,7 @@ import numpy as np
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress
+from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.rows import read_rows
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.classes import PERSON
@@ -189,10 +190,17 @@ def write_classes(path: Path, image: str, rows: Sequence[tuple[int, str, str]]) 
     )
 
 
-def source_of(path: Path, person: str) -> str:
-    """What a class of a table goes by: the person who gave it, or the table. A model's guess that was saved
-    and loaded is no person's answer."""
-    return f"{PERSON}{person}" if person else f"table {path.name}"
+def given_in(path: Path, image: str, reader: str) -> dict[int, tuple[str, str]]:
+    """Cell id -> class and what it goes by: the person who gave it (the reader, where the table has no such
+    column), or the table. A model's guess that was saved and loaded is no person's answer."""
+
+    def source(person: str | None) -> str:
+        who = reader if person is None else person
+        return f"{PERSON}{who}" if who else f"table {path.name}"
+
+    found = read_classes(path, image)
+    named = {cell: one for cell, one in found.items() if one[0] not in ("", UNIDENTIFIED)}
+    return {cell: (name, source(who)) for cell, (name, who) in named.items()}
 
 
 def read_classes(path: Path, image: str | None = None) -> dict[int, tuple[str, str | None]]:
