@@ -315,6 +315,12 @@ def test_a_write_that_fails_is_said_in_the_panel(viewer, kept, counted, monkeypa
     classes.give(viewer, {counted: classes.ids(counted)[:1]}, "basophil", "ada")
     qtbot.waitUntil(lambda: "No space left on device" in kept.task.message.text(), timeout=10_000)
     monkeypatch.undo()
+    folder = kept.session.session.folder
+    kept._close()  # there is room again
+    assert kept.task.message.text() == "Closed. Everything is on disk."
+    content = read_session(folder)
+    (key,) = content.images
+    assert content.cells(key).table["cell_type"].tolist() == classes.kinds(counted)
 
 
 def test_the_audit_is_written_as_a_table(kept, click, wait, tmp_path):

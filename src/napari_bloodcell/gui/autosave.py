@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_bloodcell.core.errors import SessionError
 from napari_bloodcell.core.session import Change, Session, SessionCells
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.task import InOrder
@@ -44,8 +45,15 @@ class OpenSession(QObject):
         _open[str(session.folder)] = self
 
     def record(self, changes: Sequence[Change]) -> None:
+        def write() -> None:
+            try:
+                self.session.record(changes)
+            except SessionError:  # the table is written as a whole on closing
+                self.unsaved.update(one.image for one in changes if one.image)
+                raise
+
         if changes:
-            self._write(lambda: self.session.record(changes))
+            self._write(write)
 
     def watch(self, layer: "Labels", nuclei: "Labels | None", key: str) -> None:
         """From now on the outlines of this layer are kept in the session, at once and after each change."""
@@ -137,7 +145,7 @@ class _Watched:
 
     def stop(self) -> None:
         self._timer.stop()
-        self.save()  # what was not written before is tried once more
+        self.save(anew=self._key in self._session.unsaved)  # what failed before is tried once more
         for emitter in self._events:
             emitter.disconnect(self._changed)
 
