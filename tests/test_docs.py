@@ -173,3 +173,17 @@ def test_the_tutorial_shows_what_its_commands_print(
             main(words)
         assert not end.value.code
     assert capsys.readouterr().out == shown
+
+
+def test_the_model_card_page_quotes_the_figures_of_the_evaluation_page() -> None:
+    evaluation = TEXT[ROOT / "docs" / "evaluation.md"]
+    section = evaluation.partition("## The model that ships, on new cells")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines()]
+    fifth, fifths = [row for row in rows if row[0] == "together"]
+    card = " ".join(TEXT[ROOT / "docs" / "model-card.md"].split())
+    assert f"names {fifths[2]} ({fifths[3]}) of the cells" in card
+    assert f"{fifth[2]} of {fifth[1]} ({fifth[3]})" in card
+    each_fifth = rows[rows.index(fifth) + 1 :]
+    for lab in ("jtsc", "cellavision", "bccd"):
+        (accuracy,) = [row[2] for row in each_fifth if row[0] == lab]
+        assert f"`{lab}` {accuracy}" in card
