@@ -90,6 +90,45 @@ def test_the_whole_loop_from_training_to_undo(tmp_path: Path, capsys: pytest.Cap
     assert capsys.readouterr().out.startswith("# own")
 
 
+def test_an_own_class_is_taught_where_it_is_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = lab(tmp_path / "home.parquet", 90, 0)
+    quick = ["--strength", "0.1", "--folds", "2"]
+    (tmp_path / "own.csv").write_text("class,parent\nhairy cell,lymphocyte\n")
+    assert run("classify", "train", home, "--out", tmp_path / "c.safetensors", *quick) == 0
+    (tmp_path / "card.md").write_text("# own\nResearch use only.\n")
+    parts = ["--classifier", tmp_path / "c.safetensors", "--title", "own", "--card", tmp_path / "card.md"]
+    assert run("bundle", "build", tmp_path / "own", *parts) == 0
+    away = lab(tmp_path / "away.parquet", 90, 2, move=0.7)
+    corrected = pd.read_parquet(away)[["image", "cell_id", "class"]][:40].rename(
+        columns={"class": "cell_type"}
+    )
+    corrected.loc[corrected["cell_type"] == "lymphocyte", "cell_type"] = "Hairy cell"
+    corrected.loc[:3, "cell_type"] = "unidentified"
+    corrected.to_csv(tmp_path / "c.csv", index=False)
+    asked = ["--corrected", tmp_path / "c.csv", "--out", tmp_path / "new", "--bundle", tmp_path / "own"]
+    capsys.readouterr()
+    assert run("classify", "adapt", away, *asked) == 1
+    assert "list it as a class of your own" in capsys.readouterr().err
+    assert run("classify", "adapt", away, *asked, "--classes", tmp_path / "own.csv", "--repeats", "1") == 0
+    told = capsys.readouterr().out
+    assert "4 cells left unidentified by a person: no class is learned from them." in told
+    assert "36 corrected cells" in told
+    assert (
+        run("classify", "predict", away, "--classifier", tmp_path / "new", "--out", tmp_path / "p.csv") == 0
+    )
+    assert "hairy_cell" in set(pd.read_csv(tmp_path / "p.csv")["best"])
+    table = pd.read_parquet(home)
+    table.loc[table["class"] == "lymphocyte", "class"] = "hairy cell"
+    table.to_parquet(home)
+    again = ["--out", tmp_path / "d.safetensors", *quick]
+    assert run("classify", "train", home, *again) == 1
+    capsys.readouterr()
+    assert run("classify", "train", home, *again, "--classes", tmp_path / "own.csv") == 0
+    assert "90 cells of eosinophil, hairy_cell, monocyte" in capsys.readouterr().out
+
+
 def test_lines_without_a_name_are_left_out_and_told(tmp_path: Path) -> None:
     from napari_bloodcell.core.adapt.files import by_persons
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from napari_bloodcell.cli_progress import progress_bar
+from napari_bloodcell.cli_report import OwnClasses
 from napari_bloodcell.core.config import AdaptConfig, ClassifierConfig, ClassifyConfig, SuggestConfig
 from napari_bloodcell.core.errors import ClassifyError
 
@@ -29,6 +30,7 @@ def train(
     *,
     out: Path,
     embedder: Vectors = "",
+    classes: OwnClasses = None,
     select: bool = False,
     config: Annotated[ClassifierConfig, Parameter(name="*")] = ClassifierConfig(),
 ) -> int:
@@ -42,9 +44,18 @@ def train(
         Try every kind and keep the best, by nested folds.
     """
     from napari_bloodcell.core.classify.files import train_on_tables
+    from napari_bloodcell.core.datasets.own_classes import with_own
 
     with progress_bar() as progress:
-        text = train_on_tables(tables, out, config, embedder=embedder, choose=select, progress=progress)
+        text = train_on_tables(
+            tables,
+            out,
+            config,
+            embedder=embedder,
+            choose=select,
+            taxonomy=with_own(classes),
+            progress=progress,
+        )
     print(text)
     return 0
 
@@ -84,6 +95,7 @@ def adapt(  # noqa: PLR0913 (each is a flag)
     bundle: str = "nano",
     lab: str = "new lab",
     embedder: Vectors = "",
+    classes: OwnClasses = None,
     config: Annotated[AdaptConfig, Parameter(name="*")] = AdaptConfig(),
 ) -> int:
     """Make a model right on a lab, from cells a person has corrected (5 to 200). It is kept only if better.
@@ -100,10 +112,19 @@ def adapt(  # noqa: PLR0913 (each is a flag)
         Name of the lab, kept in the model.
     """
     from napari_bloodcell.core.adapt.files import adapt_on_tables
+    from napari_bloodcell.core.datasets.own_classes import with_own
 
     with progress_bar() as progress:
         text = adapt_on_tables(
-            tables, corrected, out, bundle, config, lab=lab, embedder=embedder, progress=progress
+            tables,
+            corrected,
+            out,
+            bundle,
+            config,
+            lab=lab,
+            embedder=embedder,
+            taxonomy=with_own(classes),
+            progress=progress,
         )
     print(text)
     return 0
@@ -150,7 +171,7 @@ def undo(bundle: Path, /) -> int:
 
 
 @classify_app.command
-def suggest(
+def suggest(  # noqa: PLR0913 (each is a flag)
     tables: LabTables,
     /,
     *,
@@ -158,6 +179,7 @@ def suggest(
     bundle: str = "nano",
     corrected: Path | None = None,
     embedder: Vectors = "",
+    classes: OwnClasses = None,
     config: Annotated[SuggestConfig, Parameter(name="*")] = SuggestConfig(),
 ) -> int:
     """Which cells to look at next: doubtful ones, unlike each other. Fill in the table and give it to adapt.
@@ -172,6 +194,17 @@ def suggest(
         Cells corrected before; they are not suggested again.
     """
     from napari_bloodcell.core.adapt.files import suggest_from_tables
+    from napari_bloodcell.core.datasets.own_classes import with_own
 
-    print(suggest_from_tables(tables, out, bundle, config, corrected=corrected, embedder=embedder))
+    print(
+        suggest_from_tables(
+            tables,
+            out,
+            bundle,
+            config,
+            corrected=corrected,
+            embedder=embedder,
+            taxonomy=with_own(classes),
+        )
+    )
     return 0

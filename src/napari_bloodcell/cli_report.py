@@ -8,6 +8,14 @@ from cyclopts import Parameter
 from napari_bloodcell.cli_progress import progress_bar
 from napari_bloodcell.core.config.report import ReportConfig
 
+# also of `classify`
+OwnClasses = Annotated[
+    Path | None,
+    Parameter(
+        help="Your own classes beside the usual ones: a table (.csv) with the columns class and parent."
+    ),
+]
+
 
 def report(
     results: list[Path],
@@ -15,6 +23,7 @@ def report(
     *,
     out: Path,
     readers: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
+    classes: OwnClasses = None,
     config: Annotated[ReportConfig, Parameter(name="*")] = ReportConfig(),
 ) -> int:
     """Turn results or sessions into a report: each slide and all together, with limits and doubtful cells.
@@ -32,11 +41,14 @@ def report(
         Tables of people who named cells (CSV with image, cell_id, cell_type), one a reader. Two are compared
         by kappa; where they differ a third decides, and without one the cell is unidentified.
     """
+    from napari_bloodcell.core.datasets.own_classes import with_own
     from napari_bloodcell.core.report.differential import to_text
     from napari_bloodcell.core.report.make import make_report
 
     with progress_bar() as progress:
-        made = make_report(results, out, config, readers=readers or (), progress=progress)
+        made = make_report(
+            results, out, config, readers=readers or (), taxonomy=with_own(classes), progress=progress
+        )
     print(to_text(made.pooled.differential))
     print(made.pooled.enough.text())
     print("\n".join(made.said_by_people()))

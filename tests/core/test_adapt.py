@@ -99,6 +99,16 @@ def test_a_class_the_model_did_not_know_can_be_taught(home: Classifier) -> None:
     assert (done.classifier.predict(cells).top(0)[0][8:12] == "myeloblast").all()
 
 
+def test_a_cell_left_unidentified_teaches_no_class(home: Classifier) -> None:
+    cells, labels = made(100, 5, shift=0.6)
+    given = marks(labels, range(20))
+    without = adapt(home, cells, given, lab="c")
+    given[20:30] = ["unidentified"] * 10
+    done = adapt(home, cells, given, lab="c")
+    assert done.corrected == 20
+    assert done.classifier.hash == without.classifier.hash
+
+
 def test_a_model_without_training_vectors_is_recalibrated_or_shifted_only(home: Classifier) -> None:
     bare = replace(home, known=None)
     cells, labels = made(100, 5, shift=0.6)
@@ -202,6 +212,7 @@ def test_judging_on_fewer_old_cells_keeps_every_class_of_every_lab() -> None:
     ("labels", "message"),
     [
         (["monocyte"] * 4 + [""] * 6, "4 cells are corrected; 5 at least are needed"),
+        (["monocyte"] * 4 + ["unidentified"] * 6, "4 cells are corrected; 5 at least are needed"),
         (["monocyte"], "1 labels for 10 cells"),
     ],
 )

@@ -13,6 +13,7 @@ from napari_bloodcell.core.cell_tables import (
 )
 from napari_bloodcell.core.embed.measurements import COLUMNS, SCALE_FREE, DetailEmbedder, MeasurementEmbedder
 from napari_bloodcell.core.errors import DataError
+from napari_bloodcell.core.taxonomy import Taxonomy
 
 
 def frame(count: int = 4, **columns: object) -> pd.DataFrame:
@@ -140,3 +141,11 @@ def test_a_correction_that_fits_cells_of_two_images_is_refused(tmp_path: Path) -
         DataError, match=r"cell 2 of an image called 'field.png': which one was corrected .* rename an image"
     ):
         labels_for(cells, [Correction("field.png", 2, "monocyte")])
+
+
+def test_a_cell_left_unidentified_is_a_correction_and_an_own_class_must_be_listed(tmp_path: Path) -> None:
+    path = table("image,cell_id,cell_type\na.png,1,Unidentified\na.png,2,hairy cell\n", tmp_path / "c.csv")
+    with pytest.raises(DataError, match=r"line 3: Unknown class 'hairy cell'.*--classes"):
+        read_corrections(path)
+    known = Taxonomy.of_lab({"hairy cell": "lymphocyte"})
+    assert [one.cell_type for one in read_corrections(path, known)] == ["unidentified", "hairy_cell"]

@@ -19,7 +19,7 @@ from napari_bloodcell.core.datasets import (
     split_of,
     split_of_cell,
 )
-from napari_bloodcell.core.errors import Cancelled, ConfigError, DataError, ImageError
+from napari_bloodcell.core.errors import Cancelled, ConfigError, DataError, ImageError, TaxonomyError
 from napari_bloodcell.core.taxonomy import Taxonomy
 
 
@@ -779,3 +779,61 @@ def test_each_real_set_loads_alone(real_data: Path, name: str, cells: int) -> No
     found = load_dataset(real_data / name)
     assert found.domains == (name,)
     assert len(found) == cells
+
+
+# A lab's own classes
+
+
+def test_a_folder_may_list_classes_of_its_own(tmp_path: Path) -> None:
+    for name in ("lymphocyte", "Hairy cells", "plasma cell"):
+        picture(tmp_path / "ward 3" / name / "1.png")
+    assert load_dataset(tmp_path / "ward 3").classes == ("lymphocyte",)
+    write(tmp_path / "ward 3" / "classes.csv", "class;parent\nhairy cell;lymphocyte\nplasma cell;\n")
+    found = load_dataset(tmp_path / "ward 3")
+    assert found.classes == ("hairy_cell", "lymphocyte", "plasma_cell")
+    assert reasons(found) == {}
+    assert found.taxonomy.coarse("hairy_cell") == "lymphocyte"
+    assert found.taxonomy.coarse("plasma_cell") == "plasma_cell"
+
+
+def test_own_classes_hold_for_their_lab_and_those_around_for_all(tmp_path: Path) -> None:
+    for lab in ("a", "b"):
+        for name in ("lymphocyte", "hairy cell", "plasma cell"):
+            picture(tmp_path / lab / name / "1.png")
+    write(tmp_path / "classes.csv", "class\nplasma cell\n")
+    write(tmp_path / "b" / "classes.csv", "class,parent\nhairy cell,lymphocyte\n")
+    found = load_dataset(tmp_path)
+    assert {c.class_name for c in found.of_domain("a")} == {"lymphocyte", "plasma_cell"}
+    assert {c.class_name for c in found.of_domain("b")} == {"lymphocyte", "plasma_cell", "hairy_cell"}
+    assert found.taxonomy.coarse("hairy_cell") == "lymphocyte"
+
+
+def test_own_classes_beside_numbered_pictures_are_no_table_of_labels(zheng: Path) -> None:
+    before = classes(load_dataset(zheng))
+    for folder in [zheng, *(p for p in zheng.rglob("*") if p.is_dir())]:
+        write(folder / "classes.csv", "class\nplasma cell\n")
+    assert classes(load_dataset(zheng)) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,parent\nhairy cell,lymphocyte\n", "has the columns name, parent; it takes class"),
+        ("class,parent\nhairy cell,lymphocyte\nhairy cell,monocyte\n", "line 3: hairy cell is there twice"),
+        ("class,parent\n?,lymphocyte\n", "'\\?' is not a class name"),
+        ("class,parent\n", "this one is empty"),
+    ],
+)
+def test_a_list_of_classes_that_cannot_be_read_says_why(tmp_path: Path, text: str, message: str) -> None:
+    picture(tmp_path / "lab" / "lymphocyte" / "1.png")
+    write(tmp_path / "lab" / "classes.csv", text)
+    with pytest.raises(DataError, match=message):
+        load_dataset(tmp_path / "lab")
+
+
+def test_two_folders_that_give_a_class_two_parents_are_refused(tmp_path: Path) -> None:
+    for lab, parent in (("a", "lymphocyte"), ("b", "monocyte")):
+        picture(tmp_path / lab / "hairy cell" / "1.png")
+        write(tmp_path / lab / "classes.csv", f"class,parent\nhairy cell,{parent}\n")
+    with pytest.raises(TaxonomyError, match="'hairy_cell' belongs to lymphocyte in one list"):
+        load_dataset(tmp_path)

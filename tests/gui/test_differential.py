@@ -144,6 +144,16 @@ def test_a_second_reader_is_compared_and_the_disputed_cells_are_a_click_away(
     assert f"agree on {n} of {n} cells" in panel.agreement.text()
 
 
+def test_a_second_reader_may_use_a_class_added_here(viewer, panel, counted, wait, tmp_path):
+    (cell, *_), *_ = classes.rows(counted)
+    classes.set_classes(viewer, counted, classes.class_list(counted).with_class("hairy cell"))
+    classes.give(viewer, {counted: [cell]}, "hairy_cell", "ada")
+    (tmp_path / "bo.csv").write_text(f"image,cell_id,cell_type\nsmear,{cell},Hairy cell\n")
+    panel._compare(lambda: tmp_path / "bo.csv")
+    wait(panel)
+    assert "ada and bo agree on 1 of 1 cells" in panel.agreement.text()
+
+
 def test_a_second_reader_that_cannot_be_read_is_said(panel, wait, tmp_path):
     (tmp_path / "bo.csv").write_text("nothing\n1\n")
     panel._compare(lambda: tmp_path / "bo.csv")

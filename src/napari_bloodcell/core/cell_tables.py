@@ -16,7 +16,7 @@ from napari_bloodcell.core.embed.choose import find_embedder
 from napari_bloodcell.core.embed.measurements import OF_TABLES, MeasurementEmbedder
 from napari_bloodcell.core.errors import DataError, TaxonomyError
 from napari_bloodcell.core.image import place_of
-from napari_bloodcell.core.records import Embeddings
+from napari_bloodcell.core.records import UNIDENTIFIED, Embeddings
 from napari_bloodcell.core.rows import Row, delimiter_of, read_rows
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
@@ -244,11 +244,12 @@ def _labels(frame: "pd.DataFrame", taxonomy: Taxonomy) -> NDArray[np.str_]:
 
 
 def _correction(path: Path, row: Row, taxonomy: Taxonomy) -> Correction:
+    said = row.get("cell_type")
     try:
         return Correction(
             image=row.get("image"),
             cell_id=int(row.get("cell_id")),
-            cell_type=taxonomy.resolve(row.get("cell_type")),
+            cell_type=UNIDENTIFIED if said.casefold() == UNIDENTIFIED else taxonomy.resolve(said),
             person=row.values.get("person"),
         )
     except ValueError:

@@ -73,6 +73,11 @@ COMMON_ALIASES = {
     "artifact": "artefact",
 }
 
+# Where a person lists classes that are not among the usual ones.
+OWN_CLASSES = (
+    "a table with the columns class and parent: classes.csv in a folder of cells, --classes elsewhere"
+)
+
 # Codes of the public sets. None: dropped on purpose, and counted as such.
 DATASET_CODES: dict[str, dict[str, str | None]] = {
     "acevedo": {
@@ -169,6 +174,18 @@ class Taxonomy:
             parents[own] = normalise(parent) if parent else default
         return cls(parents=parents)
 
+    @classmethod
+    def joined(cls, parts: Iterable["Taxonomy"]) -> "Taxonomy":
+        """Every class of several lists; a class must have the same parent in all of them."""
+        own: dict[str, str] = {}
+        for name, parent in (pair for part in parts for pair in part.parents.items()):
+            if FINE.get(name) != parent and own.setdefault(name, parent) != parent:
+                raise TaxonomyError(
+                    f"{name!r} belongs to {own[name]} in one list of classes and to {parent} in another. "
+                    "Give it one parent."
+                )
+        return cls(parents=FINE | own)
+
     @property
     def names(self) -> tuple[str, ...]:
         """Every valid class: fine ones first, then parents that are not fine classes themselves."""
@@ -187,7 +204,7 @@ class Taxonomy:
         meant = f" Did you mean {near!r}?" if near else ""
         raise TaxonomyError(
             f"Unknown class {name!r}.{meant} Known: {', '.join(self.names)}. "
-            "Give your own list with a parent for each new class, or correct the name."
+            f"Correct the name, or list it as a class of your own ({OWN_CLASSES})."
         )
 
     def nearest(self, name: str, also: Iterable[str] = ()) -> str | None:

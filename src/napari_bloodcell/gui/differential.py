@@ -206,7 +206,8 @@ class DifferentialPanel(CellsPanel):
         path = ask()
         if path is not None and self._slides:
             images = list(dict.fromkeys(slide.name for slide in self._slides))
-            self.task.start(partial(self.compare, path, images), self._compared)
+            known = [name for layer in self.chosen for name in classes.class_list(layer).names]
+            self.task.start(partial(self.compare, path, images, known), self._compared)
 
     def _compared(self, second: Any) -> None:
         self._second = second

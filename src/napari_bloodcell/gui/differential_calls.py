@@ -104,14 +104,16 @@ def reader_of(slides: Sequence[Slide], name: str) -> Any:
     return Reader(name=name, answers=answers)
 
 
-def second_reader(path: Path, images: Sequence[str], progress: Progress) -> Any:
-    """Another person's classes: a table (CSV), or the folder of that person's session."""
+def second_reader(path: Path, images: Sequence[str], known: Sequence[str], progress: Progress) -> Any:
+    """Another person's classes: a table (CSV), or the folder of that person's session. ``known``: the classes
+    on the screen, some of them perhaps a lab's own."""
     from napari_bloodcell.core.report.readers import Reader, read_reader
     from napari_bloodcell.core.session import is_session, read_session
+    from napari_bloodcell.core.taxonomy import Taxonomy
 
     progress("Reading the second reader", 0, 0)
     if not path.is_dir():
-        reader = read_reader(path)
+        reader = read_reader(path, Taxonomy.of_lab(known))
         only = {image for image, _ in reader.answers}
         if len(images) == 1 and len(only) == 1:  # the same smear under another name
             return Reader(

@@ -23,7 +23,7 @@ from napari_bloodcell.core.classify.selection import balanced_accuracy
 from napari_bloodcell.core.config import AdaptConfig
 from napari_bloodcell.core.errors import ClassifyError
 from napari_bloodcell.core.progress import Progress, silent
-from napari_bloodcell.core.records import Embeddings
+from napari_bloodcell.core.records import UNIDENTIFIED, Embeddings
 from napari_bloodcell.core.uncertainty.calibration import (
     MINIMUM,
     Calibration,
@@ -88,8 +88,9 @@ def adapt(  # noqa: PLR0913 (what is known of the lab)
     restained: Restained | None = None,
     progress: Progress = silent,
 ) -> Adaptation:
-    """``cells`` are all cells of the lab; ``labels`` their corrected classes, "" where nobody looked.
-    ``restained``: the corrected cells in the stain of another lab, to judge that too."""
+    """``cells`` are all cells of the lab; ``labels`` their corrected classes, "" where nobody looked. What a
+    person leaves unidentified teaches no class. ``restained``: the corrected cells in another lab's stain, to
+    judge that too."""
     new = _lab(before, cells, labels, lab)
     if before.known is not None:
         before = replace(before, known=without_cells_of(before.known, new))
@@ -165,11 +166,11 @@ def _lab(before: Classifier, cells: Embeddings, labels: Sequence[str], name: str
         )
     check_finite(cells)
     given = np.asarray(labels, dtype=np.str_)
-    rows = np.flatnonzero(given != "")
+    rows = np.flatnonzero((given != "") & (given != UNIDENTIFIED))
     if len(rows) < LEAST_CORRECTED:
         raise ClassifyError(
-            f"{len(rows)} cells are corrected; {LEAST_CORRECTED} at least are needed to judge an update. "
-            "Correct more cells: `classify suggest`, or Next cell in napari, says which."
+            f"{len(rows)} cells are corrected; {LEAST_CORRECTED} at least are needed to judge an "
+            "update. Correct more cells: `classify suggest`, or Next cell in napari, says which."
         )
     return Lab(name=name, values=cells.values, rows=rows, labels=given[rows])
 

@@ -24,6 +24,8 @@ from napari_bloodcell.core.config import AdaptConfig, ClassifyConfig, SuggestCon
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import UNIDENTIFIED
+from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
+from napari_bloodcell.core.words import how_many
 
 
 def predict_tables(
@@ -54,27 +56,27 @@ def adapt_on_tables(  # noqa: PLR0913 (what is given, what is made, and how)
     *,
     lab: str,
     embedder: str = "",
+    taxonomy: Taxonomy = DEFAULT,
     progress: Progress = silent,
 ) -> str:
     """Writes the adapted bundle where an update was better; returns what to tell."""
     model = load_bundle(bundle)
-    cells = read_cells(tables, embedder, wanted=model.classifier.embedder)
-    looked_at, left_out = by_persons(corrected)
+    cells = read_cells(tables, embedder, taxonomy, wanted=model.classifier.embedder)
+    looked_at, left_out = by_persons(corrected, taxonomy)
     labels = labels_for(cells, looked_at)
-    restained, why_not = restain_of_results(
-        model, tables, cells, [label != "" for label in labels], lab=lab, progress=progress
-    )
+    teaching = [label not in ("", UNIDENTIFIED) for label in labels]
+    restained, why_not = restain_of_results(model, tables, cells, teaching, lab=lab, progress=progress)
     adaptation = adapt(
         model.classifier, cells.embeddings, labels, config, lab=lab, restained=restained, progress=progress
     )
-    told = "\n".join(text for text in (left_out, adaptation.text(), why_not) if text)
+    told = "\n".join(text for text in (left_out, unnamed(labels), adaptation.text(), why_not) if text)
     if adaptation.kept == NO_UPDATE:
         return told
     made = save_adapted(out, model, adaptation)
     return f"{told}\n{out} ({made.hash[:12]})"
 
 
-def suggest_from_tables(
+def suggest_from_tables(  # noqa: PLR0913 (what is given, what is made, and how)
     tables: Sequence[Path],
     out: Path,
     bundle: str,
@@ -82,11 +84,12 @@ def suggest_from_tables(
     *,
     corrected: Path | None = None,
     embedder: str = "",
+    taxonomy: Taxonomy = DEFAULT,
 ) -> str:
     """Writes a table to be corrected, with the model's guesses; returns what to tell."""
     model = load_bundle(bundle)
-    cells = read_cells(tables, embedder, wanted=model.classifier.embedder)
-    done = labels_for(cells, named(read_corrections(corrected)) if corrected is not None else [])
+    cells = read_cells(tables, embedder, taxonomy, wanted=model.classifier.embedder)
+    done = labels_for(cells, named(read_corrections(corrected, taxonomy)) if corrected is not None else [])
     rows = suggest(model.classifier, cells.embeddings, [label != "" for label in done], config)
     guesses = model.classifier.predict(cells.embeddings).top(0)[0]
     write_corrections(out, [_guess(cells, int(row), str(guesses[row])) for row in rows])
@@ -96,10 +99,16 @@ def suggest_from_tables(
     )
 
 
-def by_persons(table: Path) -> tuple[list[Correction], str]:
+def unnamed(labels: Sequence[str]) -> str:
+    """What to tell of cells a person looked at and could not name."""
+    left = how_many(sum(label == UNIDENTIFIED for label in labels), "cell")
+    return f"{left} left unidentified by a person: no class is learned from them." if left[0] != "0" else ""
+
+
+def by_persons(table: Path, taxonomy: Taxonomy = DEFAULT) -> tuple[list[Correction], str]:
     """Corrections with a name under person, and what to tell of the others: their class may be the model's
     guess and no more, which must not be learned as truth. A table without that column is a person's own."""
-    given = read_corrections(table)
+    given = read_corrections(table, taxonomy)
     looked_at = named(given)
     missing = len(given) - len(looked_at)
     if not missing:

@@ -14,19 +14,21 @@ from napari_bloodcell.core.config import ClassifierConfig, ClassifierKind
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import Embeddings
+from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
 
-def train_on_tables(
+def train_on_tables(  # noqa: PLR0913 (what is given, what is made, and how)
     tables: Sequence[Path],
     out: Path,
     config: ClassifierConfig,
     *,
     embedder: str = "",
     choose: bool = False,
+    taxonomy: Taxonomy = DEFAULT,
     progress: Progress = silent,
 ) -> str:
     """Writes the classifier; returns what to tell. Cells without a class are left out."""
-    cells = read_cells(tables, embedder)
+    cells = read_cells(tables, embedder, taxonomy)
     rows = np.flatnonzero(cells.label != "")
     if not len(rows):
         raise DataError("No cell of these tables has a class. Give tables with a column class or cell_type.")

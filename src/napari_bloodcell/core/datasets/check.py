@@ -106,7 +106,7 @@ def check(
     *,
     name: str | None = None,
     deep: bool = False,
-    taxonomy: Taxonomy = DEFAULT,
+    taxonomy: Taxonomy | None = None,
     preset: Preset = "standard",
     progress: Progress = silent,
 ) -> CheckReport:
@@ -117,7 +117,7 @@ def check(
         dataset, looked = _open_all(dataset, progress)
     present = {cell.class_name for cell in dataset.cells}
     domains = tuple(
-        _domain(dataset, domain, present, taxonomy, looked.get(domain)) for domain in dataset.domains
+        _domain(dataset, domain, present, dataset.taxonomy, looked.get(domain)) for domain in dataset.domains
     )
     return CheckReport(
         dataset.root, dataset.name, domains, _grouped(dataset.skipped, dataset.root), dataset.notes, deep

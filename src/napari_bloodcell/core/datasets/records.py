@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
+
 Preset = Literal["standard", "reproduction"]  # reproduction: the choices of the published systems
 Box = tuple[int, int, int, int]
 
@@ -41,6 +43,7 @@ class Dataset:
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     unlabelled: tuple[CellImage, ...] = ()  # white cells whose class the set does not tell
+    taxonomy: Taxonomy = DEFAULT  # with the classes the folder lists as its own
 
     def __len__(self) -> int:
         return len(self.cells)

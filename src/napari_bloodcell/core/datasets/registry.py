@@ -1,7 +1,7 @@
 """One door to all sets: by name, or by what the folder looks like."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from napari_bloodcell.core.datasets.class_tree import (
     recognises_folders,
 )
 from napari_bloodcell.core.datasets.layout import images_of, unwrap, visible_folders
+from napari_bloodcell.core.datasets.own_classes import own_classes
 from napari_bloodcell.core.datasets.records import Dataset, Preset, Skipped
 from napari_bloodcell.core.datasets.sources import DATASETS
 from napari_bloodcell.core.errors import DataError
@@ -51,21 +52,23 @@ LOADERS: dict[str, Loader] = {
 
 
 def load_dataset(
-    root: Path, name: str | None = None, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "standard"
+    root: Path, name: str | None = None, *, taxonomy: Taxonomy | None = None, preset: Preset = "standard"
 ) -> Dataset:
-    """The cells of a folder: one set, or several side by side, each its own domain."""
+    """The cells of a folder: one set, or several side by side, each its own domain. Without a ``taxonomy``
+    the classes are the usual ones and those the folder lists in a classes.csv."""
     root = Path(root).expanduser()
     if not root.is_dir():
         kind = "is a file" if root.exists() else "does not exist"
         raise DataError(f"{root} {kind}. Give the folder that holds the images.")
     # The folder's name may become a domain: "." and ".." have none, a link has the one it was given.
     root = root.resolve() if root.name == "" or ".." in root.parts else root.absolute()
+    known = taxonomy or own_classes(unwrap(root)) or DEFAULT
     if name is not None:
-        return _load_named(root, known_name(name), taxonomy, preset)
-    found = _recognise(root, taxonomy)
+        return _load_named(root, known_name(name), known, preset)
+    found = _recognise(root, known)
     if found is not None:
-        return _load_named(found[1], found[0], taxonomy, preset)
-    parts, skipped = _side_by_side(root, taxonomy, preset)
+        return _load_named(found[1], found[0], known, preset)
+    parts, skipped = _side_by_side(root, known, preset, listed=taxonomy is None)
     if not parts:
         raise DataError(f"No cells found in {root}. {_accepted()}")
     return merge(root, parts, skipped)
@@ -86,7 +89,7 @@ def _load_named(root: Path, name: str, taxonomy: Taxonomy, preset: Preset) -> Da
             continue
         found = LOADERS[name].load(place, taxonomy=taxonomy, preset=preset)
         if found.cells or found.unlabelled:
-            return found
+            return replace(found, taxonomy=taxonomy)
     raise DataError(
         f"No cells of {DATASETS[name].title} found in {root}. Looked for {DATASETS[name].layout}. "
         "Leave out the name to have the layout recognised."
@@ -102,10 +105,15 @@ def _recognise(root: Path, taxonomy: Taxonomy) -> tuple[str, Path] | None:
     return next((("folders", place) for place in places if recognises_folders(place, taxonomy)), None)
 
 
-def _side_by_side(root: Path, taxonomy: Taxonomy, preset: Preset) -> tuple[list[Dataset], list[Skipped]]:
+def _side_by_side(
+    root: Path, around: Taxonomy, preset: Preset, *, listed: bool
+) -> tuple[list[Dataset], list[Skipped]]:
+    """``listed``: a folder may list classes of its own beside those of the folder around it."""
     parts: list[Dataset] = []
     skipped: list[Skipped] = []
     for folder in visible_folders(root):
+        own = own_classes(unwrap(folder)) if listed else None
+        taxonomy = around if own is None else Taxonomy.joined([around, own])
         found = _recognise(folder, taxonomy)
         if found is None:
             skipped.append(Skipped(folder, NOT_A_SET, max(1, len(images_of(folder)[0]))))
@@ -139,6 +147,7 @@ def merge(root: Path, parts: list[Dataset], skipped: list[Skipped]) -> Dataset:
         (*skipped, *(s for part in ready for s in part.skipped)),
         tuple(dict.fromkeys(note for part in ready for note in part.notes)),
         tuple(cell for part in ready for cell in part.unlabelled),
+        Taxonomy.joined([part.taxonomy for part in ready]),
     )
 
 

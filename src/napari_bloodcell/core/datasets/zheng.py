@@ -10,6 +10,7 @@ from pathlib import Path
 from napari_bloodcell.core.datasets.labels_csv import Table, read_table
 from napari_bloodcell.core.datasets.layout import EMPTY_FILE, entries, is_image, visible_folders
 from napari_bloodcell.core.datasets.naming import Namer
+from napari_bloodcell.core.datasets.own_classes import FILE_NAME as OWN_CLASSES
 from napari_bloodcell.core.datasets.records import UNLABELLED, CellImage, Dataset, Preset, Skipped
 from napari_bloodcell.core.datasets.sources import DATASETS
 from napari_bloodcell.core.errors import DataError
@@ -42,12 +43,17 @@ def _number(name: str) -> str | None:
 
 
 def _csv_of(folder: Path) -> Path | None:
-    inside = [e for e in entries(folder) if e.suffix.lower() == ".csv"]
+    inside, beside = (_tables_in(place) for place in (folder, folder.parent))
     if inside:
         return inside[0]
     number = _number(folder.name)
-    beside = [e for e in entries(folder.parent) if e.suffix.lower() == ".csv" and number is not None]
+    if number is None:
+        return None
     return next((e for e in beside if _number(e.stem) == number), None)
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    return [e for e in entries(folder) if e.suffix.lower() == ".csv" and e.name != OWN_CLASSES]
 
 
 def recognises(root: Path) -> bool:

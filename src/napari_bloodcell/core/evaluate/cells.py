@@ -13,7 +13,7 @@ from napari_bloodcell.core.datasets import CellImage, Dataset, load_dataset
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.image import hash_file
 from napari_bloodcell.core.progress import Progress, silent
-from napari_bloodcell.core.taxonomy import DEFAULT, FINE
+from napari_bloodcell.core.taxonomy import Taxonomy
 
 REPORT_EVERY = 256
 MOST_REASONS = 6  # told in the report; the rest is counted
@@ -48,7 +48,8 @@ def gather(paths: Sequence[str | Path], config: EvaluateConfig, *, progress: Pro
     sets = [load_dataset(Path(path), preset=config.preset) for path in paths]
     sets = _keep_apart(sets)
     cells = tuple(cell for one in sets for cell in one.cells)
-    labels, level, notes = _at_level([cell.class_name for cell in cells], config.level)
+    taxonomy = Taxonomy.joined([one.taxonomy for one in sets])
+    labels, level, notes = _at_level([cell.class_name for cell in cells], config.level, taxonomy)
     images, keys = _keys(cells, progress)
     group = [
         f"{cell.domain}/{cell.group}" if cell.group else image
@@ -80,17 +81,17 @@ def _keep_apart(sets: list[Dataset]) -> list[Dataset]:
     return result
 
 
-def _at_level(labels: list[str], level: str) -> tuple[list[str], str, list[str]]:
+def _at_level(labels: list[str], level: str, taxonomy: Taxonomy) -> tuple[list[str], str, list[str]]:
     """Labs that name only "neutrophil" cannot be compared with labs that tell bands, but as neutrophils."""
     found = set(labels)
-    parents = {FINE[name] for name in found if name in FINE and FINE[name] != name}
+    parents = {parent for name in found if (parent := taxonomy.coarse(name)) != name}
     mixed = sorted(parents & found)
     if level == "fine" or (level == "auto" and not mixed):
         return labels, "fine", []
     notes = []
     if mixed and level == "auto":
         notes = [f"Classes are compared at the coarse level: some labs name {', '.join(mixed)} as a whole."]
-    return [DEFAULT.coarse(name) for name in labels], "coarse", notes
+    return [taxonomy.coarse(name) for name in labels], "coarse", notes
 
 
 def _keys(cells: Sequence[CellImage], progress: Progress) -> tuple[list[str], list[str]]:

@@ -16,6 +16,7 @@ from napari_bloodcell.core.report.gallery import Doubtful, doubtful_rows, pictur
 from napari_bloodcell.core.report.readers import PERSON, Agreement, Reader, agreement, merge, read_reader
 from napari_bloodcell.core.report.sessions import Signature, read_work, readers_of, sessions_in
 from napari_bloodcell.core.report.slides import Run, read_runs, together, with_answers
+from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,10 +87,12 @@ def make_report(
     config: ReportConfig = ReportConfig(),
     *,
     readers: Sequence[Path] = (),
+    taxonomy: Taxonomy = DEFAULT,
     progress: Progress = silent,
 ) -> Report:
-    """Read result folders of ``analyse``, sessions and readers' tables; write the report into ``out``."""
-    people = [read_reader(Path(path)) for path in readers]
+    """Read result folders of ``analyse``, sessions and readers' tables; write the report into ``out``.
+    ``taxonomy``: with the classes that are the readers' own."""
+    people = [read_reader(Path(path), taxonomy) for path in readers]
     works = [read_work(folder, config) for folder in sessions_in(results)]
     runs = read_runs(results, [run for work in works for run in work.runs])
     others, notes = readers_of(works)

@@ -20,7 +20,7 @@ from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import BoolArray, ByteArray, Crops
 from napari_bloodcell.core.segment import StainSegmenter
-from napari_bloodcell.core.taxonomy import DEFAULT
+from napari_bloodcell.core.taxonomy import Taxonomy
 
 Numbers = NDArray[np.int64]
 
@@ -62,7 +62,7 @@ def cut_out(
     else:
         found = crops_kept(dataset.cells, crops, folder, progress=progress)
     cells = [dataset.cells[row] for row in found.row]
-    classes = [_class_of(cell, config) for cell in cells]
+    classes = [_class_of(cell, dataset.taxonomy, config) for cell in cells]
     class_names = tuple(sorted(set(classes)))
     lab_names = dataset.domains
     return LabCells(
@@ -156,8 +156,8 @@ def _part(cells: LabCells, chosen: BoolArray) -> LabCells:
     )
 
 
-def _class_of(cell: CellImage, config: SadaConfig) -> str:
-    return DEFAULT.coarse(cell.class_name) if config.level == "coarse" else cell.class_name
+def _class_of(cell: CellImage, taxonomy: Taxonomy, config: SadaConfig) -> str:
+    return taxonomy.coarse(cell.class_name) if config.level == "coarse" else cell.class_name
 
 
 def _not_found(dataset: Dataset, found: FoundCells) -> tuple[str, ...]:
