@@ -82,12 +82,13 @@ def picture_of(cell: CellImage) -> SmearImage:
     rows = slice(max(0, top - margin), min(height, bottom + margin))
     columns = slice(max(0, left - margin), min(width, right + margin))
     return SmearImage(
-        pixels=image.pixels[rows, columns],
+        pixels=image.evened[rows, columns],
         name=f"{image.name} {cell.box_xyxy}",
         source=image.source,
         um_per_px=image.um_per_px,
         sha256=image.sha256,
         notes=image.notes,
+        even_light=False,  # done, for the whole field
     )
 
 

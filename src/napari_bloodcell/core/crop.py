@@ -32,6 +32,7 @@ def crop(
             f"The masks are {masks.labels.shape[1]} x {masks.labels.shape[0]} px, the image {image.name} is "
             f"{image.pixels.shape[1]} x {image.pixels.shape[0]} px. Use masks made from this image."
         )
+    seen = image.evened
     size, n = config.size_px, len(masks)
     pixels = np.zeros((n, size, size, 3), np.uint8)
     parts = np.zeros((n, size, size), np.uint8)
@@ -41,7 +42,7 @@ def crop(
             progress("Cropping cells", i, n)
         corner, side = _square(masks.boxes_xyxy[i], config, masks.um_per_px)
         scales[i] = side / size
-        pixels[i] = cut_square(image.pixels, corner, side, size, smooth=True)
+        pixels[i] = cut_square(seen, corner, side, size, smooth=True)
         parts[i] = _parts(masks, int(masks.cell_id[i]), corner, side, size)
     return Crops(
         cell_id=masks.cell_id,
@@ -50,7 +51,7 @@ def crop(
         px_per_crop_px=scales,
         area_px=_areas(masks.labels, masks),
         nucleus_area_px=_areas(masks.labels[masks.nucleus], masks),
-        ground_rgb=ground_light(image.pixels) if light is None else light,
+        ground_rgb=ground_light(seen) if light is None else light,
         um_per_px=masks.um_per_px,
     )
 

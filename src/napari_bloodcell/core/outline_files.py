@@ -213,7 +213,7 @@ def _masks_of(answer: "Answer", image: SmearImage) -> Masks:
             raise SegmentError(
                 f"Prompt {number} gave an empty mask, or one hidden by others. Point at the middle of a cell."
             )
-    nuclei = nuclei_by_stain(image.pixels, labels, image.um_per_px)
+    nuclei = nuclei_by_stain(image.evened, labels, image.um_per_px)
     return masks_of(labels, nuclei, um_per_px=image.um_per_px, segmenter="prompts")
 
 

@@ -5,7 +5,7 @@ A cell that does not is one whose answer hangs on the stain: it is the first to 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,8 +120,8 @@ def robustness(
     counts = []
     for column, profile in enumerate(profiles):
         stage = f"stain {column + 1} of {len(profiles)}"
-        pixels = transfer(smear.pixels, profile, how)
-        restained = SmearImage(pixels=pixels, name=smear.name, um_per_px=smear.um_per_px)
+        pixels = transfer(smear.evened, profile, how)
+        restained = replace(smear, pixels=pixels)
         other = analyse(restained, model, config, progress=within(progress, stage))
         partner, overlap[:, column] = match_cells(first.masks.labels, other.masks.labels, first.masks.cell_id)
         counts.append(len(other.masks))

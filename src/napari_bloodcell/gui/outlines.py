@@ -43,7 +43,7 @@ class Outlined:
                 f"{image.name} is {image.pixels.shape[1]} x {image.pixels.shape[0]}. Choose another."
             )
         if self.nuclei is None:
-            nucleus = nuclei_by_stain(image.pixels, labels, image.um_per_px)
+            nucleus = nuclei_by_stain(image.evened, labels, image.um_per_px)
         else:
             nucleus = np.asarray(self.nuclei) > 0
         return image, masks_of(labels, nucleus, um_per_px=image.um_per_px, segmenter="layer")

@@ -56,7 +56,9 @@ def segment_fields(
         try:
             seen("Reading the image", 0, 0)
             image = one.picture.read(config.read)
-            part = image if one.view is None else replace(image, pixels=image.pixels[one.view])
+            part = image
+            if one.view is not None:
+                part = replace(image, pixels=image.evened[one.view], even_light=False)
             try:
                 masks = segmenter.segment(part, config.segment, progress=seen)
             except Stopped as stopped:
@@ -108,7 +110,7 @@ def prompter_for(picture: layers.Picture, model: str, progress: Progress) -> "tu
 
     progress("Looking at the image", 0, 0)
     image = picture.read(ReadConfig())
-    by_stain = StainPrompter(image.pixels, image.um_per_px)
+    by_stain = StainPrompter(image.evened, image.um_per_px)
     if not model:
         return by_stain, by_stain
     load_torch(progress)

@@ -127,7 +127,7 @@ def _ready(wanted: Wanted, progress: Progress) -> Any:
         if not len(masks):
             raise DataError(f"The outlines {one.name} hold no cells. Untick them, or draw some.")
         inside = masks.nucleus.astype("uint8")
-        data.append(from_labels(image.pixels, masks.labels, inside, name=one.picture.name))
+        data.append(from_labels(image.evened, masks.labels, inside, name=one.picture.name))
     return ready_adapter(data, wanted.sam, wanted.config("adapter"), wanted.loop, progress=progress)
 
 

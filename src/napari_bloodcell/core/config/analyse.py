@@ -15,6 +15,8 @@ class ReadConfig(Config):
     """Size of a pixel in µm. Leave empty to take it from the file, or else to guess it from red cells."""
     max_megapixels: Annotated[float, Knob("Largest image", low=0.01, high=100_000, unit="megapixels")] = 400.0
     """Refuse images with more pixels than this before they are decoded."""
+    even_light: Annotated[bool, Knob("Even out the light")] = True
+    """Take out what the lamp or lens darkens towards corners or one side, as far as empty ground shows it."""
     page: Annotated[int | None, Knob("Page", low=0, high=100_000)] = None
     """Which page of a file that holds several (counted from 0)."""
 

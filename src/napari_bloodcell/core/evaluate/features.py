@@ -23,7 +23,7 @@ from napari_bloodcell.core.segment import SEGMENTERS
 
 CHUNK = 64
 SEGMENTER = "stain-watershed"  # outlines cells of sets without masks; needs no weights
-VERSION = 1  # raise it when cutting out changes: cached vectors are then made anew
+VERSION = 2  # raise it when cutting out changes: cached vectors are then made anew
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -51,7 +51,7 @@ def read_pictures(folder: Path, *, progress: Progress = silent) -> list[Picture]
         labels, nucleus = _read_mask(outlines[stem], nuclei.get(stem))
         found.append(
             from_labels(
-                read_image(images[stem]).pixels, labels, nucleus, name=images[stem].name, source=folder.name
+                read_image(images[stem]).evened, labels, nucleus, name=images[stem].name, source=folder.name
             )
         )
     progress("Reading masks", len(both), len(both))
@@ -81,7 +81,7 @@ def pictures_of(cells: Sequence[CellImage], *, progress: Progress = silent) -> l
         parts = read_parts(cell.mask_path)
         inside = (parts >= CYTOPLASM).astype(np.int32)
         one = from_labels(
-            read_image(cell.path).pixels,
+            read_image(cell.path).evened,
             inside,
             (parts == NUCLEUS).astype(np.uint8),
             name=f"{cell.domain}/{cell.path.name}",

@@ -152,7 +152,13 @@ def _finish(
         um_per_px = float(config.um_per_px)
         notes += (f"pixel size {um_per_px:.6g} µm as set{instead}",)
     return SmearImage(
-        pixels=pixels, name=name, source=source, um_per_px=um_per_px, sha256=sha256, notes=notes
+        pixels=pixels,
+        name=name,
+        source=source,
+        um_per_px=um_per_px,
+        sha256=sha256,
+        notes=notes,
+        even_light=config.even_light,
     )
 
 

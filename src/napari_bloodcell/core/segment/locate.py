@@ -12,9 +12,10 @@ from skimage.measure import regionprops
 from skimage.segmentation import watershed
 
 from napari_bloodcell.core.config import SegmentConfig
+from napari_bloodcell.core.image.reduce import reduce
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import BoolArray, ByteArray, FloatArray, IntArray
-from napari_bloodcell.core.segment.survey import Survey, not_red, nuclear_stain, plasm_weights, reduce
+from napari_bloodcell.core.segment.survey import Survey, not_red, nuclear_stain, plasm_weights
 from napari_bloodcell.core.stain import mixed_density
 
 LOBE_GAP_UM = 1.6  # pieces closer than this are lobes of one nucleus

@@ -13,6 +13,7 @@ from skimage.segmentation import watershed
 
 from napari_bloodcell.core.config import SegmentConfig
 from napari_bloodcell.core.image.lazy import LazyImage
+from napari_bloodcell.core.image.reduce import reduce
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import (
     BoolArray,
@@ -29,7 +30,6 @@ from napari_bloodcell.core.segment.survey import (
     Survey,
     nuclear_stain,
     otsu,
-    reduce,
     survey,
     thickness,
     windows_of,
@@ -77,7 +77,7 @@ def find_others(
     progress: Progress = silent,
 ) -> Objects:
     """Tile by tile; each object is counted where its middle lies."""
-    pixels: Pixels = image.pixels if isinstance(image, SmearImage) else image
+    pixels: Pixels = image.evened if isinstance(image, SmearImage) else image
     seen = survey(pixels, image.um_per_px)
     found: list[tuple[str, tuple[int, int, int, int]]] = []
     if seen is not None:

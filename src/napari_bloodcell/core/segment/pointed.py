@@ -30,10 +30,10 @@ class PointedSession:
     """One image, looked at once, asked as often as needed."""
 
     def __init__(self, segmenter: SamSegmenter, image: SmearImage) -> None:
-        self._segmenter, self._pixels = segmenter, image.pixels
+        self._segmenter, self._pixels = segmenter, image.evened
         self.image_hw = (image.pixels.shape[0], image.pixels.shape[1])
-        seen = survey(image.pixels, image.um_per_px)
-        self._light = ground_light(image.pixels) if seen is None else seen.light
+        seen = survey(image.evened, image.um_per_px)
+        self._light = ground_light(image.evened) if seen is None else seen.light
         self._cell_px = CELL_UM / (WORKING_UM if seen is None else seen.assumed_um_per_px)
 
     def ask(self, prompts: list[Prompt]) -> Answer:
@@ -107,10 +107,10 @@ def open_session(
     """A session by the model's own promptable head where it is a plain checkpoint, by its cell head where
     that alone is trained; by stain where no network is wanted; and the hash of what answers."""
     if str(model) == STAIN:
-        return StainPrompter(image.pixels, image.um_per_px), StainSegmenter().hash
+        return StainPrompter(image.evened, image.um_per_px), StainSegmenter().hash
     network, has_head = read_network(model)
     if has_head:
         segmenter = SamSegmenter(network, replace(config, size_px=network.variant.native_px))
         return PointedSession(segmenter, image), segmenter.hash
     ready = replace(config, size_px=network.variant.native_px)
-    return PromptSession(network, image.pixels, ready, EmbeddingCache()), network.base_sha256
+    return PromptSession(network, image.evened, ready, EmbeddingCache()), network.base_sha256

@@ -11,6 +11,7 @@ from skimage.segmentation import watershed
 
 from napari_bloodcell.core.config import SegmentConfig
 from napari_bloodcell.core.errors import SegmentError
+from napari_bloodcell.core.image.reduce import reduce
 from napari_bloodcell.core.records import BoolArray, ByteArray, FloatArray
 from napari_bloodcell.core.sam.question import Answer, Prompt
 from napari_bloodcell.core.segment.locate import PALEST, Window, disc, group_pieces, grow_cell
@@ -20,7 +21,6 @@ from napari_bloodcell.core.segment.survey import (
     not_red,
     nuclear_stain,
     plasm_weights,
-    reduce,
     survey,
 )
 from napari_bloodcell.core.stain import mixed_density

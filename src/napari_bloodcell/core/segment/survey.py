@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
+from napari_bloodcell.core.image.reduce import reduce
 from napari_bloodcell.core.records import BoolArray, ByteArray, FloatArray
 from napari_bloodcell.core.stain import DIMMEST_LIGHT, ground_light, mixed_density
 
@@ -48,18 +49,6 @@ class Survey:
     def stride(self) -> int:
         """How many pixels of the image one working pixel spans."""
         return max(1, int(WORKING_UM / self.assumed_um_per_px))
-
-
-def reduce(pixels: ByteArray, stride: int) -> ByteArray:
-    """Every stride-th pixel of a 2 x 2 mean: cheap, and free of the worst camera noise."""
-    if stride == 1:
-        return pixels
-    h, w = (pixels.shape[0] // stride) * stride, (pixels.shape[1] // stride) * stride
-    half = stride // 2
-    total = pixels[0:h:stride, 0:w:stride].astype(np.uint16)
-    for dy, dx in ((0, half), (half, 0), (half, half)):
-        total += pixels[dy:h:stride, dx:w:stride]
-    return (total >> 2).astype(np.uint8)
 
 
 def otsu(values: FloatArray, floor: float) -> float:

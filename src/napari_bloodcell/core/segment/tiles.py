@@ -6,7 +6,7 @@ anchor lies counts it, and no other.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import ndimage as ndi
@@ -84,7 +84,7 @@ def segment_field(
     progress: Progress = silent,
 ) -> Masks:
     """Every tile through ``find``. A cancel raises ``Stopped``, which holds what was finished."""
-    pixels: Pixels = image.pixels if isinstance(image, SmearImage) else image
+    pixels: Pixels = image.evened if isinstance(image, SmearImage) else image
     shape = (int(pixels.shape[0]), int(pixels.shape[1]))
     canvas = Canvas(shape)
     if seen is None:
@@ -107,8 +107,15 @@ def segment_field(
             canvas.release()
             cancelled = found.stopped
         if cancelled is not None:
-            raise Stopped(canvas.masks(seen, image.um_per_px, kind)) from cancelled
-    return canvas.masks(seen, image.um_per_px, kind)
+            raise Stopped(_told(canvas.masks(seen, image.um_per_px, kind), image)) from cancelled
+    return _told(canvas.masks(seen, image.um_per_px, kind), image)
+
+
+def _told(masks: Masks, image: SmearImage | LazyImage) -> Masks:
+    """With a note where the lamp was evened out."""
+    fall = image.light_fall if isinstance(image, SmearImage) else 0.0
+    note = f"the light was uneven, {fall:.0%} less at the darkest place: evened out"
+    return replace(masks, notes=(note, *masks.notes)) if fall else masks
 
 
 def _put(canvas: Canvas, tile: Tile, found: Found, *, drop_border: bool) -> None:

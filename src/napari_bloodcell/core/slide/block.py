@@ -151,7 +151,9 @@ def analyse_block(block: Block, work: Work, *, progress: Progress = silent) -> "
     windows = windows_of(block, work.plan, work.halo_px)
     for number, window in enumerate(windows):
         progress("windows", number, len(windows))
-        smear = SmearImage(pixels=work.image[window.tile.outer], um_per_px=work.image.um_per_px)
+        smear = SmearImage(
+            pixels=work.image[window.tile.outer], um_per_px=work.image.um_per_px, even_light=False
+        )
         masks, notes = _find(smear, window, work, progress)
         if len(masks):
             top, left = (s.start for s in window.tile.outer)

@@ -16,13 +16,13 @@ from scipy import ndimage as ndi
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.errors import SegmentError
 from napari_bloodcell.core.image.lazy import LazyImage
+from napari_bloodcell.core.image.reduce import reduce
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import BoolArray, ByteArray, FloatArray
 from napari_bloodcell.core.segment.survey import (
     WINDOW_PX,
     Survey,
     nuclear_weights,
-    reduce,
     survey_windows,
     thickness,
 )

@@ -22,7 +22,7 @@ from napari_bloodcell.core.segment import StainSegmenter
 
 PIECE = 64
 FOLDER = "cut-cells"
-VERSION = 1  # raise it when cutting out changes
+VERSION = 2  # raise it when cutting out changes
 
 
 def crops_kept(
