@@ -185,15 +185,40 @@ def test_undo_of_a_rename_gives_the_list_back_and_redo_the_name(viewer, panel, c
     assert kinds(counted)[first(counted)] == "odd_one"
 
 
-def test_a_class_with_cells_is_not_removed_and_a_taken_name_is_refused(viewer, panel, counted, click, qtbot):
+def test_a_class_with_cells_is_not_removed_and_unidentified_is_no_name(viewer, panel, counted, click, qtbot):
     used = kinds(counted)[first(counted)]
     panel.table.choose(used)
     click(panel.remove_button)
     assert "has cells" in panel.task.message.text()
-    other = next(name for name in panel.table._names if name not in (used, "unidentified"))
-    panel._rename(used, other)
+    panel._rename(used, "Unidentified")
     assert "already" in panel.task.message.text()
     assert kinds(counted)[first(counted)] == used
+
+
+def test_a_name_that_is_taken_merges_two_classes_and_undo_parts_them(viewer, panel, counted, qtbot):
+    before, cells = classes.class_list(counted), kinds(counted)
+    used, sources = cells[first(counted)], classes.rows(counted)
+    other = next(name for name in before.names if name not in (used, "unidentified"))
+    n = list(cells.values()).count(used)
+    panel.table.item(panel.table._names.index(used), 1).setText(other)
+    qtbot.wait(50)
+    assert f"{n} cell" in panel.task.message.text()
+    assert "Undo" in panel.task.message.text()
+    merged = {cell: other if kind == used else kind for cell, kind in cells.items()}
+    assert kinds(counted) == merged
+    assert [row[2] for row in classes.rows(counted)] == [row[2] for row in sources]
+    assert used not in classes.class_list(counted).names
+    assert list(viewer.layers["smear classes"].features["cell_type"]) == list(before.without(used).names)
+    classes.undo(viewer, [counted])
+    assert kinds(counted) == cells
+    assert classes.class_list(counted) == before
+    classes.redo(viewer, [counted])
+    assert kinds(counted) == merged
+    assert used not in classes.class_list(counted).names
+    classes.set_classes(viewer, counted, classes.class_list(counted).with_class("odd one"))
+    classes.undo(viewer, [counted])
+    assert kinds(counted) == cells
+    assert {used, "odd_one"} <= set(classes.class_list(counted).names)
 
 
 def test_the_next_cell_is_the_least_sure_and_a_key_goes_on(viewer, panel, counted, click, qtbot):

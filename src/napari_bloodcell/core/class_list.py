@@ -75,7 +75,7 @@ class ClassList:
         plain = _checked(new)
         self._check_own(old)
         if plain in self.colours and plain != old:
-            raise TaxonomyError(f"There is a class {plain!r} already. Choose another name, or merge the two.")
+            raise TaxonomyError(f"There is a class {plain!r} already. Choose another name.")
         colours = {plain if name == old else name: colour for name, colour in self.colours.items()}
         return replace(self, colours=colours)
 

@@ -19,9 +19,10 @@ from napari_bloodcell.core.errors import SegmentError
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.session import Change
 from napari_bloodcell.core.taxonomy import normalise
-from napari_bloodcell.gui import autosave, layers
+from napari_bloodcell.core.words import how_many
+from napari_bloodcell.gui import autosave, layers, rims
 from napari_bloodcell.gui.outlines import shown_plane
-from napari_bloodcell.gui.slide_layers import is_slide, recolour
+from napari_bloodcell.gui.rims import boxes_of, repaint
 from napari_bloodcell.gui.steps import Steps
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from napari.layers import Labels
     from napari.viewer import Viewer
 
+ids, classes_layer = rims.ids, rims.classes_layer
 PERSON = "person "  # how cell_type_source begins where a person decided
-FEW = 64  # so many rims are painted one by one
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ class _History:
 
 _step = itertools.count(1)  # what was changed at once, on several layers maybe, is undone at once
 _renames: dict[int, tuple[str, str]] = {}  # of the steps that renamed a class: from what, to what
+_merges: dict[
+    int, tuple[ClassList, str]
+] = {}  # of those that merged one with another: the list before, which
 _histories: "weakref.WeakKeyDictionary[Labels, _History]" = weakref.WeakKeyDictionary()
 
 
@@ -76,12 +80,6 @@ def kinds(cells: "Labels") -> list[str]:
     if "cell_type" not in features:
         return [UNIDENTIFIED] * len(features)
     return [str(kind) if kind == kind and kind else UNIDENTIFIED for kind in features["cell_type"]]  # noqa: PLR0124 (NaN)
-
-
-def ids(cells: "Labels") -> Any:
-    features = cells.features
-    column = "index" if "index" in features else "label"
-    return features[column].to_numpy(int) if column in features else np.zeros(0, int)
 
 
 def is_by_person(cells: "Labels") -> Any:
@@ -116,10 +114,37 @@ def rename(viewer: "Viewer", cells: "Labels", old: str, new: str) -> None:
     after = before.renamed(old, new)
     (name,) = set(after.names) - set(before.names) or {old}
     set_classes(viewer, cells, after)
-    changes = tuple(Given(*row, name, row[2]) for row in rows(cells) if row[1] == old)
     step = next(_step)
     _renames[step] = (old, name)
-    _do(viewer, cells, changes, "rename", step)
+    _name_anew(viewer, cells, old, name, step)
+
+
+def merge(viewer: "Viewer", cells: "Labels", old: str, into: str) -> int:
+    """Every cell of one class gets another that is there already; who decided stays, and the first class goes
+    from the list. Gives how many cells changed."""
+    before = class_list(cells)
+    after = before.without(old)
+    step = next(_step)
+    _merges[step] = (before, old)
+    n = _name_anew(viewer, cells, old, into, step)
+    set_classes(viewer, cells, after)
+    return n
+
+
+def rename_or_merge(viewer: "Viewer", cells: "Labels", old: str, new: str) -> str:
+    """What a person who types a name over another means; gives what to tell."""
+    into = normalise(new)
+    if into in (old, UNIDENTIFIED) or into not in class_list(cells).names:
+        rename(viewer, cells, old, new)
+        return ""
+    n = how_many(merge(viewer, cells, old, into), "cell")
+    names = (name.replace("_", " ") for name in (old, into))
+    return "{} of {} joined {}. Undo parts them again.".format(n, *names)
+
+
+def _name_anew(viewer: "Viewer", cells: "Labels", old: str, new: str, step: int) -> int:
+    changes = tuple(Given(*row, new, row[2]) for row in rows(cells) if row[1] == old)
+    return _do(viewer, cells, changes, "rename", step)
 
 
 def undo(viewer: "Viewer", of: "Sequence[Labels]") -> int:
@@ -155,7 +180,11 @@ def _go(viewer: "Viewer", of: "Sequence[Labels]", action: str) -> int:
             changes = tuple(one.back() for one in entry[1]) if back else entry[1]
             if step in _renames:
                 _rename_in_list(viewer, cells, *_renames[step][:: -1 if back else 1])
+            if step in _merges and back:
+                _unmerge_list(viewer, cells, *_merges[step])
             n += _apply(viewer, cells, changes, action)
+            if step in _merges and not back:
+                set_classes(viewer, cells, class_list(cells).without(_merges[step][1]))
     return n
 
 
@@ -164,6 +193,13 @@ def _rename_in_list(viewer: "Viewer", cells: "Labels", old: str, new: str) -> No
     known = class_list(cells)
     if old in known.names and new not in known.names:
         set_classes(viewer, cells, known.renamed(old, new))
+
+
+def _unmerge_list(viewer: "Viewer", cells: "Labels", before: ClassList, old: str) -> None:
+    """The class that went is back: in its place, unless the list has been changed since."""
+    known = class_list(cells)
+    same = known.to_json() == before.without(old).to_json()
+    set_classes(viewer, cells, before if same else known.with_class(old, before.colours[old]))
 
 
 def set_classes(viewer: "Viewer", cells: "Labels", classes: ClassList) -> None:
@@ -180,7 +216,7 @@ def set_classes(viewer: "Viewer", cells: "Labels", classes: ClassList) -> None:
     if rims is not None and list(rims.features.get("cell_type", ())) == list(classes.names):
         rims.colormap = layers.class_colormap(classes)  # other colours only
     else:
-        repaint(viewer, cells)
+        repaint(viewer, cells, classes)
     cells.events.features()
 
 
@@ -251,53 +287,6 @@ def show_rims(viewer: "Viewer", cells: "Labels", picture: layers.Picture, rims: 
         viewer.layers.selection.active = kept[0] if kept else None
 
 
-def classes_layer(viewer: "Viewer", cells: "Labels") -> "Labels | None":
-    """The layer of coloured rims that belongs to these cells, whatever it is called."""
-    from napari.layers import Labels
-
-    made = cells.metadata.get(layers.KEY, {}).get("made")
-    for layer in viewer.layers:
-        is_it = isinstance(layer, Labels) and layers.role_of(layer) == layers.CLASSES
-        if made and is_it and layer.metadata[layers.KEY].get("made") == made:
-            return layer
-    return None
-
-
-def repaint(viewer: "Viewer", cells: "Labels", cell_ids: Sequence[int] | None = None) -> None:
-    """Put the classes onto the rims: of a few cells each by its box, of many all at once."""
-    rims = classes_layer(viewer, cells)
-    if rims is None:
-        return
-    classes = class_list(cells)
-    if is_slide(cells):
-        recolour(rims.data, layers.codes_of(ids(cells), cells.features, classes))
-        rims.features = layers.class_rows(classes)
-        rims.colormap = layers.class_colormap(classes)
-        return
-    labels = np.asarray(cells.data).reshape(cells.data.shape[-2:])
-    shown = rims.data.reshape(rims.data.shape[-2:])
-    if shown.shape != labels.shape:
-        return
-    is_same_list = list(rims.features.get("cell_type", ())) == list(classes.names)
-    codes = layers.codes_of(labels, cells.features, classes)
-    if codes.dtype != shown.dtype:  # hundreds of classes
-        rims.data = np.where(shown > 0, codes[labels], 0).astype(codes.dtype).reshape(rims.data.shape)
-    elif (
-        is_same_list and cell_ids is not None and len(cell_ids) <= FEW and (boxes := _boxes(cells, cell_ids))
-    ):
-        for x0, y0, x1, y1 in boxes:
-            part = shown[y0:y1, x0:x1]
-            np.copyto(part, codes[labels[y0:y1, x0:x1]], where=part > 0)
-    else:
-        on_rims = np.flatnonzero(shown)
-        shown.ravel()[on_rims] = codes[labels.ravel()[on_rims]]
-    if is_same_list:
-        rims.refresh(extent=False)
-    else:
-        rims.features = layers.class_rows(classes)
-        rims.colormap = layers.class_colormap(classes)  # draws it too
-
-
 def _do(viewer: "Viewer", cells: "Labels", changes: tuple[Given, ...], action: str, step: int) -> int:
     if not changes:
         return 0
@@ -324,7 +313,7 @@ def _apply(viewer: "Viewer", cells: "Labels", changes: tuple[Given, ...], action
     if session is not None:
         session.record([_line(one, key, action) for one in there])
     cells.features = features  # tells the panels
-    repaint(viewer, cells, [one.cell_id for one in there])
+    repaint(viewer, cells, class_list(cells), [one.cell_id for one in there])
     return len(there)
 
 
@@ -360,7 +349,7 @@ def row_of(cells: "Labels", cell_id: int) -> dict[str, Any] | None:
 
 def centre_on(viewer: "Viewer", cells: "Labels", cell_id: int) -> None:
     """Move the view to a cell, and no nearer than it was."""
-    boxes = _boxes(cells, [cell_id])
+    boxes = boxes_of(cells, [cell_id])
     if not boxes:
         where = np.argwhere(shown_plane(cells, viewer) == cell_id)
         if not len(where):
@@ -386,12 +375,3 @@ def _texts(features: "pd.DataFrame", name: str) -> Any:
     column = np.empty(len(features), object)
     column[:] = ""
     return column
-
-
-def _boxes(cells: "Labels", cell_ids: Sequence[int]) -> list[tuple[int, int, int, int]] | None:
-    """From the table, where it has them and they are right still; None where they must be searched."""
-    features = cells.features
-    if not {"x0", "y0", "x1", "y1"} <= set(features):
-        return None
-    found = features.loc[np.isin(ids(cells), list(cell_ids)), ["x0", "y0", "x1", "y1"]]
-    return [tuple(map(int, row)) for row in found.to_numpy()]  # type: ignore[misc]

@@ -40,8 +40,8 @@ HELP = """
    confirms it. Undo and Redo take back and give again.
 3. **Next cell** goes to the cell that is most worth a look. A key gives it its class and goes on to the next.
 4. **Adapt model** tries several updates from your corrections and keeps the best, if cells that were held out
-   say it is better. Five corrected cells are the least, a few of each class are better.
-5. **Classes**: add as many as you need; click twice on a name to rename the class, on its key to recolour it.
+   say its probabilities are better. Five corrected cells are the least, a few of each class are better.
+5. **Classes**: add as many as you need; click twice on a name to rename it (a taken one merges), on its key to recolour.
 
 A cell that a person has decided keeps its class when a model predicts again. The column *Seen* counts them.
 
@@ -317,7 +317,7 @@ class ClassifyCells(CellsPanel):
     def _rename(self, old: str, new: str) -> None:
         try:
             if self.layer is not None:
-                classes.rename(self.viewer, self.layer, old, new)
+                self.task.say(classes.rename_or_merge(self.viewer, self.layer, old, new))
         except BloodcellError as error:
             self.task.say(str(error), error=True)
         self.cells_changed()
