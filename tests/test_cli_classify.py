@@ -75,6 +75,11 @@ def test_the_whole_loop_from_training_to_undo(tmp_path: Path, capsys: pytest.Cap
     }
     assert right["after.csv"] > right["before.csv"] + 0.1
     capsys.readouterr()
+    assert run("classify", "adapt", away, *adapted, "--repeats", "1", "--folds", "3") == 0  # the same again
+    here = (tmp_path / "away" / "bundle.json").read_bytes()
+    assert run("classify", "adapt", away, *adapted[:-4], "--lab", "away") == 1  # of the model that ships
+    assert "holds another model" in capsys.readouterr().err
+    assert (tmp_path / "away" / "bundle.json").read_bytes() == here
     assert run("classify", "undo", tmp_path / "away") == 0
     assert "is as before: own" in capsys.readouterr().out
 

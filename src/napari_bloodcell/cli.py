@@ -88,6 +88,8 @@ def analyse(
     kept = sum(item.state == "kept" for item in result.items)
     print(to_text(result.differential))
     print(f"{images}, {kept} kept from before, {len(result.failed)} failed. Results in {out}")
+    for line in result.told():
+        print(f"note: {line}", file=sys.stderr)
     for item in result.failed:
         print(f"failed: {item.reason}", file=sys.stderr)
     return 1 if result.failed else 0

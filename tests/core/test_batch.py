@@ -52,6 +52,19 @@ def test_each_image_has_its_folder_and_the_run_its_pool(fields: Path, tmp_path: 
     pd.testing.assert_frame_equal(pooled, pd.concat([one.table() for one in single], ignore_index=True))
 
 
+def test_a_picture_given_twice_and_one_without_cells_are_told(fields: Path, tmp_path: Path) -> None:
+    (fields / "copy.png").write_bytes((fields / "f1.png").read_bytes())
+    Image.fromarray(np.full((240, 320, 3), (235, 230, 235), np.uint8)).save(fields / "glass.png")
+    for _ in range(2):  # what is kept from before is told again
+        result = analyse_files([fields], tmp_path / "out")
+        assert [(again.path.name, first.path.name) for again, first in result.twice()] == [
+            ("f1.png", "copy.png")
+        ]
+        twice, empty = result.told()
+        assert "f1.png is the same picture as" in twice
+        assert empty == "No white cell was found in 1 image: glass.png."
+
+
 def test_files_hold_the_numbers_of_the_api(fields: Path, tmp_path: Path) -> None:
     analyse_files([fields / "f1.png"], tmp_path / "out")
     folder, direct = tmp_path / "out" / "f1", analyse(fields / "f1.png")

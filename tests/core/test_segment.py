@@ -137,6 +137,7 @@ def test_blank_image_yields_no_cells(shape: tuple[int, int], level: int) -> None
         masks = segment(SmearImage(pixels=np.full((*shape, 3), level, np.uint8)))
     assert len(masks) == 0
     assert masks.labels.shape == shape
+    assert ("no cell was looked for" in " ".join(masks.notes)) == (level <= 20 or min(shape) < 8)
 
 
 def test_noise_alone_yields_no_cells() -> None:

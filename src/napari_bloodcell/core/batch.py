@@ -17,10 +17,12 @@ from napari_bloodcell.core.jobs import Item, Job, in_this_process
 from napari_bloodcell.core.ledger import LEDGER, open_ledger
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.report import Differential, count, write_differential
-from napari_bloodcell.core.results import add_to_table, keep_only, pool_tables
+from napari_bloodcell.core.results import add_to_table, cells_in, keep_only, pool_tables
 from napari_bloodcell.core.store import RUN, source_of
+from napari_bloodcell.core.words import how_many
 
 WORTH_A_WORKER = 10  # images: starting a process takes as long
+MOST_NAMED = 5  # images without a cell that are told by name
 
 __all__ = ["BatchResult", "Item", "analyse_files"]
 
@@ -34,6 +36,32 @@ class BatchResult:
     @property
     def failed(self) -> tuple[Item, ...]:
         return tuple(item for item in self.items if item.state == "failed")
+
+    @property
+    def empty(self) -> tuple[Item, ...]:
+        """Analysed, and no white cell found."""
+        analysed = [item for item in self.items if item.state != "failed"]
+        return tuple(item for item in analysed if not cells_in(item.folder))
+
+    def twice(self) -> list[tuple[Item, Item]]:
+        """Each image that holds the same picture as one before it."""
+        first: dict[str, Item] = {}
+        seen = [item for item in self.items if item.sha256 and item.state != "failed"]
+        return [(item, same) for item in seen if (same := first.setdefault(item.sha256, item)) is not item]
+
+    def told(self) -> list[str]:
+        """What a person should know of the images beside the count."""
+        lines = [
+            f"{again.path} is the same picture as {first.path}: its cells are counted twice here. Take one "
+            "of them away and run this again."
+            for again, first in self.twice()
+        ]
+        empty = [item.path.name for item in self.empty]
+        if empty:
+            more = f" and {len(empty) - MOST_NAMED} more" if len(empty) > MOST_NAMED else ""
+            names = ", ".join(empty[:MOST_NAMED])
+            lines.append(f"No white cell was found in {how_many(len(empty), 'image')}: {names}{more}.")
+        return lines
 
 
 def analyse_files(

@@ -41,6 +41,7 @@ class Item:
     slide: str = ""
     seconds: float = 0.0
     worker: str = ""
+    sha256: str = ""  # of the picture; empty where it was not read
 
 
 def do(job: Job, bundle: Bundle | None = None, *, progress: Progress = silent) -> Item:
@@ -49,11 +50,14 @@ def do(job: Job, bundle: Bundle | None = None, *, progress: Progress = silent) -
     item = Item(path=job.path, folder=job.folder, state="kept", slide=job.slide)
     config = config_of(job)
     try:
-        if job.path.is_file() and is_done(job.folder, hash_file(job.path), job.bundle_hash, config):
-            return item
+        if job.path.is_file():
+            item = replace(item, sha256=hash_file(job.path))
+            if is_done(job.folder, item.sha256, job.bundle_hash, config):
+                return item
         slide = open_slide(job.path, config)
         if slide is None:
             image = read_image(job.path, config.read)
+            item = replace(item, sha256=image.sha256)
             if is_done(job.folder, image.sha256, job.bundle_hash, config):  # a folder of pixels: OME-Zarr
                 return item
             analysis = analyse(image, bundle or _same_bundle(job), config, progress=progress)

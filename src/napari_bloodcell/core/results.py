@@ -81,6 +81,13 @@ def pool_tables(out: Path, folders: Sequence[Path], config: CountConfig) -> Coun
     return counted
 
 
+def cells_in(folder: Path) -> int:
+    """How many cells an image's result holds."""
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(folder / "cells.parquet").num_rows)
+
+
 def _parts(files: Sequence[Path]) -> Iterator["pd.DataFrame"]:
     """The rows of all files in their order, many rows at a time."""
     import pandas as pd

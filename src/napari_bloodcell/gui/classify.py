@@ -41,7 +41,7 @@ HELP = """
 3. **Next cell** goes to the cell that is most worth a look. A key gives it its class and goes on to the next.
 4. **Adapt model** tries several updates from your corrections and keeps the best, if cells that were held out
    say its probabilities are better. Five corrected cells are the least, a few of each class are better.
-5. **Classes**: add as many as you need; click twice on a name to rename it (a taken one merges), on its key to recolour.
+5. **Classes**: any number; click twice on a name to rename it (a taken one merges), on its key to recolour.
 
 A cell that a person has decided keeps its class when a model predicts again. The column *Seen* counts them.
 

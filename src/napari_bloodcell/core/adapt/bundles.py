@@ -4,6 +4,7 @@ from pathlib import Path
 
 from napari_bloodcell.core.adapt.adapting import NO_UPDATE, Adaptation
 from napari_bloodcell.core.bundle import Bundle, load_bundle, save_bundle
+from napari_bloodcell.core.bundle.members import MANIFEST
 from napari_bloodcell.core.classify import Classifier
 from napari_bloodcell.core.embed import Embedder
 from napari_bloodcell.core.embed.restained import RestainedEmbedder
@@ -13,8 +14,23 @@ CARD_TITLE = "## Adapted"
 BASE = "before_adapting"  # the scores of the bundle it comes from: they are not those of the new one
 
 
+def check_place(folder: Path, bundle: Bundle) -> None:
+    """Before long work: an adapted model takes the place of one that was adapted from the same model, or of
+    that model itself; any other stays."""
+    if not (folder / MANIFEST).is_file():
+        return
+    there = load_bundle(folder)
+    adapted = there.provenance.get("adapted", [])
+    if there.hash != bundle.hash and not (adapted and adapted[-1].get("from_bundle") == bundle.hash):
+        raise ArtifactError(
+            f"{folder} holds another model ({there.title}), which was not adapted from {bundle.name}. Give "
+            "the new one another folder (--out)."
+        )
+
+
 def save_adapted(folder: Path, bundle: Bundle, adaptation: Adaptation) -> Bundle:
     """A new bundle; the one it comes from is not touched, and the classifier before goes along."""
+    check_place(folder, bundle)
     done = {
         "lab": adaptation.lab,
         "corrected_cells": adaptation.corrected,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_bloodcell.core.adapt.adapting import NO_UPDATE, adapt
-from napari_bloodcell.core.adapt.bundles import save_adapted
+from napari_bloodcell.core.adapt.bundles import check_place, save_adapted
 from napari_bloodcell.core.adapt.restaining import restain_of_results
 from napari_bloodcell.core.adapt.suggesting import suggest
 from napari_bloodcell.core.artifact import atomic_path
@@ -61,6 +61,7 @@ def adapt_on_tables(  # noqa: PLR0913 (what is given, what is made, and how)
 ) -> str:
     """Writes the adapted bundle where an update was better; returns what to tell."""
     model = load_bundle(bundle)
+    check_place(out, model)
     cells = read_cells(tables, embedder, taxonomy, wanted=model.classifier.embedder)
     looked_at, left_out = by_persons(corrected, taxonomy)
     labels = labels_for(cells, looked_at)

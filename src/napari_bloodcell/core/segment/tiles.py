@@ -23,6 +23,8 @@ HALO = 1.3  # width of the halo, in largest cells
 
 Span = tuple[slice, slice]
 
+NOTHING_TO_SEE = "the picture is too small, too dark or without any contrast: no cell was looked for"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Found:
@@ -88,7 +90,7 @@ def segment_field(
     shape = (int(pixels.shape[0]), int(pixels.shape[1]))
     canvas = Canvas(shape)
     if seen is None:
-        return canvas.masks(None, image.um_per_px, kind)
+        return replace(canvas.masks(None, image.um_per_px, kind), notes=(NOTHING_TO_SEE,))
     halo_px = round(HALO * config.max_cell_um / seen.assumed_um_per_px)
     tiles = list(tiles_of(shape, config.tile_px, halo_px, seen.stride))
     cancelled: Cancelled | None = None
