@@ -3,6 +3,8 @@
 from itertools import islice
 
 import pytest
+from qtpy.compat import isalive
+from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from napari_bloodcell.gui.painting import painted_apart
@@ -75,3 +77,16 @@ def test_napari_names_its_lists_as_we_look_for_them(viewer):
 
     names = {one.objectName() for one in viewer.window._qt_window.findChildren(QDockWidget)}
     assert set(LISTS) <= names
+
+
+def test_steps_that_outlive_the_window_end_quietly(qapp):
+    window = QMainWindow()
+    window.setCentralWidget(QWidget())
+    panel = QWidget()
+    dock(window, "layer list").setWidget(panel)
+    steps = painted_apart(panel, iter([None, None]))
+    next(steps)
+    window.deleteLater()
+    QCoreApplication.sendPostedEvents(window, QEvent.Type.DeferredDelete)
+    assert not isalive(panel)
+    steps.close()

@@ -129,7 +129,7 @@ def test_a_session_closed_while_its_layers_come_is_closed_and_the_layers_stay(
     assert kept.task.busy
     kept._close()  # the button can be pressed once the first of several images is kept
     told = actions(tmp_path / "session")
-    qtbot.waitUntil(lambda: not kept.task.busy)
+    qtbot.waitUntil(lambda: not kept.task.busy, timeout=30_000)
     assert kept.session is None
     assert kept.task.message.text() == "Closed. Everything is on disk."
     assert "smear cells" in [layer.name for layer in viewer.layers]

@@ -17,6 +17,7 @@ from napari_bloodcell.core.errors import ImageError, SegmentError
 from napari_bloodcell.core.image import read_image
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import ByteArray, Crops, IntArray, Masks, SmearImage, freeze
+from napari_bloodcell.core.stain.lamp import evened
 
 if TYPE_CHECKING:
     from napari_bloodcell.core.segment import Segmenter
@@ -82,7 +83,7 @@ def picture_of(cell: CellImage) -> SmearImage:
     rows = slice(max(0, top - margin), min(height, bottom + margin))
     columns = slice(max(0, left - margin), min(width, right + margin))
     return SmearImage(
-        pixels=image.evened[rows, columns],
+        pixels=evened(image)[rows, columns],
         name=f"{image.name} {cell.box_xyxy}",
         source=image.source,
         um_per_px=image.um_per_px,

@@ -12,6 +12,7 @@ from napari_bloodcell.core.image.square import cut_square
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import Crops, FloatArray, Masks, SmearImage
 from napari_bloodcell.core.stain import ground_light
+from napari_bloodcell.core.stain.lamp import evened
 
 REPORT_EVERY = 64
 
@@ -32,7 +33,7 @@ def crop(
             f"The masks are {masks.labels.shape[1]} x {masks.labels.shape[0]} px, the image {image.name} is "
             f"{image.pixels.shape[1]} x {image.pixels.shape[0]} px. Use masks made from this image."
         )
-    seen = image.evened
+    seen = evened(image)
     size, n = config.size_px, len(masks)
     pixels = np.zeros((n, size, size, 3), np.uint8)
     parts = np.zeros((n, size, size), np.uint8)

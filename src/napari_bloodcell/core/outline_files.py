@@ -24,6 +24,7 @@ from napari_bloodcell.core.segment import Segmenter
 from napari_bloodcell.core.segment.edit import masks_of, nuclei_by_stain
 from napari_bloodcell.core.segment.others import KINDS, Objects, find_others
 from napari_bloodcell.core.segment.tiles import Stopped
+from napari_bloodcell.core.stain.lamp import evened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -213,7 +214,7 @@ def _masks_of(answer: "Answer", image: SmearImage) -> Masks:
             raise SegmentError(
                 f"Prompt {number} gave an empty mask, or one hidden by others. Point at the middle of a cell."
             )
-    nuclei = nuclei_by_stain(image.evened, labels, image.um_per_px)
+    nuclei = nuclei_by_stain(evened(image), labels, image.um_per_px)
     return masks_of(labels, nuclei, um_per_px=image.um_per_px, segmenter="prompts")
 
 

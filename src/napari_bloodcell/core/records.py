@@ -6,7 +6,6 @@ valid value of each. Arrays are read-only views: nothing is edited after it is m
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,22 +50,6 @@ class SmearImage:
 
     def __post_init__(self) -> None:
         freeze(self, "pixels", np.uint8, (None, None, 3))
-
-    @property
-    def evened(self) -> ByteArray:
-        """The pixels under an even lamp: what cells are found, outlined and measured in."""
-        return self._evened[0]
-
-    @property
-    def light_fall(self) -> float:
-        """Share of the light that the darkest place lacked, and that was evened out; 0: nothing was."""
-        return self._evened[1]
-
-    @cached_property
-    def _evened(self) -> tuple[ByteArray, float]:
-        from napari_bloodcell.core.image.even_light import even_light
-
-        return even_light(self.pixels) if self.even_light else (self.pixels, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

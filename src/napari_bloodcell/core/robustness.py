@@ -19,6 +19,7 @@ from napari_bloodcell.core.image import read_image
 from napari_bloodcell.core.pipeline import Analysis, analyse
 from napari_bloodcell.core.progress import Progress, silent, within
 from napari_bloodcell.core.records import BoolArray, FloatArray, SmearImage, freeze
+from napari_bloodcell.core.stain.lamp import evened
 from napari_bloodcell.core.stain.profile import StainProfile
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def robustness(
     counts = []
     for column, profile in enumerate(profiles):
         stage = f"stain {column + 1} of {len(profiles)}"
-        pixels = transfer(smear.evened, profile, how)
+        pixels = transfer(evened(smear), profile, how)
         restained = replace(smear, pixels=pixels)
         other = analyse(restained, model, config, progress=within(progress, stage))
         partner, overlap[:, column] = match_cells(first.masks.labels, other.masks.labels, first.masks.cell_id)

@@ -13,6 +13,7 @@ import numpy as np
 from napari_bloodcell.core.config import ReadConfig
 from napari_bloodcell.core.errors import SegmentError
 from napari_bloodcell.core.records import Masks, SmearImage
+from napari_bloodcell.core.stain.lamp import evened
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.slide_layers import is_slide
 
@@ -43,7 +44,7 @@ class Outlined:
                 f"{image.name} is {image.pixels.shape[1]} x {image.pixels.shape[0]}. Choose another."
             )
         if self.nuclei is None:
-            nucleus = nuclei_by_stain(image.evened, labels, image.um_per_px)
+            nucleus = nuclei_by_stain(evened(image), labels, image.um_per_px)
         else:
             nucleus = np.asarray(self.nuclei) > 0
         return image, masks_of(labels, nucleus, um_per_px=image.um_per_px, segmenter="layer")

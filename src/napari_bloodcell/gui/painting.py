@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from qtpy.compat import isalive
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 LISTS = ("layer list", "layer controls")  # what napari's docks are called
@@ -31,7 +32,8 @@ def painted_apart(panel: QWidget, steps: Iterator[None]) -> Iterator[None]:
 def _set_painted(groups: list[list[QWidget]], painted: bool) -> None:
     for group in groups:
         for widget in group:
-            widget.setUpdatesEnabled(painted)
+            if isalive(widget):  # napari's window may be closed in between
+                widget.setUpdatesEnabled(painted)
 
 
 def _main_window(widget: QWidget | None) -> QMainWindow | None:

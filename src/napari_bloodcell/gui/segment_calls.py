@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari_bloodcell.core.config import AnalyseConfig, ReadConfig
 from napari_bloodcell.core.progress import Progress, within
 from napari_bloodcell.core.records import Masks, SmearImage
+from napari_bloodcell.core.stain.lamp import evened
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.task import Partial, load_for, load_torch
 
@@ -58,7 +59,7 @@ def segment_fields(
             image = one.picture.read(config.read)
             part = image
             if one.view is not None:
-                part = replace(image, pixels=image.evened[one.view], even_light=False)
+                part = replace(image, pixels=evened(image)[one.view], even_light=False)
             try:
                 masks = segmenter.segment(part, config.segment, progress=seen)
             except Stopped as stopped:
@@ -110,7 +111,7 @@ def prompter_for(picture: layers.Picture, model: str, progress: Progress) -> "tu
 
     progress("Looking at the image", 0, 0)
     image = picture.read(ReadConfig())
-    by_stain = StainPrompter(image.evened, image.um_per_px)
+    by_stain = StainPrompter(evened(image), image.um_per_px)
     if not model:
         return by_stain, by_stain
     load_torch(progress)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_bloodcell.core.errors import DataError, TrainingError
 from napari_bloodcell.core.progress import Progress
+from napari_bloodcell.core.stain.lamp import evened
 from napari_bloodcell.gui.task import Partial, load_torch
 from napari_bloodcell.gui.train_methods import ADAPTER, BCSAM, DORL, METHODS, SADA, Method, Wanted
 
@@ -127,7 +128,7 @@ def _ready(wanted: Wanted, progress: Progress) -> Any:
         if not len(masks):
             raise DataError(f"The outlines {one.name} hold no cells. Untick them, or draw some.")
         inside = masks.nucleus.astype("uint8")
-        data.append(from_labels(image.evened, masks.labels, inside, name=one.picture.name))
+        data.append(from_labels(evened(image), masks.labels, inside, name=one.picture.name))
     return ready_adapter(data, wanted.sam, wanted.config("adapter"), wanted.loop, progress=progress)
 
 

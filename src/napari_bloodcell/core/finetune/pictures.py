@@ -13,6 +13,7 @@ from napari_bloodcell.core.image import read_image
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import ByteArray, IntArray
 from napari_bloodcell.core.sam.train.cells import CYTOPLASM, NUCLEUS, MaskedCells, cells_of, join
+from napari_bloodcell.core.stain.lamp import evened
 
 IMAGES, MASKS, NUCLEI = ("images", "cells", "fields"), ("masks", "labels"), ("nuclei",)
 # Masks that mark parts and do not count cells.
@@ -51,7 +52,7 @@ def read_pictures(folder: Path, *, progress: Progress = silent) -> list[Picture]
         labels, nucleus = _read_mask(outlines[stem], nuclei.get(stem))
         found.append(
             from_labels(
-                read_image(images[stem]).evened, labels, nucleus, name=images[stem].name, source=folder.name
+                evened(read_image(images[stem])), labels, nucleus, name=images[stem].name, source=folder.name
             )
         )
     progress("Reading masks", len(both), len(both))
@@ -81,7 +82,7 @@ def pictures_of(cells: Sequence[CellImage], *, progress: Progress = silent) -> l
         parts = read_parts(cell.mask_path)
         inside = (parts >= CYTOPLASM).astype(np.int32)
         one = from_labels(
-            read_image(cell.path).evened,
+            evened(read_image(cell.path)),
             inside,
             (parts == NUCLEUS).astype(np.uint8),
             name=f"{cell.domain}/{cell.path.name}",

@@ -35,6 +35,7 @@ from napari_bloodcell.core.segment.survey import (
     windows_of,
 )
 from napari_bloodcell.core.segment.tiles import tiles_of
+from napari_bloodcell.core.stain.lamp import evened
 
 KINDS = ("red cell", "platelet")
 CORE = 0.8  # middles of two red cells lie further apart than this, in radii
@@ -77,7 +78,7 @@ def find_others(
     progress: Progress = silent,
 ) -> Objects:
     """Tile by tile; each object is counted where its middle lies."""
-    pixels: Pixels = image.evened if isinstance(image, SmearImage) else image
+    pixels: Pixels = evened(image) if isinstance(image, SmearImage) else image
     seen = survey(pixels, image.um_per_px)
     found: list[tuple[str, tuple[int, int, int, int]]] = []
     if seen is not None:

@@ -22,6 +22,7 @@ from napari_bloodcell.core.segment.sam_segmenter import SamSegmenter
 from napari_bloodcell.core.segment.stain_segmenter import StainSegmenter
 from napari_bloodcell.core.segment.survey import NUCLEUS_UM, WORKING_UM, survey
 from napari_bloodcell.core.stain import ground_light
+from napari_bloodcell.core.stain.lamp import evened
 
 CELL_UM = 1.5 * NUCLEUS_UM  # what a lonely click is taken to stand in the middle of
 
@@ -30,10 +31,10 @@ class PointedSession:
     """One image, looked at once, asked as often as needed."""
 
     def __init__(self, segmenter: SamSegmenter, image: SmearImage) -> None:
-        self._segmenter, self._pixels = segmenter, image.evened
+        self._segmenter, self._pixels = segmenter, evened(image)
         self.image_hw = (image.pixels.shape[0], image.pixels.shape[1])
-        seen = survey(image.evened, image.um_per_px)
-        self._light = ground_light(image.evened) if seen is None else seen.light
+        seen = survey(evened(image), image.um_per_px)
+        self._light = ground_light(evened(image)) if seen is None else seen.light
         self._cell_px = CELL_UM / (WORKING_UM if seen is None else seen.assumed_um_per_px)
 
     def ask(self, prompts: list[Prompt]) -> Answer:
@@ -107,10 +108,10 @@ def open_session(
     """A session by the model's own promptable head where it is a plain checkpoint, by its cell head where
     that alone is trained; by stain where no network is wanted; and the hash of what answers."""
     if str(model) == STAIN:
-        return StainPrompter(image.evened, image.um_per_px), StainSegmenter().hash
+        return StainPrompter(evened(image), image.um_per_px), StainSegmenter().hash
     network, has_head = read_network(model)
     if has_head:
         segmenter = SamSegmenter(network, replace(config, size_px=network.variant.native_px))
         return PointedSession(segmenter, image), segmenter.hash
     ready = replace(config, size_px=network.variant.native_px)
-    return PromptSession(network, image.evened, ready, EmbeddingCache()), network.base_sha256
+    return PromptSession(network, evened(image), ready, EmbeddingCache()), network.base_sha256

@@ -16,6 +16,7 @@ from napari_bloodcell.core.segment.locate import locate
 from napari_bloodcell.core.segment.outline import outline
 from napari_bloodcell.core.segment.survey import Pixels, Survey, survey, windows_of
 from napari_bloodcell.core.segment.tiles import Found, segment_field
+from napari_bloodcell.core.stain.lamp import evened
 
 VERSION = 2  # raise it whenever an outline changes
 LEAST_CONTRAST = 12  # grey levels; a picture flatter than this is blank, not colourless
@@ -65,7 +66,7 @@ class StainSegmenter:
 def look(image: SmearImage | LazyImage, progress: Progress = silent) -> Survey | None:
     """What the whole image has in common; None where there is nothing to see. Gray images are refused."""
     progress("look at the stain", 0, 1)
-    pixels: Pixels = image.evened if isinstance(image, SmearImage) else image
+    pixels: Pixels = evened(image) if isinstance(image, SmearImage) else image
     if _is_colourless(pixels):
         raise SegmentError(
             f"{image.name} is colourless: red, green and blue are equal in every pixel. White cells are "

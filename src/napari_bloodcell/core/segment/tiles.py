@@ -18,6 +18,7 @@ from napari_bloodcell.core.progress import Progress, silent, within
 from napari_bloodcell.core.records import BoolArray, ByteArray, IntArray, Masks, SmearImage
 from napari_bloodcell.core.segment.canvas import Canvas
 from napari_bloodcell.core.segment.survey import Pixels, Survey
+from napari_bloodcell.core.stain.lamp import evened, light_fall
 
 HALO = 1.3  # width of the halo, in largest cells
 
@@ -86,7 +87,7 @@ def segment_field(
     progress: Progress = silent,
 ) -> Masks:
     """Every tile through ``find``. A cancel raises ``Stopped``, which holds what was finished."""
-    pixels: Pixels = image.evened if isinstance(image, SmearImage) else image
+    pixels: Pixels = evened(image) if isinstance(image, SmearImage) else image
     shape = (int(pixels.shape[0]), int(pixels.shape[1]))
     canvas = Canvas(shape)
     if seen is None:
@@ -115,7 +116,7 @@ def segment_field(
 
 def _told(masks: Masks, image: SmearImage | LazyImage) -> Masks:
     """With a note where the lamp was evened out."""
-    fall = image.light_fall if isinstance(image, SmearImage) else 0.0
+    fall = light_fall(image) if isinstance(image, SmearImage) else 0.0
     note = f"the light was uneven, {fall:.0%} less at the darkest place: evened out"
     return replace(masks, notes=(note, *masks.notes)) if fall else masks
 

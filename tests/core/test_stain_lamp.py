@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from napari_bloodcell.core.config import AnalyseConfig, ReadConfig, SmearConfig
-from napari_bloodcell.core.image import even_light, from_array
+from napari_bloodcell.core.image import from_array
 from napari_bloodcell.core.pipeline import analyse
 from napari_bloodcell.core.records import SmearImage
 from napari_bloodcell.core.robustness import match_cells
 from napari_bloodcell.core.segment.choose import find_segmenter
-from napari_bloodcell.core.stain import ground_light
+from napari_bloodcell.core.stain import ground_light, lamp
+from napari_bloodcell.core.stain.lamp import even_light, evened, light_fall
 from napari_bloodcell.core.synthetic import make_smear
 
 HEIGHT, WIDTH = 600, 800
@@ -21,7 +22,7 @@ HEIGHT, WIDTH = 600, 800
 @pytest.fixture(scope="module")
 def field() -> np.ndarray:
     made = make_smear(SmearConfig(width_px=WIDTH, height_px=HEIGHT, white_cells=8, seed=3)).image.pixels
-    return np.array(even_light.even_light(made)[0])
+    return np.array(even_light(made)[0])
 
 
 def to_the_corners(pixels: np.ndarray, fall: float) -> np.ndarray:
@@ -37,7 +38,7 @@ def to_one_side(pixels: np.ndarray, fall: float) -> np.ndarray:
 @pytest.mark.parametrize("fall", [0.15, 0.3, 0.45])
 def test_what_the_lamp_took_is_given_back(field: np.ndarray, darken, fall: float) -> None:
     spoilt = darken(field, fall)
-    even, found = even_light.even_light(spoilt)
+    even, found = even_light(spoilt)
     assert found == pytest.approx(fall, abs=0.06)
     # Up to one factor: nobody knows how bright the lamp was.
     seen, truth = even / ground_light(even), field / ground_light(field)
@@ -47,23 +48,23 @@ def test_what_the_lamp_took_is_given_back(field: np.ndarray, darken, fall: float
 
 def test_a_field_that_is_even_is_not_copied(field: np.ndarray) -> None:
     image = SmearImage(pixels=field)
-    assert image.evened is image.pixels
-    assert image.light_fall == 0
+    assert evened(image) is image.pixels
+    assert light_fall(image) == 0
 
 
 def test_the_pixels_that_were_read_stay(field: np.ndarray) -> None:
     spoilt = to_one_side(field, 0.3)
     before = spoilt.copy()
     image = from_array(spoilt)
-    assert image.light_fall > 0.2
+    assert light_fall(image) > 0.2
     assert (image.pixels == before).all()
     assert (spoilt == before).all()
-    assert not image.evened.flags.writeable
+    assert not evened(image).flags.writeable
 
 
 def test_it_can_be_switched_off(field: np.ndarray) -> None:
     image = from_array(to_one_side(field, 0.3), ReadConfig(even_light=False))
-    assert image.evened is image.pixels
+    assert evened(image) is image.pixels
 
 
 @pytest.mark.parametrize("covered", [0.5, 0.8, 1.0])
@@ -72,7 +73,7 @@ def test_a_sheet_of_red_cells_is_no_darker_lamp(covered: float) -> None:
     pixels = np.full((HEIGHT, WIDTH, 3), (240, 238, 240))
     pixels[:, : int(covered * WIDTH)] = (215, 150, 140)
     pixels += np.random.default_rng(0).integers(-4, 5, pixels.shape)
-    assert SmearImage(pixels=pixels.astype(np.uint8)).light_fall == 0
+    assert light_fall(SmearImage(pixels=pixels.astype(np.uint8))) == 0
 
 
 def test_gray_smudges_are_no_darker_lamp(field: np.ndarray) -> None:
@@ -80,30 +81,30 @@ def test_gray_smudges_are_no_darker_lamp(field: np.ndarray) -> None:
     y, x = np.ogrid[:HEIGHT, :WIDTH]
     for at in ((150, 200), (420, 600)):
         smudged[(y - at[0]) ** 2 + (x - at[1]) ** 2 < 60**2] *= 0.75
-    assert SmearImage(pixels=smudged.astype(np.uint8)).light_fall < 0.06
+    assert light_fall(SmearImage(pixels=smudged.astype(np.uint8))) < 0.06
 
 
 def test_a_shadow_over_half_a_field_is_no_lamp(field: np.ndarray) -> None:
     spoilt = to_one_side(field, 0.9)
-    assert SmearImage(pixels=spoilt).light_fall == 0
+    assert light_fall(SmearImage(pixels=spoilt)) == 0
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (449, 900)])
 def test_a_small_picture_is_left_alone(field: np.ndarray, shape: tuple[int, int]) -> None:
     spoilt = to_one_side(np.resize(field, (*shape, 3)), 0.3)
-    assert SmearImage(pixels=spoilt).light_fall == 0
+    assert light_fall(SmearImage(pixels=spoilt)) == 0
 
 
 def test_a_picture_larger_than_any_cameras_field_is_left_alone(
     field: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(even_light, "LARGEST_PX", HEIGHT * WIDTH - 1)
-    assert SmearImage(pixels=to_one_side(field, 0.3)).light_fall == 0
+    monkeypatch.setattr(lamp, "LARGEST_PX", HEIGHT * WIDTH - 1)
+    assert light_fall(SmearImage(pixels=to_one_side(field, 0.3))) == 0
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (120, 120, 120)])
 def test_a_blank_picture_is_left_alone(colour: tuple[int, int, int]) -> None:
-    assert SmearImage(pixels=np.full((HEIGHT, WIDTH, 3), colour, np.uint8)).light_fall == 0
+    assert light_fall(SmearImage(pixels=np.full((HEIGHT, WIDTH, 3), colour, np.uint8))) == 0
 
 
 def test_an_uneven_field_gives_the_cells_of_the_even_one(field: np.ndarray) -> None:
@@ -136,8 +137,8 @@ def test_real_fields_keep_their_outlines_under_an_uneven_lamp(real_data: Path) -
     with_it, without = [], []
     for path in sorted((real_data / "bccd" / "fields").iterdir())[:12]:
         field = read_image(path)
-        spoilt = to_the_corners(np.array(field.evened), 0.45)
-        truth = segmenter.segment(replace(field, pixels=field.evened, even_light=False))
+        spoilt = to_the_corners(np.array(evened(field)), 0.45)
+        truth = segmenter.segment(replace(field, pixels=evened(field), even_light=False))
         for found, on in ((with_it, True), (without, False)):
             again = segmenter.segment(SmearImage(pixels=spoilt, even_light=on))
             _, overlap = match_cells(truth.labels, again.labels, truth.cell_id)

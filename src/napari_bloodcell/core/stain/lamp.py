@@ -5,11 +5,13 @@ which keeps its colour where it gets darker, as a curved surface over the field,
 A picture whose ground is not seen in enough places, or is even already, stays as it is; so does a small one.
 """
 
+import weakref
+
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_bloodcell.core.image.reduce import reduce
-from napari_bloodcell.core.records import ByteArray
+from napari_bloodcell.core.records import ByteArray, SmearImage
 from napari_bloodcell.core.stain.density import ground_light, to_density
 
 LOOK_PX = 240  # longer side of the picture as looked at
@@ -28,6 +30,25 @@ DEEPEST_FALL = 0.6  # share of the light: more is no lamp, but something that wa
 ROWS_AT_ONCE = 256
 
 Surface = NDArray[np.float64]
+_known: "weakref.WeakKeyDictionary[SmearImage, tuple[ByteArray, float]]" = weakref.WeakKeyDictionary()
+
+
+def evened(image: SmearImage) -> ByteArray:
+    """The pixels under an even lamp, worked out once: what cells are found, outlined and measured in."""
+    return _of(image)[0]
+
+
+def light_fall(image: SmearImage) -> float:
+    """Share of the light that the darkest place lacked, and that was evened out; 0: nothing was."""
+    return _of(image)[1]
+
+
+def _of(image: SmearImage) -> tuple[ByteArray, float]:
+    if not image.even_light:
+        return image.pixels, 0.0
+    if image not in _known:
+        _known[image] = even_light(image.pixels)
+    return _known[image]
 
 
 def even_light(pixels: ByteArray) -> tuple[ByteArray, float]:
