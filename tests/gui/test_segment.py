@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from napari_bloodcell.core.config import SmearConfig
+from napari_bloodcell.core.synthetic import make_smear
+
 pytestmark = pytest.mark.gui
 
 
@@ -19,6 +22,19 @@ def test_an_image_gets_outlines_and_nuclei(viewer, panel, add_smear, smear, pres
     assert len(cells.features) == len(smear.masks)
     assert panel.task.message.text() == f"Found {len(smear.masks)} white cells in smear."
     np.testing.assert_allclose(cells.scale, image.scale)
+
+
+def test_an_uneven_lamp_is_told_and_the_image_stays(viewer, panel, press_run):
+    field = make_smear(SmearConfig(width_px=640, height_px=480, white_cells=3, seed=4)).image.pixels
+    fall = np.linspace(1, 0.6, 640)[None, :, None]
+    image = viewer.add_image((field * fall).astype(np.uint8), name="dim", rgb=True)
+    before = image.data.copy()
+    press_run(panel)
+    assert "Note: the light was uneven" in panel.task.message.text()
+    np.testing.assert_array_equal(image.data, before)
+    panel.form.widget("read.even_light").value = False
+    press_run(panel)
+    assert "Note" not in panel.task.message.text()
 
 
 def test_settings_of_the_form_reach_the_core(viewer, panel, add_smear, press_run):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_bloodcell.core.errors import BloodcellError
 
 UNIDENTIFIED = "unidentified"
+ABOUT_CELL = "cell "  # how a note of one cell begins
 
 IntArray = NDArray[np.int32]
 FloatArray = NDArray[np.float32]
@@ -76,6 +77,11 @@ class Masks:
 
     def __len__(self) -> int:
         return len(self.cell_id)
+
+    @property
+    def about_image(self) -> tuple[str, ...]:
+        """Those notes that tell of the image and not of one cell."""
+        return tuple(note for note in self.notes if not note.startswith(ABOUT_CELL))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

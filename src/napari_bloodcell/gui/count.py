@@ -190,7 +190,8 @@ class CountCells(ImagePanel):
         if picture.is_in(self.viewer):
             steps = layers.add_analysis(self.viewer, picture, self.analysis, table, rims)
             yield from painted_apart(self, steps)
-            self.task.say(f"Counted {picture.name}.")
+            told = "".join(f" Note: {note}." for note in self.analysis.masks.about_image)
+            self.task.say(f"Counted {picture.name}.{told}")
         else:
             self.task.say(
                 f"Counted {picture.name}. The image is gone from the viewer, so no outlines were added."

@@ -117,4 +117,6 @@ class SegmentCells(ImagePanel):
             said.insert(0, f"Found {how_many(cells, 'white cell')} in {names}.")
         if isinstance(result, Partial):
             said.insert(0, "Cancelled; what was finished is kept.")
+        told = {note: None for _, _, masks in found for note in masks.about_image}
+        said += [f"Note: {note}." for note in told]
         self.task.say(" ".join(said))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_bloodcell.core.records import BoolArray, IntArray, Masks
+from napari_bloodcell.core.records import ABOUT_CELL, BoolArray, IntArray, Masks
 from napari_bloodcell.core.segment.survey import Survey
 
 IN_MEMORY_PX = 64_000_000  # labels of larger fields go to a file
@@ -45,7 +45,7 @@ class Canvas:
             (left + int(columns[0]), top + int(rows[0]), left + int(columns[-1]) + 1, top + int(rows[-1]) + 1)
         )
         if note:
-            self.notes.append(f"cell {number}: {note}")
+            self.notes.append(f"{ABOUT_CELL}{number}: {note}")
         return True
 
     def release(self) -> None:
