@@ -221,6 +221,62 @@ def test_a_name_that_is_taken_merges_two_classes_and_undo_parts_them(viewer, pan
     assert {used, "odd_one"} <= set(classes.class_list(counted).names)
 
 
+def test_a_merge_without_cells_is_a_step_of_its_own(viewer, panel, counted, click, qtbot):
+    cell = first(counted)
+    classes.give(viewer, {counted: [cell]}, "basophil", "ada")
+    classes.set_classes(viewer, counted, classes.class_list(counted).with_class("zebra"))
+    panel._rename("zebra", "Neutrophil")
+    qtbot.wait(50)
+    assert "0 cells of zebra joined neutrophil" in panel.task.message.text()
+    click(panel.undo_button)
+    assert "zebra" in classes.class_list(counted).names
+    assert kinds(counted)[cell] == "basophil"
+    assert panel.task.message.text() == "Taken back: the list of classes."
+    qtbot.wait(50)
+    click(panel.redo_button)
+    qtbot.wait(50)
+    assert "zebra" not in classes.class_list(counted).names
+    click(panel.undo_button)
+    panel._rename("zebra", "lion")
+    qtbot.wait(50)
+    click(panel.undo_button)
+    assert "zebra" in classes.class_list(counted).names
+    assert "lion" not in classes.class_list(counted).names
+    assert kinds(counted)[cell] == "basophil"
+
+
+def test_the_chosen_class_follows_its_name_and_no_other_takes_its_place(viewer, panel, counted, qtbot):
+    classes.set_classes(viewer, counted, classes.class_list(counted).with_class("zebra").with_class("lion"))
+    qtbot.wait(50)
+    panel.table.choose("zebra")
+    panel._rename("zebra", "Tiger")
+    qtbot.wait(50)
+    assert panel.table.current == "tiger"
+    panel._rename("tiger", "lion")
+    qtbot.wait(50)
+    assert panel.table.current == "lion"
+    classes.set_classes(viewer, counted, classes.class_list(counted).without("lion"))
+    qtbot.wait(50)
+    assert panel.table.current == ""
+
+
+def test_the_same_name_in_other_letters_is_no_step(viewer, panel, counted):
+    before = classes.can_undo([counted])
+    used = kinds(counted)[first(counted)]
+    panel._rename(used, used.upper().replace("_", " - "))
+    assert classes.can_undo([counted]) == before
+
+
+def test_a_class_that_comes_back_takes_a_free_colour(viewer, panel, counted):
+    classes.set_classes(viewer, counted, classes.class_list(counted).with_class("zebra"))
+    classes.merge(viewer, counted, "zebra", "neutrophil")
+    classes.set_classes(viewer, counted, classes.class_list(counted).with_class("tiger"))
+    classes.undo(viewer, [counted])
+    colours = classes.class_list(counted).colours
+    assert {"zebra", "tiger"} <= set(colours)
+    assert len(set(colours.values())) == len(colours)
+
+
 def test_the_next_cell_is_the_least_sure_and_a_key_goes_on(viewer, panel, counted, click, qtbot):
     features = counted.features.copy()
     features["cell_type_prob"] = np.linspace(0.9, 0.3, len(features))

@@ -75,7 +75,8 @@ COMMON_ALIASES = {
 
 # Where a person lists classes that are not among the usual ones.
 OWN_CLASSES = (
-    "a table with the columns class and parent: classes.csv in a folder of cells, --classes elsewhere"
+    "in napari: add it in Classify; elsewhere a table with the columns class and parent: classes.csv in a "
+    "folder of cells, --classes for tables"
 )
 
 # Codes of the public sets. None: dropped on purpose, and counted as such.

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
 
 from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.records import UNIDENTIFIED
+from napari_bloodcell.core.taxonomy import normalise
 
 KEY, NAME, CELLS, SEEN = range(4)
 ROW_PX = 24
@@ -55,6 +56,7 @@ class ClassTable(QTableWidget):
         header.setSectionsClickable(False)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._names: list[str] = []
+        self._now_called = ""
         self._colours: list[str] = []
         self._filling = False
         self.pick_colour = self._pick_colour
@@ -72,8 +74,13 @@ class ClassTable(QTableWidget):
         if name in self._names:
             self.setCurrentCell(self._names.index(name), NAME)
 
+    def follow(self, old: str, new: str) -> None:
+        """The next time classes are shown, one that was chosen is found under its new name."""
+        if self.current == old:
+            self._now_called = normalise(new)
+
     def show_classes(self, classes: ClassList, cells: Mapping[str, int], seen: Mapping[str, int]) -> None:
-        before = self.current
+        before, self._now_called = self._now_called or self.current, ""
         self._filling = True
         self._names, self._colours = list(classes.names), list(classes.colours.values())
         self.setRowCount(len(self._names))
@@ -81,8 +88,8 @@ class ClassTable(QTableWidget):
             texts = (classes.digit(name), shown(name), str(cells.get(name, 0)), str(seen.get(name, 0)))
             for column, text in enumerate(texts):
                 self.setItem(row, column, self._item(column, text, name))
-        if before in self._names:
-            self.setCurrentCell(self._names.index(before), NAME)
+        row = self._names.index(before) if before in self._names else -1
+        self.setCurrentCell(row, NAME if row >= 0 else -1)
         self._filling = False
         rows = min(len(self._names), MOST_ROWS)
         self.setFixedHeight(

@@ -109,10 +109,12 @@ def give_each(viewer: "Viewer", cells: "Labels", named: Mapping[int, tuple[str, 
 
 
 def rename(viewer: "Viewer", cells: "Labels", old: str, new: str) -> None:
-    """A class gets another name, on every cell that has it. Who decided stays."""
+    """A class gets another name, on every cell of the layer that has it. Who decided stays."""
     before = class_list(cells)
     after = before.renamed(old, new)
-    (name,) = set(after.names) - set(before.names) or {old}
+    if after == before:
+        return
+    (name,) = set(after.names) - set(before.names)
     set_classes(viewer, cells, after)
     step = next(_step)
     _renames[step] = (old, name)
@@ -143,8 +145,9 @@ def rename_or_merge(viewer: "Viewer", cells: "Labels", old: str, new: str) -> st
 
 
 def _name_anew(viewer: "Viewer", cells: "Labels", old: str, new: str, step: int) -> int:
+    """A step also where no cell has the class: the list has changed, and Undo must not reach further back."""
     changes = tuple(Given(*row, new, row[2]) for row in rows(cells) if row[1] == old)
-    return _do(viewer, cells, changes, "rename", step)
+    return _do(viewer, cells, changes, "rename", step, also_empty=True)
 
 
 def undo(viewer: "Viewer", of: "Sequence[Labels]") -> int:
@@ -154,6 +157,15 @@ def undo(viewer: "Viewer", of: "Sequence[Labels]") -> int:
 
 def redo(viewer: "Viewer", of: "Sequence[Labels]") -> int:
     return _go(viewer, of, "redo")
+
+
+def told_step(viewer: "Viewer", of: "Sequence[Labels]", *, back: bool) -> str:
+    """Undo or redo, and what to tell; empty where there was nothing to do."""
+    if not can_undo(of)[0 if back else 1]:
+        return ""
+    n = _go(viewer, of, "undo" if back else "redo")
+    what = how_many(n, "cell") if n else "the list of classes"
+    return f"{'Taken back' if back else 'Given again'}: {what}."
 
 
 def can_undo(of: "Sequence[Labels]") -> tuple[bool, bool]:
@@ -199,7 +211,8 @@ def _unmerge_list(viewer: "Viewer", cells: "Labels", before: ClassList, old: str
     """The class that went is back: in its place, unless the list has been changed since."""
     known = class_list(cells)
     same = known.to_json() == before.without(old).to_json()
-    set_classes(viewer, cells, before if same else known.with_class(old, before.colours[old]))
+    colour = before.colours[old] if before.colours[old] not in known.colours.values() else None
+    set_classes(viewer, cells, before if same else known.with_class(old, colour))
 
 
 def set_classes(viewer: "Viewer", cells: "Labels", classes: ClassList) -> None:
@@ -209,9 +222,9 @@ def set_classes(viewer: "Viewer", cells: "Labels", classes: ClassList) -> None:
     if ours.get("classes") == stored:
         return
     cells.metadata = cells.metadata | {layers.KEY: ours | {"classes": stored}}
-    session, _ = autosave.session_of(cells)
+    session, key = autosave.session_of(cells)
     if session is not None:
-        session.record([Change(action="classes", old=ours.get("classes"), new=stored)])
+        session.record([Change(action="classes", image=key, old=ours.get("classes"), new=stored)])
     rims = classes_layer(viewer, cells)
     if rims is not None and list(rims.features.get("cell_type", ())) == list(classes.names):
         rims.colormap = layers.class_colormap(classes)  # other colours only
@@ -287,8 +300,16 @@ def show_rims(viewer: "Viewer", cells: "Labels", picture: layers.Picture, rims: 
         viewer.layers.selection.active = kept[0] if kept else None
 
 
-def _do(viewer: "Viewer", cells: "Labels", changes: tuple[Given, ...], action: str, step: int) -> int:
-    if not changes:
+def _do(
+    viewer: "Viewer",
+    cells: "Labels",
+    changes: tuple[Given, ...],
+    action: str,
+    step: int,
+    *,
+    also_empty: bool = False,
+) -> int:
+    if not changes and not also_empty:
         return 0
     history = _histories.setdefault(cells, _History())
     history.done.append((step, changes))
@@ -297,6 +318,8 @@ def _do(viewer: "Viewer", cells: "Labels", changes: tuple[Given, ...], action: s
 
 
 def _apply(viewer: "Viewer", cells: "Labels", changes: tuple[Given, ...], action: str) -> int:
+    if not changes:
+        return 0
     features = cells.features.copy()
     place_of = {cell: row for row, cell in enumerate(ids(cells).tolist())}
     there = [one for one in changes if one.cell_id in place_of]

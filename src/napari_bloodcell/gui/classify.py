@@ -116,8 +116,8 @@ class ClassifyCells(CellsPanel):
         ):
             buttons.addWidget(button, *divmod(place, 2))
         self.next_button.clicked.connect(self._next)
-        self.undo_button.clicked.connect(lambda: self._step(classes.undo, "Taken back"))
-        self.redo_button.clicked.connect(lambda: self._step(classes.redo, "Given again"))
+        self.undo_button.clicked.connect(lambda: self._step(back=True))
+        self.redo_button.clicked.connect(lambda: self._step(back=False))
         self.load_button.clicked.connect(self._load)
         self.save_button.clicked.connect(self._save)
         self.about = QLabel()
@@ -262,9 +262,8 @@ class ClassifyCells(CellsPanel):
             self.viewer, {self.layer: cells}, name, self.reader.text().strip() or preferences.reader()
         )
 
-    def _step(self, step: Callable[..., int], said: str) -> None:
-        if n := step(self.viewer, self.chosen):
-            self.task.say(f"{said}: {n} cell{'s' if n > 1 else ''}.")
+    def _step(self, *, back: bool) -> None:
+        self.task.say(classes.told_step(self.viewer, self.chosen, back=back))
 
     def _next(self) -> None:
         layer = self.layer
@@ -318,6 +317,7 @@ class ClassifyCells(CellsPanel):
         try:
             if self.layer is not None:
                 self.task.say(classes.rename_or_merge(self.viewer, self.layer, old, new))
+                self.table.follow(old, new)
         except BloodcellError as error:
             self.task.say(str(error), error=True)
         self.cells_changed()

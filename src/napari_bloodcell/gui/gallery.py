@@ -1,6 +1,6 @@
 """The panel "Gallery": every cell as a small picture, sorted into its class by eye, key and dragging."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -80,10 +80,10 @@ class Gallery(CellsPanel):
         self.said.setWordWrap(True)
         self.undo_button = QPushButton("Undo")
         self.undo_button.setToolTip("Take back the last change of class.")
-        self.undo_button.clicked.connect(lambda: self._step(classes.undo, "Taken back"))
+        self.undo_button.clicked.connect(lambda: self._step(back=True))
         self.redo_button = QPushButton("Redo")
         self.redo_button.setToolTip("Give again what was taken back.")
-        self.redo_button.clicked.connect(lambda: self._step(classes.redo, "Given again"))
+        self.redo_button.clicked.connect(lambda: self._step(back=False))
         buttons = QHBoxLayout()
         buttons.addWidget(self.undo_button)
         buttons.addWidget(self.redo_button)
@@ -317,9 +317,10 @@ class Gallery(CellsPanel):
         n = classes.give(self.viewer, chosen, name, self.reader.text().strip() or preferences.reader())
         self.task.say(f"{n} cell{'' if n == 1 else 's'}: {shown(name)}.")
 
-    def _step(self, step: "Callable[[Viewer, Sequence[Labels]], int]", said: str) -> None:
-        n = step(self.viewer, [layer for layer in self._layers if layer in self.viewer.layers])
-        self.task.say(f"{said}: {n} cell{'' if n == 1 else 's'}.")
+    def _step(self, *, back: bool) -> None:
+        there = [layer for layer in self._layers if layer in self.viewer.layers]
+        if said := classes.told_step(self.viewer, there, back=back):
+            self.task.say(said)
 
     def closing(self) -> None:
         super().closing()

@@ -254,7 +254,8 @@ def warm_up() -> None:
     from napari.layers import Labels
 
     for options in ({}, {"colormap": class_colormap(ClassList.of())}):
-        Labels(np.eye(8, dtype=np.int32), **options).contour = 1
+        for dtype in (np.int32, np.uint8):  # of cells, and of rims
+            Labels(np.eye(8, dtype=dtype), **options).contour = 1
 
 
 def add_sample(viewer: "Viewer", sample: "tuple[Any, dict[str, Any], str]") -> "Layer":

@@ -39,8 +39,10 @@ def read_session_layers(folder: Path) -> list[LayerData]:
         cells = content.cells(key)
         found.append(_image(content.image(key)))
         if cells is not None:
-            classes = ClassList.from_json(content.classes) if content.classes else None
-            found += cells_data(cells.labels, cells.table, found[-1][1], classes)
+            classes = content.classes_of(key) or cells.made_from.get("classes")
+            found += cells_data(
+                cells.labels, cells.table, found[-1][1], ClassList.from_json(classes) if classes else None
+            )
     return found
 
 

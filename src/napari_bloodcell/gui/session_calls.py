@@ -45,7 +45,7 @@ def open_folder(folder: Path, who: str, progress: Progress) -> Opened:
     session = Session(folder, who)
     try:
         content = read_session(session.folder)
-        classes, said = list(content.classes), _said(content.trail.events)
+        said = _said(content.trail.events)
         kept, missing = [], []
         for done, key in enumerate(content.images):
             progress("Reading the session", done, len(content.images))
@@ -56,7 +56,8 @@ def open_folder(folder: Path, who: str, progress: Progress) -> Opened:
                 missing.append(str(error))
                 continue
             if cells is not None:
-                known = {"classes": classes} if classes else {}
+                classes = content.classes_of(key)
+                known = {"classes": list(classes)} if classes else {}
                 cells = replace(cells, made_from=dict(cells.made_from) | said.get(key, {}) | known)
             rims = None if cells is None else layers.rims_of(cells.labels)
             kept.append(Kept(key=key, image=image, cells=cells, rims=rims))

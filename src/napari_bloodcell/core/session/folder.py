@@ -142,7 +142,13 @@ class Content:
     folder: Path
     trail: Trail
     images: Mapping[str, ImageRecord]
-    classes: Sequence[Mapping[str, str]]  # name and colour, in order; empty where none were chosen
+
+    def classes_of(self, key: str) -> Sequence[Mapping[str, str]]:
+        """Name and colour of an image's classes, in order; empty where none were chosen since it was kept.
+        Sessions of before told no image: what they say holds for all."""
+        told = (e.new for e in reversed(self.trail.events) if e.action == "classes" and e.image in ("", key))
+        found: Sequence[Mapping[str, str]] = next(told, ())
+        return found
 
     def cells(self, key: str) -> SessionCells | None:
         """Outlines and table with every later change; None where an image has none yet."""
@@ -175,8 +181,7 @@ def read_session(folder: Path) -> Content:
         raise SessionError(f"{folder} is no session: it has no {SESSION}. Choose a session's folder.")
     read_json(folder / SESSION, "session")
     trail = read_trail(folder)
-    classes: list[dict[str, str]] = next((e.new for e in reversed(trail.events) if e.action == "classes"), [])
-    return Content(folder=folder, trail=trail, images=images_of(trail.events), classes=classes)
+    return Content(folder=folder, trail=trail, images=images_of(trail.events))
 
 
 def images_of(events: Sequence[Event]) -> dict[str, ImageRecord]:
