@@ -125,7 +125,7 @@ def test_ctrl_c_ends_a_training_as_a_cancel_button_does(
     before = signal.getsignal(signal.SIGINT)
     assert run("train", "bcsam", labs, "--out", tmp_path / "out") == 130
     seen = capsys.readouterr()
-    assert "stopped after 1 epochs, best 1" in seen.out
+    assert "stopped after 1 epoch, best 1" in seen.out
     assert "run the same command again to go on" in seen.err
     assert signal.getsignal(signal.SIGINT) is before
 

@@ -22,6 +22,7 @@ from napari_bloodcell.core.config import (
     TrainConfig,
     ViewConfig,
 )
+from napari_bloodcell.core.words import how_many
 
 # What `bcsam` and `dorl` are told, and the help of each flag.
 Labs = Annotated[Path, Parameter(help="A folder with the cells of two labs or more.")]
@@ -76,7 +77,7 @@ def adapter(  # noqa: PLR0913
         print(note)
     run = done.training
     print(f"{done.cells[0]} cells trained on, {done.cells[1]} held out")
-    print(f"{run.ended} after {len(run.history)} epochs, best {run.best_epoch}")
+    print(f"{run.ended} after {how_many(len(run.history), 'epoch')}, best {run.best_epoch}")
     for name, after in done.after.items():
         print(f"{name} {done.before[name].mean():.4f} before, {after.mean():.4f} after")
     print(out)
@@ -172,7 +173,7 @@ def _train(
     told = embedder.training
     labs = ", ".join(f"{lab} {count}" for lab, count in told["labs"].items())
     print(f"{embedder.kind}, {told['protocol']}: {labs} cells; {told['held_out']} held out")
-    print(f"{run.ended} after {len(run.history)} epochs, best {run.best_epoch}")
+    print(f"{run.ended} after {how_many(len(run.history), 'epoch')}, best {run.best_epoch}")
     print("  ".join(f"{name} {value:.4f}" for name, value in run.figures.items()))
     for note in told["notes"]:
         print(note)

@@ -204,7 +204,7 @@ def test_one_picture_is_divided_by_its_cells_and_that_is_said() -> None:
     train_cells, held_out, note = divide([picture], 0.3)
     assert len(train_cells) + len(held_out) == 9
     assert "not of new ones" in note
-    with pytest.raises(DataError, match="1 cells of 1 pictures are too few to hold 30% of them out"):
+    with pytest.raises(DataError, match="1 cell of 1 picture are too few to hold 30% of them out"):
         divide([from_labels(*drawn(0), name="one.png")], 0.3)
 
 

@@ -69,6 +69,20 @@ def worked_on(tmp_path, smear_file, cells):
     return tmp_path / "s", key
 
 
+def test_each_image_has_its_own_list_of_classes(worked_on):
+    folder, key = worked_on
+    mine, others, all_of_them = ([{"name": name, "colour": "#123456"}] for name in ("tiger", "lion", "zebra"))
+    with Session(folder, who="ada") as session:
+        assert list(read_session(folder).classes_of(key)) == []
+        session.record([Change(action="classes", new=all_of_them)])  # as sessions of before wrote it
+        assert list(read_session(folder).classes_of("another")) == all_of_them
+        session.record([Change(action="classes", image=key, new=mine)])
+        session.record([Change(action="classes", image="another", new=others)])
+    content = read_session(folder)
+    assert list(content.classes_of(key)) == mine
+    assert list(content.classes_of("another")) == others
+
+
 def test_corrections_come_back_when_a_session_is_opened_again(worked_on, cells):
     folder, key = worked_on
     content = read_session(folder)

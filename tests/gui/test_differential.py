@@ -152,6 +152,10 @@ def test_a_second_reader_may_use_a_class_added_here(viewer, panel, counted, wait
     panel._compare(lambda: tmp_path / "bo.csv")
     wait(panel)
     assert "ada and bo agree on 1 of 1 cells" in panel.agreement.text()
+    (tmp_path / "bo.csv").write_text(f"image,cell_id,cell_type\nsame smear,{cell},Hairy cell\n")
+    panel._compare(lambda: tmp_path / "bo.csv")
+    wait(panel)
+    assert "ada and bo (of same smear) agree on 1 of 1 cells" in panel.agreement.text()
 
 
 def test_a_second_reader_that_cannot_be_read_is_said(panel, wait, tmp_path):

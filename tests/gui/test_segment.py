@@ -31,6 +31,16 @@ def test_an_uneven_lamp_is_told_and_the_image_stays(viewer, panel, press_run):
     before = image.data.copy()
     press_run(panel)
     assert "Note: the light was uneven" in panel.task.message.text()
+    viewer.add_image(field, name="even", rgb=True)
+    panel.scope.value = "all"
+    press_run(panel)
+    assert "Note: dim: the light was uneven" in panel.task.message.text()
+    panel.image.value = image
+    panel.scope.value = "view"
+    viewer.camera.zoom *= 2
+    press_run(panel)
+    assert "Note: the light was uneven" in panel.task.message.text()
+    panel.scope.value = "whole"
     np.testing.assert_array_equal(image.data, before)
     panel.form.widget("read.even_light").value = False
     press_run(panel)

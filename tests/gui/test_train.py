@@ -90,7 +90,7 @@ def test_memory_is_told_before_anything_is_trained(panel, quick, counted, do, ou
     do.click(panel.check_button)
     do.wait(panel)
     assert "cells to train on" in panel.told.text()
-    assert "Needs about" in panel.told.text()
+    assert "Needs " in panel.told.text()
     assert "GiB are free" in panel.told.text()
     assert not out.exists()
 
@@ -140,6 +140,21 @@ def test_stop_keeps_the_best_and_train_goes_on(panel, quick, counted, do, out):
     history = panel.trained.run.history
     assert [one.number for one in history] == list(range(1, len(history) + 1))
     assert len(history) > done
+
+
+def test_a_refused_press_leaves_the_result_that_is_there(panel, quick, counted, do, out):
+    quick(2)
+    do.click(panel.task.run_button)
+    do.wait(panel)
+    trained = panel.trained
+    quick(3)
+    do.click(panel.task.run_button)
+    do.wait(panel)
+    assert "other settings" in panel.task.message.text()
+    assert panel.trained is trained
+    assert panel.result.isVisible()
+    assert panel.result.keep_button.isEnabled()
+    assert len(panel.curves.epochs) == 2
 
 
 def test_discard_asks_and_removes_only_what_the_training_made(panel, quick, counted, tmp_path, do):

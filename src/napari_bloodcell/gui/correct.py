@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QPushB
 from napari_bloodcell.core.errors import BloodcellError, SegmentError
 from napari_bloodcell.core.sam.question import Prompt
 from napari_bloodcell.core.segment import edit as editing
+from napari_bloodcell.core.words import how_many
 from napari_bloodcell.gui import layers, outlines
 from napari_bloodcell.gui import prompt_layers as prompts
 from napari_bloodcell.gui import segment_calls as calls
@@ -204,7 +205,7 @@ class Correct(QWidget):
     def _tell(self, text: str) -> None:
         if self.corrections is not None:
             count = len(np.unique(self.corrections.labels)) - 1
-            self.task.say(f"{text} {count} cells now.")
+            self.task.say(f"{text} {how_many(count, 'cell')} now.")
         self.show_state()
 
     # Prompts
@@ -356,7 +357,7 @@ class Correct(QWidget):
             "box": ("Box", "Drag a box round the cell."),
             "line": (
                 "Line",
-                "Scribble along the cell, or across it to split it; a double click ends.",
+                "Along the cell, or across it to split it: press and drag, or click at start and end.",
             ),
         }
         self.tools = {

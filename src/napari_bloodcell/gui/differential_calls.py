@@ -116,8 +116,10 @@ def second_reader(path: Path, images: Sequence[str], known: Sequence[str], progr
         reader = read_reader(path, Taxonomy.of_lab(known))
         only = {image for image, _ in reader.answers}
         if len(images) == 1 and len(only) == 1:  # the same smear under another name
+            (there,) = only
             return Reader(
-                name=reader.name, answers={(images[0], cell): a for (_, cell), a in reader.answers.items()}
+                name=reader.name if there == images[0] else f"{reader.name} (of {there})",
+                answers={(images[0], cell): a for (_, cell), a in reader.answers.items()},
             )
         return reader
     content = read_session(path) if is_session(path) else None

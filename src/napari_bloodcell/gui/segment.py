@@ -117,6 +117,8 @@ class SegmentCells(ImagePanel):
             said.insert(0, f"Found {how_many(cells, 'white cell')} in {names}.")
         if isinstance(result, Partial):
             said.insert(0, "Cancelled; what was finished is kept.")
-        told = {note: None for _, _, masks in found for note in masks.about_image}
-        said += [f"Note: {note}." for note in told]
+        for field, _, masks in found:
+            where = f"{field.picture.name}: " if len(found) > 1 else ""
+            if field.picture.is_in(self.viewer):
+                said += [f"Note: {where}{note}." for note in masks.about_image]
         self.task.say(" ".join(said))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari_bloodcell.core.config import AnalyseConfig, ReadConfig
 from napari_bloodcell.core.progress import Progress, within
 from napari_bloodcell.core.records import Masks, SmearImage
-from napari_bloodcell.core.stain.lamp import evened
+from napari_bloodcell.core.stain.lamp import evened, told_of
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.task import Partial, load_for, load_torch
 
@@ -85,7 +85,13 @@ def placed(masks: Masks, view: Span | None, image: SmearImage) -> Masks:
     labels, nucleus = np.zeros(shape, np.int32), np.zeros(shape, np.bool_)
     labels[view], nucleus[view] = masks.labels, masks.nucleus
     corner = (view[1].start, view[0].start)
-    return replace(masks, labels=labels, nucleus=nucleus, boxes_xyxy=masks.boxes_xyxy + np.tile(corner, 2))
+    return replace(
+        masks,
+        labels=labels,
+        nucleus=nucleus,
+        boxes_xyxy=masks.boxes_xyxy + np.tile(corner, 2),
+        notes=(*told_of(image), *masks.notes),
+    )
 
 
 def view_of(image: Any, viewer: "Viewer") -> Span | None:  # noqa: ARG001 (the layer knows what is shown)

@@ -83,6 +83,7 @@ class TrainPanel(Panel):
         self.ask_sure = self._ask_sure
         self.ask_folder = self._ask_folder
         self.trained: calls.Trained | None = None
+        self._before: calls.Trained | None = None  # while another press is tried
         self._forms: dict[str, dict[str, Form]] = {}
         self._told: _Told | None = None
         self._ready: bool | None = None
@@ -174,7 +175,7 @@ class TrainPanel(Panel):
         if self.out.value is None:
             self.out.value = self._own_folder = wanted.out
         self.result.hide()
-        self.trained = None
+        self._before, self.trained = self.trained, None
         told = _Told()
         told.epoch.connect(self.curves.add)
         told.text.connect(self.told.setText)
@@ -184,16 +185,18 @@ class TrainPanel(Panel):
         self.task.start(partial(self.train, wanted, told.epoch.emit, told.text.emit), self._done)
 
     def _done(self, result: "calls.Trained | Partial") -> None:
-        self.trained = result.result if isinstance(result, Partial) else result
-        assert self.trained is not None
-        wanted, history = self.trained.wanted, self.trained.run.history
-        for epoch in history:
-            self.curves.add(epoch)
-        self.result.show_result(self.trained.lines, self.trained.picture, wanted.out)
+        self.trained, self._before = (result.result if isinstance(result, Partial) else result), None
+        self._show_trained()
         stopped = isinstance(result, Partial)
         self.task.say("Stopped. Keep it, discard it, or train on." if stopped else "Keep it or discard it?")
         self.told.setText("")  # the result says it
         QTimer.singleShot(0, self._show_result_whole)
+
+    def _show_trained(self) -> None:
+        assert self.trained is not None
+        for epoch in self.trained.run.history:
+            self.curves.add(epoch)
+        self.result.show_result(self.trained.lines, self.trained.picture, self.trained.wanted.out)
 
     def _show_result_whole(self) -> None:
         """Once it is laid out: the words with Keep and Discard, and the curves as far as there is room."""
@@ -341,6 +344,10 @@ class TrainPanel(Panel):
         self.check_button.setEnabled(ticked and not busy)
         self.go_on_button.setEnabled(not busy)
         self.method_box.setEnabled(not busy)
+        if self._before is not None and not busy:  # refused or cancelled: what was there is there still
+            self.trained, self._before = self._before, None
+            self.curves.begin(self.trained.wanted.loop.epochs)
+            self._show_trained()
         self.result.set_free(not busy and self.trained is not None)
 
     def _choose_sam(self) -> None:

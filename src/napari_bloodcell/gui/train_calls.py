@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari_bloodcell.core.errors import DataError, TrainingError
 from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.core.stain.lamp import evened
+from napari_bloodcell.core.words import how_many
 from napari_bloodcell.gui.task import Partial, load_torch
 from napari_bloodcell.gui.train_methods import ADAPTER, BCSAM, DORL, METHODS, SADA, Method, Wanted
 
@@ -196,7 +197,8 @@ _TRAINERS = {ADAPTER: _train_adapter, BCSAM: _train_embedder, DORL: _train_embed
 
 def _ended(run: "TrainingRun") -> str:
     words = {"finished": "Finished", "stopped": "Stopped by you", "patience": "No better for a while: ended"}
-    return f"{words[run.ended]} after {len(run.history)} epochs; the best, epoch {run.best_epoch}, is kept."
+    epochs = how_many(len(run.history), "epoch")
+    return f"{words[run.ended]} after {epochs}; the best, epoch {run.best_epoch}, is kept."
 
 
 def _first(run: "TrainingRun", figure: str) -> str:

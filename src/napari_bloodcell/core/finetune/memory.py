@@ -7,10 +7,12 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from napari_bloodcell.core.sam.train.recipe import MaskRecipe
+from napari_bloodcell.core.words import how_many
 
 OPTIMIZER_COPIES = 3  # gradient and the two means of Adam
 SLACK = 1.3  # what the allocator and passing tensors take on top
 SHARE = 0.8  # of what is free
+LEAST_TOLD = 0.1  # GiB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,9 @@ class Memory:
 
     def text(self, batch: int, parts: int) -> str:
         at_once = -(-batch // parts)
-        told = f"Needs about {self.of(at_once) / 2**30:.1f} GiB with {at_once} cells at once"
+        gib = self.of(at_once) / 2**30
+        need = f"about {gib:.1f} GiB" if gib >= LEAST_TOLD else f"less than {LEAST_TOLD} GiB"
+        told = f"Needs {need} with {how_many(at_once, 'cell')} at once"
         return f"{told}." if parts == 1 else f"{told}: each batch of {batch} is taken in {parts} parts."
 
 

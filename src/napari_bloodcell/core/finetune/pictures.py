@@ -14,6 +14,7 @@ from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import ByteArray, IntArray
 from napari_bloodcell.core.sam.train.cells import CYTOPLASM, NUCLEUS, MaskedCells, cells_of, join
 from napari_bloodcell.core.stain.lamp import evened
+from napari_bloodcell.core.words import how_many
 
 IMAGES, MASKS, NUCLEI = ("images", "cells", "fields"), ("masks", "labels"), ("nuclei",)
 # Masks that mark parts and do not count cells.
@@ -114,8 +115,8 @@ def divide(pictures: Sequence[Picture], held_out: float) -> tuple[MaskedCells, M
         rows[split_of(name, held_out)].append(i)
     if not rows["train"] or not rows["held_out"]:
         raise DataError(
-            f"{len(every)} cells of {len(pictures)} pictures are too few to hold {held_out:.0%} of them out. "
-            "Mark more cells, or change the share."
+            f"{how_many(len(every), 'cell')} of {how_many(len(pictures), 'picture')} are too few to hold "
+            f"{held_out:.0%} of them out. Mark more cells, or change the share."
         )
     few = "One picture is" if len(pictures) == 1 else f"The {len(pictures)} pictures are"
     note = (

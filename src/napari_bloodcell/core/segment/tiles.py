@@ -18,7 +18,7 @@ from napari_bloodcell.core.progress import Progress, silent, within
 from napari_bloodcell.core.records import BoolArray, ByteArray, IntArray, Masks, SmearImage
 from napari_bloodcell.core.segment.canvas import Canvas
 from napari_bloodcell.core.segment.survey import Pixels, Survey
-from napari_bloodcell.core.stain.lamp import evened, light_fall
+from napari_bloodcell.core.stain.lamp import evened, told_of
 
 HALO = 1.3  # width of the halo, in largest cells
 
@@ -115,10 +115,7 @@ def segment_field(
 
 
 def _told(masks: Masks, image: SmearImage | LazyImage) -> Masks:
-    """With a note where the lamp was evened out."""
-    fall = light_fall(image) if isinstance(image, SmearImage) else 0.0
-    note = f"the light was uneven, {fall:.0%} less at the darkest place: evened out"
-    return replace(masks, notes=(note, *masks.notes)) if fall else masks
+    return replace(masks, notes=(*told_of(image), *masks.notes)) if isinstance(image, SmearImage) else masks
 
 
 def _put(canvas: Canvas, tile: Tile, found: Found, *, drop_border: bool) -> None:

@@ -43,6 +43,12 @@ def light_fall(image: SmearImage) -> float:
     return _of(image)[1]
 
 
+def told_of(image: SmearImage) -> tuple[str, ...]:
+    """A note where the lamp was evened out."""
+    fall = light_fall(image)
+    return (f"the light was uneven, {fall:.0%} less at the darkest place: evened out",) if fall else ()
+
+
 def _of(image: SmearImage) -> tuple[ByteArray, float]:
     if not image.even_light:
         return image.pixels, 0.0

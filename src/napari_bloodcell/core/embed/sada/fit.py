@@ -16,6 +16,7 @@ from napari_bloodcell.core.embed.sada.weights import NONE, file_of
 from napari_bloodcell.core.errors import Cancelled, DataError
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.training import Epoch, TrainingRun, train
+from napari_bloodcell.core.words import how_many
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,7 +33,7 @@ class LabTraining:
         labs = ", ".join(self.source.lab_names)
         lines = [
             f"{self.model.config.method}: {len(self.source) - held} cells of {labs}, {held} held out",
-            f"{self.run.ended} after {len(self.run.history)} epochs, accuracy on held-out cells "
+            f"{self.run.ended} after {how_many(len(self.run.history), 'epoch')}, accuracy on held-out cells "
             f"{self.model.figures['accuracy']:.3f}",
             *self.model.notes,
             *self.run.notes,
