@@ -2,6 +2,7 @@
 
 import signal
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,8 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_bloodcell.cli import main
+from napari_bloodcell.cli import app, main
+from napari_bloodcell.cli_defaults import plain
 from napari_bloodcell.cli_progress import stopped_by_ctrl_c
+from napari_bloodcell.core.config import (
+    ADAPTER_TRAINING,
+    BCSAM_TRAINING,
+    DORL_TRAINING,
+    SADA_TRAINING,
+    TrainConfig,
+)
 from napari_bloodcell.core.errors import Cancelled
 from napari_bloodcell.core.progress import Progress, silent
 
@@ -103,6 +112,26 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_1(
     ready = [one.replace("LABS", str(labs)).replace("OUT", str(tmp_path)) for one in arguments]
     assert run(*ready) == 1
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("method", "recipe"),
+    [
+        ("adapter", ADAPTER_TRAINING),
+        ("bcsam", BCSAM_TRAINING),
+        ("dorl", DORL_TRAINING),
+        ("sada", SADA_TRAINING),
+    ],
+)
+def test_one_flag_of_the_loop_leaves_the_rest_of_the_recipe(method: str, recipe: TrainConfig) -> None:
+    def loop(*flags: str) -> TrainConfig:
+        _, bound, _ = app.parse_args(["train", method, "cells", "--out", "run", *flags])
+        bound.apply_defaults()
+        return plain(bound.arguments["loop"])
+
+    assert loop() == recipe
+    assert loop("--loop.seed", "0") == recipe
+    assert loop("--loop.epochs", "3") == replace(recipe, epochs=3)
 
 
 def test_ctrl_c_ends_a_training_as_a_cancel_button_does(

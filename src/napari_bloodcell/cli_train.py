@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from napari_bloodcell.cli_defaults import plain, with_defaults
 from napari_bloodcell.cli_progress import INTERRUPTED, STOPPED, progress_bar, stopped_by_ctrl_c
 from napari_bloodcell.core.config import (
     ADAPTER_TRAINING,
@@ -36,6 +37,15 @@ TokenStore = Annotated[
 if TYPE_CHECKING:
     from napari_bloodcell.core.training import TrainingRun
 
+    AdapterLoop = TrainConfig
+    BcsamLoop = TrainConfig
+    DorlLoop = TrainConfig
+    SadaLoop = TrainConfig
+else:
+    AdapterLoop, BcsamLoop, DorlLoop, SadaLoop = map(
+        with_defaults, (ADAPTER_TRAINING, BCSAM_TRAINING, DORL_TRAINING, SADA_TRAINING)
+    )
+
 train_app = App(
     name="train",
     help="Train a method on folders of cells. Run the same command again to go on where it stopped.",
@@ -52,7 +62,7 @@ def adapter(  # noqa: PLR0913
     masks: Annotated[MaskTrainConfig, Parameter(name="*")] = MaskTrainConfig(),
     views: Annotated[ViewConfig, Parameter(name="views")] = ViewConfig(),
     lora: Annotated[LoraConfig, Parameter(name="lora")] = LoraConfig(),
-    loop: Annotated[TrainConfig, Parameter(name="loop")] = ADAPTER_TRAINING,
+    loop: Annotated[AdapterLoop, Parameter(name="loop")] = AdapterLoop(),
 ) -> int:
     """Teach a Segment Anything model your cells: LoRA and mask decoder, from pictures with masks.
 
@@ -72,7 +82,7 @@ def adapter(  # noqa: PLR0913
 
     config = AdapterConfig(masks=masks, views=views, lora=lora)
     with progress_bar() as bar, stopped_by_ctrl_c(bar) as progress:
-        done = train_adapter(data, sam, out, config, loop, progress=progress)
+        done = train_adapter(data, sam, out, config, plain(loop), progress=progress)
     for note in done.notes:
         print(note)
     run = done.training
@@ -94,10 +104,10 @@ def bcsam(  # noqa: PLR0913
     adapter: AdapterFolder = None,
     store: TokenStore = None,
     config: Annotated[BcsamConfig, Parameter(name="*")] = BcsamConfig(),
-    loop: Annotated[TrainConfig, Parameter(name="loop")] = BCSAM_TRAINING,
+    loop: Annotated[BcsamLoop, Parameter(name="loop")] = BcsamLoop(),
 ) -> int:
     """Train the autoencoder of BC-SAM: an embedding that several labs share. Classes are not used."""
-    return _train(data, out, sam, adapter, store, (config, loop))
+    return _train(data, out, sam, adapter, store, (config, plain(loop)))
 
 
 @train_app.command
@@ -110,10 +120,10 @@ def dorl(  # noqa: PLR0913
     adapter: AdapterFolder = None,
     store: TokenStore = None,
     config: Annotated[DorlConfig, Parameter(name="*")] = DorlConfig(),
-    loop: Annotated[TrainConfig, Parameter(name="loop")] = DORL_TRAINING,
+    loop: Annotated[DorlLoop, Parameter(name="loop")] = DorlLoop(),
 ) -> int:
     """Train the masked autoencoder of DoRL: an embedding that several labs share. Classes are not used."""
-    return _train(data, out, sam, adapter, store, (config, loop))
+    return _train(data, out, sam, adapter, store, (config, plain(loop)))
 
 
 @train_app.command
@@ -124,7 +134,7 @@ def sada(
     leave_out: str | None = None,
     config: Annotated[SadaConfig, Parameter(name="*")] = SadaConfig(),
     backbone: Annotated[BackboneConfig, Parameter(name="*")] = BackboneConfig(),
-    loop: Annotated[TrainConfig, Parameter(name="loop")] = SADA_TRAINING,
+    loop: Annotated[SadaLoop, Parameter(name="loop")] = SadaLoop(),
 ) -> int:
     """Train an encoder with its classifier on labelled cells of several labs, for a lab not among them.
 
@@ -145,7 +155,7 @@ def sada(
 
     with progress_bar() as bar, stopped_by_ctrl_c(bar) as progress:
         done = train_labs(
-            data, out, config, backbone=backbone, training=loop, leave=leave_out, progress=progress
+            data, out, config, backbone=backbone, training=plain(loop), leave=leave_out, progress=progress
         )
     save_labs(out / "bundle", done)
     print(done.text())

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -361,7 +362,8 @@ def test_the_published_recipe_has_its_two_weighted_terms() -> None:
     )
     loop = loop_of(config, ADAPTER_TRAINING, 320)
     assert (loop.learning_rate, loop.weight_decay, loop.epochs, loop.warmup_steps) == (1e-4, 0.1, 150, 20)
-    assert loop_of(config, QUICK, 320) == QUICK
+    assert loop_of(config, replace(ADAPTER_TRAINING, epochs=3), 320) == replace(loop, epochs=3)
+    assert loop_of(replace(config, preset="better"), QUICK, 320) == QUICK
 
 
 @pytest.mark.usefixtures("tiny")

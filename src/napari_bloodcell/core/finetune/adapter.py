@@ -140,11 +140,13 @@ def train_ready(
 
 
 def loop_of(masks: MaskTrainConfig, loop: TrainConfig, cells: int) -> TrainConfig:
-    """The published recipe brings its own loop, unless the loop was changed."""
-    if masks.preset != "published" or loop != ADAPTER_TRAINING:
+    """The published recipe brings its own loop, but for what was changed of it."""
+    if masks.preset != "published":
         return loop
     steps = masks.steps_per_epoch or max(1, cells // masks.batch)
-    return replace(PUBLISHED_ADAPTER_TRAINING, warmup_steps=WARMUP_EPOCHS * steps)
+    usual, chosen = ADAPTER_TRAINING.to_json(), loop.to_json()
+    changed = {name: value for name, value in chosen.items() if value != usual[name]}
+    return replace(PUBLISHED_ADAPTER_TRAINING, **({"warmup_steps": WARMUP_EPOCHS * steps} | changed))
 
 
 def _save(
