@@ -128,6 +128,26 @@ def test_an_own_class_is_taught_where_it_is_listed(
     capsys.readouterr()
     assert run("classify", "train", home, *again, "--classes", tmp_path / "own.csv") == 0
     assert "90 cells of eosinophil, hairy_cell, monocyte" in capsys.readouterr().out
+    asked = ["--classifier", tmp_path / "d.safetensors", "--out", tmp_path / "q.csv"]
+    assert run("classify", "predict", home, *asked) == 0  # the classes of a table are not asked for
+
+
+def test_a_model_is_not_written_among_other_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    away = lab(tmp_path / "away.parquet", 40, 2)
+    (tmp_path / "c.csv").write_text("image,cell_id,cell_type\n" + "field.png,1,monocyte\n")
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "README.md").write_text("my own notes")
+    (tmp_path / "file").touch()
+    (tmp_path / "card.md").write_text("# own\nResearch use only.\n")
+    for name, words in (("study", "holds files and no model"), ("file", "is a file; a model takes a folder")):
+        asked = ["--corrected", tmp_path / "c.csv", "--out", tmp_path / name]
+        assert run("classify", "adapt", away, *asked) == 1
+        assert words in capsys.readouterr().err
+        parts = ["--classifier", tmp_path / "c.safetensors", "--title", "own", "--card", tmp_path / "card.md"]
+        assert run("bundle", "build", tmp_path / name, *parts) == 1
+        assert words in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "study").iterdir()] == ["README.md"]
+    assert (tmp_path / "study" / "README.md").read_text() == "my own notes"
 
 
 def test_lines_without_a_name_are_left_out_and_told(tmp_path: Path) -> None:

@@ -788,7 +788,7 @@ def test_a_folder_may_list_classes_of_its_own(tmp_path: Path) -> None:
     for name in ("lymphocyte", "Hairy cells", "plasma cell"):
         picture(tmp_path / "ward 3" / name / "1.png")
     assert load_dataset(tmp_path / "ward 3").classes == ("lymphocyte",)
-    write(tmp_path / "ward 3" / "classes.csv", "class;parent\nhairy cell;lymphocyte\nplasma cell;\n")
+    write(tmp_path / "ward 3" / "classes.csv", "Class;Parent\nhairy cell;lymph\nplasma cell;\n")
     found = load_dataset(tmp_path / "ward 3")
     assert found.classes == ("hairy_cell", "lymphocyte", "plasma_cell")
     assert reasons(found) == {}
@@ -822,6 +822,10 @@ def test_own_classes_beside_numbered_pictures_are_no_table_of_labels(zheng: Path
         ("class,parent\nhairy cell,lymphocyte\nhairy cell,monocyte\n", "line 3: hairy cell is there twice"),
         ("class,parent\n?,lymphocyte\n", "'\\?' is not a class name"),
         ("class,parent\n", "this one is empty"),
+        ("class,parent\nhairy cell,lymphozyte\n", "line 2: the parent 'lymphozyte' is no class"),
+        ("class,parent\nhairy cell,lymphocyte\nHairy_Cells,\nHairy_Cell,monocyte\n", "is there twice"),
+        ("class,parent\nneutrophil,lymphocyte\n", "neutrophil is known already"),
+        ("class,parent\nunidentified,\n", "unidentified is known already"),
     ],
 )
 def test_a_list_of_classes_that_cannot_be_read_says_why(tmp_path: Path, text: str, message: str) -> None:

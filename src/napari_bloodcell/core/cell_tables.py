@@ -56,10 +56,16 @@ class Correction:
 
 
 def read_cells(
-    paths: Sequence[Path], embedder: str = "", taxonomy: Taxonomy = DEFAULT, *, wanted: str = ""
+    paths: Sequence[Path],
+    embedder: str = "",
+    taxonomy: Taxonomy = DEFAULT,
+    *,
+    wanted: str = "",
+    labelled: bool = True,
 ) -> CellVectors:
     """Tables (.h5ad, .parquet, .csv) or folders of ``analyse`` results, joined, each once. ``embedder`` says
-    which vectors, where a table holds several; ``wanted`` is the hash of the embedder a model takes."""
+    which vectors, where a table holds several; ``wanted`` is the hash of the embedder a model takes. Without
+    ``labelled`` nobody asks for classes, and names that are not known do no harm."""
     tables = {place_of(path): path for given in paths for path in tables_in(Path(given))}
     parts = [_read(path, embedder, wanted) for path in tables.values()]
     hashes = {made for _, _, _, made in parts}
@@ -78,7 +84,7 @@ def read_cells(
         ),
         image=np.concatenate([_texts(frame, "image") for frame in frames]),
         cell_id=np.concatenate([_ids(frame) for frame in frames]),
-        label=np.concatenate([_labels(frame, taxonomy) for frame in frames]),
+        label=np.concatenate([_labels(frame, taxonomy if labelled else None) for frame in frames]),
         lab=np.concatenate([_texts(frame, "lab", "unnamed") for frame in frames]),
         group=np.concatenate(named) if len(named) == len(frames) else None,
     )
@@ -233,10 +239,10 @@ def _ids(frame: "pd.DataFrame") -> NDArray[np.int64]:
     return ids
 
 
-def _labels(frame: "pd.DataFrame", taxonomy: Taxonomy) -> NDArray[np.str_]:
+def _labels(frame: "pd.DataFrame", taxonomy: Taxonomy | None) -> NDArray[np.str_]:
     """What a person said. What a model said (``cell_type_source`` names its bundle) is no label."""
     given = _column(frame, CLASS_COLUMNS)
-    if given is None:
+    if given is None or taxonomy is None:
         return np.full(len(frame), "", dtype=np.str_)
     given = np.where(np.char.startswith(_texts(frame, "cell_type_source"), "bundle"), "", given)
     meant = {name: "" if name.casefold() in NO_CLASS else taxonomy.resolve(str(name)) for name in set(given)}

@@ -41,7 +41,7 @@ def read_rows(path: Path) -> Rows:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a table ({error}). Save it as CSV in UTF-8.") from error
     lines = [(line, values) for line, values in lines if any(values)]
-    columns = tuple(_without_empty_ends(lines[0][1])) if lines else ()
+    columns = tuple(name.lower() for name in _without_empty_ends(lines[0][1])) if lines else ()
     return Rows(path, columns, tuple(_row(path, columns, line, values) for line, values in lines[1:]))
 
 

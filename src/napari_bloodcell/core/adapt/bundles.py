@@ -4,7 +4,7 @@ from pathlib import Path
 
 from napari_bloodcell.core.adapt.adapting import NO_UPDATE, Adaptation
 from napari_bloodcell.core.bundle import Bundle, load_bundle, save_bundle
-from napari_bloodcell.core.bundle.members import MANIFEST
+from napari_bloodcell.core.bundle.members import MANIFEST, check_free
 from napari_bloodcell.core.classify import Classifier
 from napari_bloodcell.core.embed import Embedder
 from napari_bloodcell.core.embed.restained import RestainedEmbedder
@@ -17,6 +17,7 @@ BASE = "before_adapting"  # the scores of the bundle it comes from: they are not
 def check_place(folder: Path, bundle: Bundle) -> None:
     """Before long work: an adapted model takes the place of one that was adapted from the same model, or of
     that model itself; any other stays."""
+    check_free(folder)
     if not (folder / MANIFEST).is_file():
         return
     there = load_bundle(folder)

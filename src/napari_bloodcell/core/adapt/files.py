@@ -35,7 +35,7 @@ def predict_tables(
     import pandas as pd
 
     model = find_classifier(classifier)
-    cells = read_cells(tables, embedder, wanted=model.embedder)
+    cells = read_cells(tables, embedder, wanted=model.embedder, labelled=False)
     predictions = model.predict(cells.embeddings, config)
     frame = pd.DataFrame({"image": cells.image, "cell_id": cells.cell_id, **predictions.columns()})
     with atomic_path(out) as temporary:
@@ -72,7 +72,7 @@ def adapt_on_tables(  # noqa: PLR0913 (what is given, what is made, and how)
     )
     told = "\n".join(text for text in (left_out, unnamed(labels), adaptation.text(), why_not) if text)
     if adaptation.kept == NO_UPDATE:
-        return told
+        return f"{told}\nNothing was written to {out}."
     made = save_adapted(out, model, adaptation)
     return f"{told}\n{out} ({made.hash[:12]})"
 

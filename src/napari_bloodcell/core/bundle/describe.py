@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_bloodcell.core.bundle import Bundle, load_bundle, save_bundle
-from napari_bloodcell.core.bundle.members import MANIFEST
+from napari_bloodcell.core.bundle.members import MANIFEST, check_free
 from napari_bloodcell.core.classify import Classifier
 from napari_bloodcell.core.embed import Embedder
 from napari_bloodcell.core.embed.choose import find_embedder
@@ -68,6 +68,7 @@ def build(  # noqa: PLR0913 (each is one part of the bundle)
             f"{folder} holds a model already, which may know your corrections. Give the new one another "
             "folder, or remove that one first."
         )
+    check_free(folder)
     start = load_bundle(base)
     try:
         if card.stat().st_size > MAX_CARD_BYTES:

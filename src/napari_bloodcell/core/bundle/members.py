@@ -47,3 +47,11 @@ def is_plain(name: str) -> bool:
 def hash_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_free(folder: Path) -> None:
+    """Before long work: a model gets a folder of its own, and the files of another purpose stay."""
+    if folder.exists() and not folder.is_dir():
+        raise ArtifactError(f"{folder} is a file; a model takes a folder. Give another name.")
+    if folder.is_dir() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
+        raise ArtifactError(f"{folder} holds files and no model. Give the new model a folder of its own.")

@@ -31,7 +31,10 @@ def train_on_tables(  # noqa: PLR0913 (what is given, what is made, and how)
     cells = read_cells(tables, embedder, taxonomy)
     rows = np.flatnonzero(cells.label != "")
     if not len(rows):
-        raise DataError("No cell of these tables has a class. Give tables with a column class or cell_type.")
+        raise DataError(
+            "No cell of these tables has a class that a person gave: what a model said of a cell is no label. "
+            "Give tables with a column class or cell_type."
+        )
     vectors = Embeddings(
         cell_id=cells.embeddings.cell_id[rows],
         values=cells.embeddings.values[rows],

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from napari_bloodcell.core.errors import DataError, TaxonomyError
-from napari_bloodcell.core.rows import read_rows
-from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
+from napari_bloodcell.core.records import UNIDENTIFIED
+from napari_bloodcell.core.rows import Row, read_rows
+from napari_bloodcell.core.taxonomy import COARSE, DEFAULT, Taxonomy, normalise
 
 FILE_NAME = "classes.csv"
 
@@ -26,13 +27,31 @@ def read_classes(path: Path) -> Taxonomy:
         )
     parents: dict[str, str | None] = {}
     for row in table.rows:
-        name, parent = row.get("class"), row.get("parent") or None
+        name, parent = normalise(row.get("class")) or row.get("class"), _parent(path, row)
         if parents.setdefault(name, parent) != parent:
             raise DataError(f"{path}, line {row.line}: {name} is there twice. Keep one line for each class.")
+        if name in COARSE or name == UNIDENTIFIED:
+            raise DataError(
+                f"{path}, line {row.line}: {name} is there already. List only classes of your own."
+            )
     try:
         return Taxonomy.of_lab(parents)
     except TaxonomyError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def _parent(path: Path, row: Row) -> str | None:
+    """The class a coarse count puts it under: one that is known, or none."""
+    written = row.get("parent")
+    if not written:
+        return None
+    try:
+        return DEFAULT.coarse(DEFAULT.resolve(written))
+    except TaxonomyError as error:
+        raise DataError(
+            f"{path}, line {row.line}: the parent {written!r} is no class. It takes one of "
+            f"{', '.join(DEFAULT.names)}, or nothing where the class stands on its own."
+        ) from error
 
 
 def with_own(path: Path | None) -> Taxonomy:
