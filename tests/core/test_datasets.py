@@ -819,7 +819,7 @@ def test_own_classes_beside_numbered_pictures_are_no_table_of_labels(zheng: Path
     ("text", "message"),
     [
         ("name,parent\nhairy cell,lymphocyte\n", "has the columns name, parent; it takes class"),
-        ("class,parent\nhairy cell,lymphocyte\nhairy cell,monocyte\n", "line 3: hairy cell is there twice"),
+        ("class,parent\nhairy cell,lymphocyte\nhairy cell,monocyte\n", "line 3: hairy_cell is there twice"),
         ("class,parent\n?,lymphocyte\n", "'\\?' is not a class name"),
         ("class,parent\n", "this one is empty"),
         ("class,parent\nhairy cell,lymphozyte\n", "line 2: the parent 'lymphozyte' is no class"),

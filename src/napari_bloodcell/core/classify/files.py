@@ -32,7 +32,7 @@ def train_on_tables(  # noqa: PLR0913 (what is given, what is made, and how)
     rows = np.flatnonzero(cells.label != "")
     if not len(rows):
         raise DataError(
-            "No cell of these tables has a class that a person gave: what a model said of a cell is no label. "
+            "No cell of these tables has a class that a person gave: what a model said is no label. "
             "Give tables with a column class or cell_type."
         )
     vectors = Embeddings(

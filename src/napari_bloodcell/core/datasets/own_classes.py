@@ -31,9 +31,7 @@ def read_classes(path: Path) -> Taxonomy:
         if parents.setdefault(name, parent) != parent:
             raise DataError(f"{path}, line {row.line}: {name} is there twice. Keep one line for each class.")
         if name in COARSE or name == UNIDENTIFIED:
-            raise DataError(
-                f"{path}, line {row.line}: {name} is there already. List only classes of your own."
-            )
+            raise DataError(f"{path}, line {row.line}: {name} is known already. List your own only.")
     try:
         return Taxonomy.of_lab(parents)
     except TaxonomyError as error:
