@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_bloodcell.core.image.reduce import reduce
 from napari_bloodcell.core.records import ByteArray, SmearImage
 from napari_bloodcell.core.stain.density import ground_light, to_density
+from napari_bloodcell.core.stain.marks import without_marks
 
 LOOK_PX = 240  # longer side of the picture as looked at
 GRID = 12  # blocks along each side
@@ -30,11 +31,12 @@ DEEPEST_FALL = 0.6  # share of the light: more is no lamp, but something that wa
 ROWS_AT_ONCE = 256
 
 Surface = NDArray[np.float64]
-_known: "weakref.WeakKeyDictionary[SmearImage, tuple[ByteArray, float]]" = weakref.WeakKeyDictionary()
+_known: "weakref.WeakKeyDictionary[SmearImage, tuple[ByteArray, float, int]]" = weakref.WeakKeyDictionary()
 
 
 def evened(image: SmearImage) -> ByteArray:
-    """The pixels under an even lamp, worked out once: what cells are found, outlined and measured in."""
+    """The pixels under an even lamp and without marks, worked out once: what cells are found, outlined and
+    measured in."""
     return _of(image)[0]
 
 
@@ -44,16 +46,18 @@ def light_fall(image: SmearImage) -> float:
 
 
 def told_of(image: SmearImage) -> tuple[str, ...]:
-    """A note where the lamp was evened out."""
-    fall = light_fall(image)
-    return (f"the light was uneven, {fall:.0%} less at the darkest place: evened out",) if fall else ()
+    """Notes where the lamp was evened out, and where marks were painted over."""
+    _, fall, marks = _of(image)
+    uneven = f"the light was uneven, {fall:.0%} less at the darkest place: evened out"
+    marked = f"marks drawn into the picture ({marks} pixels of black or a pure colour) were left out"
+    return (*([uneven] if fall else []), *([marked] if marks else []))
 
 
-def _of(image: SmearImage) -> tuple[ByteArray, float]:
-    if not image.even_light:
-        return image.pixels, 0.0
+def _of(image: SmearImage) -> tuple[ByteArray, float, int]:
     if image not in _known:
-        _known[image] = even_light(image.pixels)
+        clean, marks = without_marks(image.pixels)
+        even, fall = even_light(clean) if image.even_light else (clean, 0.0)
+        _known[image] = even, fall, marks
     return _known[image]
 
 
