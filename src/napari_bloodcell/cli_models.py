@@ -77,7 +77,7 @@ def verify(*names: str) -> int:
         told = (
             "matches its hash"
             if status.verified
-            else f"{status.state}: napari-bloodcell models fetch it again"
+            else f"{status.state}: fetch it with napari-bloodcell models fetch {status.weights.name}"
         )
         print(f"{status.weights.name:<8} {told}  {status.path}")
     if not found:
@@ -96,5 +96,6 @@ def remove(name: str, /) -> int:
     """
     from napari_bloodcell.core.sam.weights import remove as remove_weights
 
-    print(f"{remove_weights(name) / 1e6:,.0f} MB are free again.")
+    freed = remove_weights(name)
+    print(f"{freed / 1e6:,.0f} MB are free again." if freed else f"{name} was not there: nothing to remove.")
     return 0

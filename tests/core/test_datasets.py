@@ -192,7 +192,7 @@ def test_raabin_keeps_the_part_of_another_camera_as_its_own_domain(raabin: Path)
 def test_raabin_images_without_a_class_are_listed_apart(raabin: Path) -> None:
     found = load_dataset(raabin)
     assert [cell.path.name for cell in found.unlabelled] == ["5.jpg"]
-    assert reasons(found) == {"Burst": "unknown class 'Burst' (nothing known is near)"}
+    assert reasons(found) == {"Burst": "unknown class 'Burst' (none is near; classes.csv takes your own)"}
     assert "without a class" in check(raabin).text()
 
 
@@ -225,7 +225,7 @@ def test_zheng_joins_numbers_to_files_and_masks(zheng: Path) -> None:
 
 def test_zheng_names_a_class_number_that_does_not_exist(zheng: Path) -> None:
     found = load_dataset(zheng)
-    assert reasons(found) == {"003.bmp": "unknown class '7' (nothing known is near)"}
+    assert reasons(found) == {"003.bmp": "unknown class '7' (none is near; classes.csv takes your own)"}
     assert [cell.path.name for cell in found.unlabelled] == ["010.bmp"]
 
 

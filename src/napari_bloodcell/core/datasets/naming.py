@@ -36,7 +36,7 @@ class Namer:
             return Named(self.taxonomy.resolve(codes.get(key) or written))
         except TaxonomyError:
             near = self._nearest(written, codes)
-            hint = f"nearest known: {near}" if near else "nothing known is near"
+            hint = f"nearest known: {near}" if near else "none is near; classes.csv takes your own"
             return Named(None, f"unknown class {written!r} ({hint})")
 
     def _nearest(self, written: str, codes: Codes) -> str | None:

@@ -62,6 +62,8 @@ class Report:
 
     def reviewed_text(self) -> str:
         done, all_cells = self.pooled.differential.reviewed, len(self.table)
+        if not all_cells:
+            return "There was no cell to review."
         if not done:
             return f"No cell was reviewed by a person: all {all_cells} classes are the model's own."
         changed = int((self.table["reviewed"] & (self.table["cell_type"] != self.table["model_type"])).sum())
