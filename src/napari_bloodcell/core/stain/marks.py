@@ -42,8 +42,11 @@ def without_marks(pixels: ByteArray) -> tuple[ByteArray, int]:
 def _flat_pieces(pixels: ByteArray, candidates: BoolArray) -> BoolArray:
     """Those of one colour: light that shines through a cell is never so even."""
     pieces, count = ndi.label(candidates)
-    keep = np.zeros(count + 1, np.bool_)
-    for number, box in enumerate(ndi.find_objects(pieces), 1):
+    keep = np.bincount(pieces.ravel(), minlength=count + 1) >= LEAST_PX
+    keep[0] = False
+    boxes = ndi.find_objects(pieces)
+    for number in np.flatnonzero(keep):  # specks may be many, and are no marks
+        box = boxes[number - 1]
         inside = pixels[box][pieces[box] == number]
-        keep[number] = len(inside) >= LEAST_PX and int(np.ptp(inside, axis=0).max()) <= FLAT
+        keep[number] = int(np.ptp(inside, axis=0).max()) <= FLAT
     return np.asarray(keep[pieces], np.bool_)
