@@ -6,14 +6,16 @@ A picture whose ground is not seen in enough places, or is even already, stays a
 """
 
 import weakref
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_bloodcell.core.image.reduce import reduce
-from napari_bloodcell.core.records import ByteArray, SmearImage
+from napari_bloodcell.core.records import BoolArray, ByteArray, SmearImage
 from napari_bloodcell.core.stain.density import ground_light, to_density
 from napari_bloodcell.core.stain.marks import without_marks
+from napari_bloodcell.core.stain.surround import painted, surround_of
 
 LOOK_PX = 240  # longer side of the picture as looked at
 GRID = 12  # blocks along each side
@@ -31,42 +33,66 @@ DEEPEST_FALL = 0.6  # share of the light: more is no lamp, but something that wa
 ROWS_AT_ONCE = 256
 
 Surface = NDArray[np.float64]
-_known: "weakref.WeakKeyDictionary[SmearImage, tuple[ByteArray, float, int]]" = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Seen:
+    """A picture as cells are looked for in it, and what was done to it."""
+
+    pixels: ByteArray
+    fall: float = 0.0  # share of the light that the darkest place lacked; 0: nothing was evened out
+    marks: int = 0  # pixels of scale bars and letters
+    outside: float = 0.0  # share of the picture that lay round it
+
+
+_known: "weakref.WeakKeyDictionary[SmearImage, Seen]" = weakref.WeakKeyDictionary()
 
 
 def evened(image: SmearImage) -> ByteArray:
-    """The pixels under an even lamp and without marks, worked out once: what cells are found, outlined and
-    measured in."""
-    return _of(image)[0]
+    """The pixels under an even lamp, without marks and with ground round them, worked out once: what cells
+    are found, outlined and measured in."""
+    return _seen(image).pixels
 
 
 def light_fall(image: SmearImage) -> float:
     """Share of the light that the darkest place lacked, and that was evened out; 0: nothing was."""
-    return _of(image)[1]
+    return _seen(image).fall
 
 
 def told_of(image: SmearImage) -> tuple[str, ...]:
-    """Notes where the lamp was evened out, and where marks were painted over."""
-    _, fall, marks = _of(image)
-    uneven = f"the light was uneven, {fall:.0%} less at the darkest place: evened out"
-    marked = f"marks drawn into the picture ({marks} pixels of black or a pure colour) were left out"
-    return (*([uneven] if fall else []), *([marked] if marks else []))
+    """Notes where the lamp was evened out, and where something was painted over."""
+    seen = _seen(image)
+    round_it = f"{seen.outside:.0%} of the picture is black or white round it: left out"
+    uneven = f"the light was uneven, {seen.fall:.0%} less at the darkest place: evened out"
+    marked = f"marks drawn into the picture ({seen.marks} pixels of black or a pure colour) were left out"
+    notes = ((seen.outside, round_it), (seen.fall, uneven), (seen.marks, marked))
+    return tuple(note for there, note in notes if there)
 
 
-def _of(image: SmearImage) -> tuple[ByteArray, float, int]:
+def _seen(image: SmearImage) -> Seen:
     if image not in _known:
-        clean, marks = without_marks(image.pixels)
-        even, fall = even_light(clean) if image.even_light else (clean, 0.0)
-        _known[image] = even, fall, marks
+        _known[image] = _looked_at(image)
     return _known[image]
 
 
-def even_light(pixels: ByteArray) -> tuple[ByteArray, float]:
-    """The evened picture, and which share of the light the darkest place lacked; 0 where nothing was done."""
+def _looked_at(image: SmearImage) -> Seen:
+    pixels, outside = image.pixels, surround_of(image.pixels)
+    if outside is not None:
+        pixels = painted(pixels, outside)
+    pixels, marks = without_marks(pixels)
+    even, fall = even_light(pixels, outside) if image.even_light else (pixels, 0.0)
+    if outside is None:
+        return Seen(pixels=even, fall=fall, marks=marks)
+    return Seen(pixels=painted(even, outside), fall=fall, marks=marks, outside=float(outside.mean()))
+
+
+def even_light(pixels: ByteArray, outside: BoolArray | None = None) -> tuple[ByteArray, float]:
+    """The evened picture, and which share of the light the darkest place lacked; 0 where nothing was done.
+    ``outside``: what of it is not looked at."""
     height, width = pixels.shape[:2]
     if min(height, width) < SMALLEST_PX or height * width > LARGEST_PX:
         return pixels, 0.0
-    surface = _surface(pixels)
+    surface = _surface(pixels, outside)
     if surface is None:
         return pixels, 0.0
     coefficients, least, most = surface
@@ -84,10 +110,10 @@ def even_light(pixels: ByteArray) -> tuple[ByteArray, float]:
     return even, fall
 
 
-def _surface(pixels: ByteArray) -> tuple[Surface, float, float] | None:
+def _surface(pixels: ByteArray, outside: BoolArray | None) -> tuple[Surface, float, float] | None:
     """How much darker than the light the ground is: six numbers of a curved surface in density, its least and
     its most where ground was seen. None: leave the picture alone."""
-    seen = _ground_of_blocks(pixels)
+    seen = _ground_of_blocks(pixels, outside)
     if len(seen) < BLOCKS_NEEDED * GRID * GRID:
         return None
     y, x, shade, share = seen.T
@@ -105,13 +131,15 @@ def _surface(pixels: ByteArray) -> tuple[Surface, float, float] | None:
     return (fitted, least, most) if most - least >= LEAST_FALL else None
 
 
-def _ground_of_blocks(pixels: ByteArray) -> NDArray[np.float64]:
+def _ground_of_blocks(pixels: ByteArray, outside: BoolArray | None) -> NDArray[np.float64]:
     """One row for each block in which ground is seen: where it is (-1 to 1), how dark, and how much of it."""
-    light = ground_light(pixels)
-    density = to_density(reduce(pixels, max(1, max(pixels.shape[:2]) // LOOK_PX)), light)
+    light, stride = ground_light(pixels), max(1, max(pixels.shape[:2]) // LOOK_PX)
+    density = to_density(reduce(pixels, stride), light)
     shade = density.mean(axis=-1)
     is_ground = np.abs(density - shade[..., None]).max(axis=-1) < SAME_COLOUR
     is_ground &= np.abs(shade) < DEEPEST
+    if outside is not None:
+        is_ground &= ~outside[::stride, ::stride][: shade.shape[0], : shade.shape[1]]
     ys, xs = (np.linspace(0, length, GRID + 1).astype(int) for length in shade.shape)
     rows = []
     for i in range(GRID):
