@@ -124,6 +124,16 @@ def test_a_slide_cut_differently_has_the_same_cells(
     pd.testing.assert_frame_equal(cells_of(tmp_path), cells_of(whole.folder))
 
 
+def test_white_that_was_never_scanned_is_not_the_light_of_a_slide(slide: SyntheticSlide) -> None:
+    pixels = slide.image[0:SIDE, 0:SIDE]
+    padded = np.pad(pixels, ((SIDE // 3, 0), (0, SIDE // 2), (0, 0)), constant_values=255)
+    plain, framed = (plans.look_at(LazyImage(array=one, um_per_px=0.25)) for one in (pixels, padded))
+    assert plain is not None
+    assert framed is not None
+    assert np.abs(framed.light - plain.light).max() <= 4
+    assert framed.light.max() < 250
+
+
 def test_looking_everywhere_finds_the_same_cells_as_looking_where_the_coarse_search_says(
     slide: SyntheticSlide, whole: SlideResult, tmp_path: Path
 ) -> None:

@@ -27,12 +27,14 @@ from napari_bloodcell.core.segment.survey import (
     thickness,
 )
 from napari_bloodcell.core.stain import DIMMEST_LIGHT, ground_light, mixed_density
+from napari_bloodcell.core.stain.surround import WHITEST, surround_of
 
 UNIT_UM = 32.0
 FOCUS_UNITS = 4  # focus is judged in squares of so many units a side
 COARSE_UM = 1.1  # the coarsest pixel at which a nucleus is still seen
 PIECE_PX = 2048  # of the coarse level, read at a time
 SAMPLES, SAMPLE_PX = 10, 256  # windows a side in which a film is looked for, and their side
+BLANK = 0.8  # white share of a window, from which it tells little of the light
 SURVEYED = 9
 LEAST_STAINED = 0.005  # of a square; less is glass
 STAINED = 0.06  # density in green and blue of anything
@@ -100,7 +102,8 @@ def look_at(image: LazyImage, *, progress: Progress = silent) -> Survey | None:
     samples = [one for one in samples if min(one.shape[:2]) >= 8]
     if not samples:
         return None
-    light = ground_light(np.concatenate([s.reshape(-1, 3) for s in samples])[None])
+    told = [s for s in samples if (s.min(axis=2) >= WHITEST).mean() < BLANK] or samples
+    light = ground_light(np.concatenate([_scanned(s) for s in told])[None])
     if light.max() < DIMMEST_LIGHT:
         return None
     stained = np.array([(thickness(s, light) > STAINED).mean() for s in samples])
@@ -121,6 +124,12 @@ def look_at(image: LazyImage, *, progress: Progress = silent) -> Survey | None:
     seen = survey_windows(windows, image.um_per_px)
     progress("looking for the film", 1, 1)
     return None if seen is None else replace(seen, light=light)
+
+
+def _scanned(sample: ByteArray) -> ByteArray:
+    """Its pixels, less what no scanner saw: white or black beyond a straight edge is no ground."""
+    outside = surround_of(sample)
+    return sample.reshape(-1, 3) if outside is None else sample[~outside]
 
 
 def _spread(on_film: NDArray[np.intp], image: LazyImage) -> NDArray[np.intp]:
