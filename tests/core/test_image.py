@@ -58,6 +58,9 @@ def save_as(path: Path, form: str) -> Path:
         target = path / "picture.tif"
         tifffile.imwrite(target, array, **options)
         return target
+    if form == "webp":
+        Image.fromarray(PICTURE).save(path / "picture.webp", lossless=True)
+        return path / "picture.webp"
     target = path / ("picture.bmp" if form == "bmp" else "picture.png")
     if form == "png 16 bit":
         import imagecodecs
@@ -78,6 +81,7 @@ def save_as(path: Path, form: str) -> Path:
         "png 16 bit",
         "png rgba",
         "bmp",
+        "webp",
         "tiff",
         "tiff lzw",
         "tiff deflate tiled",

@@ -184,7 +184,7 @@ BAD_FILES: list[tuple[str, Callable[[Path], Path], str]] = [
         written("a.png", b"hello, world"),
         "is not an image: it starts with b'hello, w'. Accepted are PNG",
     ),
-    ("other suffix", written("a.docx", b"x"), r"has the suffix '.docx'; accepted are PNG, JPEG, BMP, TIFF"),
+    ("other suffix", written("a.docx", b"x"), r"has the suffix '.docx'; accepted are PNG, JPEG, BMP, WebP, TIFF"),
     ("no suffix", written("a", b"x"), r"has the suffix '\(none\)'; accepted are"),
     (
         "PNG header bomb",
@@ -199,6 +199,8 @@ BAD_FILES: list[tuple[str, Callable[[Path], Path], str]] = [
     ("cut PNG", cut(PNG), "cannot be decoded as PNG: .*damaged or cut short; copy it again"),
     ("cut 16-bit PNG", cut(deep_png), "cannot be decoded as PNG: .*damaged or cut short"),
     ("cut JPEG", cut(saved(PICTURE, "a.jpg")), "cannot be decoded as JPEG: .*damaged or cut short"),
+    ("cut WebP", cut(saved(PICTURE, "a.webp")), "cannot be decoded as WebP: .*damaged or cut short"),
+    ("a sound", written("a.webp", b"RIFF\x24\0\0\0WAVEfmt "), "cannot be decoded as WebP"),
     ("cut BMP", cut(saved(PICTURE, "a.bmp")), "cannot be decoded as BMP: .*damaged or cut short"),
     ("cut TIFF", cut(saved(PICTURE, "a.tif")), "a.tif' is cut short: its samples end at byte"),
     (
@@ -357,12 +359,13 @@ def whole_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         saved(PICTURE, "a.bmp"),
         saved(PICTURE, "a.tif", **tiff),
         saved(PICTURE, "b.ome.tif", photometric="rgb", metadata={"axes": "YXS", "PhysicalSizeX": 0.2}),
+        saved(PICTURE, "a.webp"),
     ]
     return [make(folder) for make in makers]
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(which=st.integers(0, 5), hits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6))
+@given(which=st.integers(0, 6), hits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6))
 def test_damaged_files_are_read_or_refused_never_a_crash(
     whole_files: list[Path], tmp_path: Path, which: int, hits: list[tuple[float, int]]
 ) -> None:

@@ -48,18 +48,20 @@ __all__ = [
     "write_labels_ome_tiff",
 ]
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".svs", ".ndpi", ".zarr")
-_ACCEPTED = "PNG, JPEG, BMP, TIFF, OME-TIFF, SVS, NDPI and OME-Zarr"
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".svs", ".ndpi", ".zarr")
+_ACCEPTED = "PNG, JPEG, BMP, WebP, TIFF, OME-TIFF, SVS, NDPI and OME-Zarr"
 _SUFFIXES_OF = {
     "PNG": (".png",),
     "JPEG": (".jpg", ".jpeg"),
     "BMP": (".bmp",),
+    "WebP": (".webp",),
     "TIFF": (".tif", ".tiff", ".svs", ".ndpi"),
 }
 _FIRST_BYTES = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"\xff\xd8\xff", "JPEG"),
     (b"BM", "BMP"),
+    (b"RIFF", "WebP"),
     (b"II*\0", "TIFF"),
     (b"MM\0*", "TIFF"),
     (b"II+\0", "TIFF"),

@@ -1,4 +1,4 @@
-"""PNG, JPEG and BMP files -> samples."""
+"""PNG, JPEG, BMP and WebP files -> samples."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L")
 
 
 def read_raster(path: Path, kind: str, config: ReadConfig) -> Raw:
-    """``kind`` is PNG, JPEG or BMP, as the first bytes say."""
+    """``kind`` is PNG, JPEG, BMP or WebP, as the first bytes say."""
     where = f"'{path}'"
     try:
         with path.open("rb") as file:
@@ -38,12 +38,14 @@ def read_raster(path: Path, kind: str, config: ReadConfig) -> Raw:
 def _open(file: Any, kind: str) -> "ImageFile":
     # The plugin classes are called directly: Image.open would warn, or refuse, by the process-wide
     # Image.MAX_IMAGE_PIXELS. check_size guards with our own limit, without touching that global.
-    from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin
+    from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
     if kind == "PNG":
         return PngImagePlugin.PngImageFile(file)
     if kind == "JPEG":
         return JpegImagePlugin.JpegImageFile(file)
+    if kind == "WebP":
+        return WebPImagePlugin.WebPImageFile(file)
     return BmpImagePlugin.BmpImageFile(file)
 
 
