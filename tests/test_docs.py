@@ -2,15 +2,18 @@
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError, MissingArgumentError, UnknownCommandError, UnknownOptionError
 
 from napari_bloodcell.cli import app, main
+from napari_bloodcell.core.bundle import load_bundle
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "napari_bloodcell"
@@ -173,6 +176,23 @@ def test_the_tutorial_shows_what_its_commands_print(
             main(words)
         assert not end.value.code
     assert capsys.readouterr().out == shown
+
+
+def test_the_readme_quotes_the_figures_of_the_model_that_ships() -> None:
+    scores = load_bundle("nano").scores["leave_one_lab_out"].values()
+
+    def percent(of: Callable[[dict[str, Any]], float]) -> str:
+        return f"{100 * np.mean([of(score) for score in scores]):.0f} %"
+
+    first, second, third = (f"{100 * score['accuracy']:.0f}" for score in scores)
+    readme = " ".join(TEXT[ROOT / "README.md"].split())
+    assert (
+        f"it is right for {percent(lambda s: s['accuracy'])} ({first}, {second} and {third} % by lab)"
+        in readme
+    )
+    assert f"for {percent(lambda s: s['accuracy_surest_half'])} of the half it is surest of" in readme
+    assert f"after 25 corrections for {percent(lambda s: np.mean(s['after']['25']))}" in readme
+    assert f"asked for 90 %, hold {percent(lambda s: s['coverage'])}" in readme
 
 
 def test_the_model_card_page_quotes_the_figures_of_the_evaluation_page() -> None:

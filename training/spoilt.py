@@ -4,7 +4,7 @@ training/spoilt.py [NAME ...]`` from the root, with the real cells at hand as fo
 Each lab is left out of the training, as for the card, and its pictures are spoilt before the whole chain sees them:
 the scale, the focus, the compression, the camera, the stain. Nothing is told of it, and nothing is trained on it.
 ``fields`` does the same for whole fields of ``bccd`` under a lamp that darkens towards the corners or to one side,
-with and without evening it out. About two minutes a line on one core.
+with and without evening it out, and with black or white round them. About two minutes a line on one core.
 """
 
 import csv
@@ -38,6 +38,7 @@ from napari_bloodcell.core.taxonomy import DEFAULT
 Pixels = NDArray[np.uint8]
 Spoil = Callable[[Pixels], Pixels]
 FIELDS = "fields"
+SHOWN = 40  # of 100 grey levels, that must be left of a cell under lamp and frame
 
 
 def bytes_of(values: NDArray[Any]) -> Pixels:
@@ -102,6 +103,23 @@ def to_one_side(fall: float) -> Spoil:
     return lambda pixels: bytes_of(pixels * np.linspace(1, 1 - fall, pixels.shape[1])[None, :, None])
 
 
+def in_eyepiece(level: float, grain: float = 0, soft: float = 1e-6) -> Spoil:
+    """A round picture in a black or white one."""
+
+    def spoil(pixels: Pixels) -> Pixels:
+        y, x = np.ogrid[-1 : 1 : 1j * pixels.shape[0], -1 : 1 : 1j * pixels.shape[1]]
+        away = np.hypot(y, x * pixels.shape[1] / pixels.shape[0]) / 1.15
+        inside = np.clip((1 - away) / soft, 0, 1)[..., None]
+        noise = np.random.default_rng(0).normal(0, 1, pixels.shape) * grain
+        return bytes_of(pixels * inside + (level + noise) * (1 - inside))
+
+    return spoil
+
+
+def on_page(level: int) -> Spoil:
+    return lambda pixels: np.pad(pixels, ((80, 80), (120, 120), (0, 0)), constant_values=level)
+
+
 CELLS: dict[str, Spoil] = {
     "as they are": lambda pixels: pixels,
     "half as large": scaled(0.5),
@@ -130,6 +148,14 @@ LAMPS: dict[str, Spoil] = {
     "0.3 less in the corners": to_the_corners(0.3),
     "0.45 less in the corners": to_the_corners(0.45),
     "0.3 less at one side": to_one_side(0.3),
+}
+ROUND: dict[str, Spoil] = {
+    "black eyepiece": in_eyepiece(0),
+    "grainy black eyepiece": in_eyepiece(8, grain=4),
+    "soft black eyepiece": in_eyepiece(10, grain=3, soft=0.15),
+    "white round": in_eyepiece(255),
+    "white page": on_page(255),
+    "black page": on_page(0),
 }
 
 
@@ -181,12 +207,20 @@ def single_cells() -> Iterator[tuple[Path, NDArray[np.float64], str]]:
             yield root / "bccd" / "fields" / boxes[0]["image"], box, DEFAULT.resolve(classes[0])
 
 
-def field_row(name: str, model: Classifier, segmenter: Any, *, even: bool) -> str:
+def field_row(name: str, spoil: Spoil, model: Classifier, segmenter: Any, *, even: bool) -> str:
+    """Fields of which the frame hides some of the cell are left out."""
     right = found = total = 0
     overlaps = []
     for path, box, kind in single_cells():
+        whole = np.asarray(Image.open(path).convert("RGB"))
+        pixels = spoil(whole)
+        margin = (np.array(pixels.shape[1::-1]) - whole.shape[1::-1]) // 2
+        box = box + np.tile(margin, 2)  # noqa: PLW2901
+        shown = np.abs(spoil(np.full_like(whole, 200)).astype(int) - spoil(np.full_like(whole, 100)))
+        x0, y0, x1, y1 = box.astype(int)
+        if shown[y0:y1, x0:x1].min() < SHOWN:
+            continue
         total += 1
-        pixels = LAMPS[name](np.asarray(Image.open(path).convert("RGB")))
         image = read_image(pixels, ReadConfig(even_light=even))
         masks = segmenter.segment(image)
         if not len(masks):
@@ -228,9 +262,11 @@ def main() -> None:
             print(row_of(name, labs, models, segmenter), flush=True)
     if FIELDS in wanted:
         print("\n| fields | lamp | n | found | right | overlap with the box |\n|---|---|---|---|---|---|")
-        for name in LAMPS:
+        for name, spoil in LAMPS.items():
             for even in (False, True):
-                print(field_row(name, models["bccd"], segmenter, even=even), flush=True)
+                print(field_row(name, spoil, models["bccd"], segmenter, even=even), flush=True)
+        for name, spoil in ROUND.items():
+            print(field_row(name, spoil, models["bccd"], segmenter, even=True), flush=True)
 
 
 if __name__ == "__main__":

@@ -184,7 +184,11 @@ BAD_FILES: list[tuple[str, Callable[[Path], Path], str]] = [
         written("a.png", b"hello, world"),
         "is not an image: it starts with b'hello, w'. Accepted are PNG",
     ),
-    ("other suffix", written("a.docx", b"x"), r"has the suffix '.docx'; accepted are PNG, JPEG, BMP, WebP, TIFF"),
+    (
+        "other suffix",
+        written("a.docx", b"x"),
+        r"has the suffix '.docx'; accepted are PNG, JPEG, BMP, WebP, TIFF",
+    ),
     ("no suffix", written("a", b"x"), r"has the suffix '\(none\)'; accepted are"),
     (
         "PNG header bomb",
