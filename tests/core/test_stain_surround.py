@@ -3,14 +3,16 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from napari_bloodcell.core.config import SmearConfig
+from napari_bloodcell.core.config import SegmentConfig, SmearConfig
 from napari_bloodcell.core.pipeline import analyse
 from napari_bloodcell.core.records import SmearImage
+from napari_bloodcell.core.segment.choose import find_segmenter
 from napari_bloodcell.core.stain import ground_light
 from napari_bloodcell.core.stain.lamp import evened, told_of
 from napari_bloodcell.core.stain.surround import painted, surround_of
@@ -109,6 +111,20 @@ def test_a_page_leaves_cells_where_they_are(field: np.ndarray) -> None:
     assert len(framed.masks) == len(plain.masks)
     shifted = framed.masks.labels[80:-80, 120:-120]
     assert ((shifted > 0) & (plain.masks.labels > 0)).sum() > 0.9 * (plain.masks.labels > 0).sum()
+
+
+@pytest.mark.parametrize("border", ["keep", "drop"])
+def test_a_cell_that_the_frame_cuts_is_one_at_the_border(
+    field: np.ndarray, border: Literal["keep", "drop"]
+) -> None:
+    framed, segmenter = FRAMES["white round"](field), find_segmenter("stain")
+    masks = segmenter.segment(SmearImage(pixels=framed), SegmentConfig(border=border))
+    reach = np.array([distance(field.shape)[masks.labels == cell].max() for cell in masks.cell_id])
+    at_edge = np.any(np.c_[masks.boxes_xyxy[:, :2] <= 0, masks.boxes_xyxy[:, 2:] >= [WIDTH, HEIGHT]], axis=1)
+    assert (reach > 0.98).any() == (border == "keep")
+    assert masks.touches_border[(reach > 0.98) | at_edge].all()
+    assert not masks.touches_border[(reach < 0.95) & ~at_edge].any()
+    assert set(np.unique(masks.labels)) == {0, *masks.cell_id.tolist()}
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -18,7 +18,7 @@ from napari_bloodcell.core.progress import Progress, silent, within
 from napari_bloodcell.core.records import BoolArray, ByteArray, IntArray, Masks, SmearImage
 from napari_bloodcell.core.segment.canvas import Canvas
 from napari_bloodcell.core.segment.survey import Pixels, Survey
-from napari_bloodcell.core.stain.lamp import evened, told_of
+from napari_bloodcell.core.stain.lamp import cut_off, evened, told_of
 
 HALO = 1.3  # width of the halo, in largest cells
 
@@ -110,12 +110,29 @@ def segment_field(
             canvas.release()
             cancelled = found.stopped
         if cancelled is not None:
-            raise Stopped(_told(canvas.masks(seen, image.um_per_px, kind), image)) from cancelled
-    return _told(canvas.masks(seen, image.um_per_px, kind), image)
+            raise Stopped(_told(canvas.masks(seen, image.um_per_px, kind), image, config)) from cancelled
+    return _told(canvas.masks(seen, image.um_per_px, kind), image, config)
 
 
-def _told(masks: Masks, image: SmearImage | LazyImage) -> Masks:
-    return replace(masks, notes=(*told_of(image), *masks.notes)) if isinstance(image, SmearImage) else masks
+def _told(masks: Masks, image: SmearImage | LazyImage, config: SegmentConfig) -> Masks:
+    """With what was done to the image; a cell cut by what lies round the picture is one at its border."""
+    if not isinstance(image, SmearImage):
+        return masks
+    masks = replace(masks, notes=(*told_of(image), *masks.notes))
+    cut = np.isin(masks.cell_id, cut_off(image, masks.labels))
+    if not cut.any():
+        return masks
+    if config.border == "keep":
+        return replace(masks, touches_border=masks.touches_border | cut)
+    kept = np.isin(masks.labels, masks.cell_id[~cut])
+    return replace(
+        masks,
+        labels=np.where(kept, masks.labels, 0),
+        nucleus=masks.nucleus & kept,
+        cell_id=masks.cell_id[~cut],
+        boxes_xyxy=masks.boxes_xyxy[~cut],
+        touches_border=masks.touches_border[~cut],
+    )
 
 
 def _put(canvas: Canvas, tile: Tile, found: Found, *, drop_border: bool) -> None:

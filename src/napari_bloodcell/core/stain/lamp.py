@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage as ndi
 
 from napari_bloodcell.core.image.reduce import reduce
-from napari_bloodcell.core.records import BoolArray, ByteArray, SmearImage
+from napari_bloodcell.core.records import BoolArray, ByteArray, IntArray, SmearImage
 from napari_bloodcell.core.stain.density import ground_light, to_density
 from napari_bloodcell.core.stain.marks import without_marks
 from napari_bloodcell.core.stain.surround import painted, surround_of
@@ -31,6 +32,7 @@ SMALLEST_PX = 450  # shorter side: a smaller picture shows a cell, over which no
 LARGEST_PX = 50_000_000  # of a camera's field; what is larger was put together from many
 DEEPEST_FALL = 0.6  # share of the light: more is no lamp, but something that was taken for ground
 ROWS_AT_ONCE = 256
+CUT_PX = 3  # between a cell and what lies round the picture, at which the cell is cut
 
 Surface = NDArray[np.float64]
 
@@ -42,7 +44,7 @@ class Seen:
     pixels: ByteArray
     fall: float = 0.0  # share of the light that the darkest place lacked; 0: nothing was evened out
     marks: int = 0  # pixels of scale bars and letters
-    outside: float = 0.0  # share of the picture that lay round it
+    outside: BoolArray | None = None  # what lay round the picture
 
 
 _known: "weakref.WeakKeyDictionary[SmearImage, Seen]" = weakref.WeakKeyDictionary()
@@ -62,11 +64,21 @@ def light_fall(image: SmearImage) -> float:
 def told_of(image: SmearImage) -> tuple[str, ...]:
     """Notes where the lamp was evened out, and where something was painted over."""
     seen = _seen(image)
-    round_it = f"{seen.outside:.0%} of the picture is black or white round it: left out"
+    share = 0.0 if seen.outside is None else float(seen.outside.mean())
+    round_it = f"{share:.0%} of the picture is black or white round it: left out"
     uneven = f"the light was uneven, {seen.fall:.0%} less at the darkest place: evened out"
     marked = f"marks drawn into the picture ({seen.marks} pixels of black or a pure colour) were left out"
-    notes = ((seen.outside, round_it), (seen.fall, uneven), (seen.marks, marked))
+    notes = ((share, round_it), (seen.fall, uneven), (seen.marks, marked))
     return tuple(note for there, note in notes if there)
+
+
+def cut_off(image: SmearImage, labels: IntArray) -> IntArray:
+    """The cells that end where the picture does and black or white begins."""
+    outside = _seen(image).outside
+    if outside is None:
+        return np.zeros(0, np.int32)
+    near: IntArray = np.unique(labels[ndi.binary_dilation(outside, iterations=CUT_PX)])
+    return near[near > 0]
 
 
 def _seen(image: SmearImage) -> Seen:
@@ -83,7 +95,7 @@ def _looked_at(image: SmearImage) -> Seen:
     even, fall = even_light(pixels, outside) if image.even_light else (pixels, 0.0)
     if outside is None:
         return Seen(pixels=even, fall=fall, marks=marks)
-    return Seen(pixels=painted(even, outside), fall=fall, marks=marks, outside=float(outside.mean()))
+    return Seen(pixels=painted(even, outside), fall=fall, marks=marks, outside=outside)
 
 
 def even_light(pixels: ByteArray, outside: BoolArray | None = None) -> tuple[ByteArray, float]:
