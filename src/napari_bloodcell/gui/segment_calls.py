@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from napari_bloodcell.core.config import AnalyseConfig, ReadConfig
+from napari_bloodcell.core.config import AnalyseConfig, ReadConfig, SegmentConfig
 from napari_bloodcell.core.progress import Progress, within
 from napari_bloodcell.core.records import Masks, SmearImage
-from napari_bloodcell.core.stain.lamp import evened, told_of
+from napari_bloodcell.core.stain.lamp import evened
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.task import Partial, load_for, load_torch
 
@@ -64,20 +64,22 @@ def segment_fields(
                 masks = segmenter.segment(part, config.segment, progress=seen)
             except Stopped as stopped:
                 if len(stopped.masks):
-                    done.append((one, image, placed(stopped.masks, one.view, image)))
+                    done.append((one, image, placed(stopped.masks, one.view, image, config.segment)))
                 raise
         except Cancelled:
             if done:
                 return Partial(done)
             raise
-        done.append((one, image, placed(masks, one.view, image)))
+        done.append((one, image, placed(masks, one.view, image, config.segment)))
     layers.warm_up()
     return done
 
 
-def placed(masks: Masks, view: Span | None, image: SmearImage) -> Masks:
+def placed(masks: Masks, view: Span | None, image: SmearImage, config: SegmentConfig) -> Masks:
     """Outlines of a part where they belong in the whole."""
     import numpy as np
+
+    from napari_bloodcell.core.segment.tiles import in_its_frame
 
     if view is None:
         return masks
@@ -85,13 +87,8 @@ def placed(masks: Masks, view: Span | None, image: SmearImage) -> Masks:
     labels, nucleus = np.zeros(shape, np.int32), np.zeros(shape, np.bool_)
     labels[view], nucleus[view] = masks.labels, masks.nucleus
     corner = (view[1].start, view[0].start)
-    return replace(
-        masks,
-        labels=labels,
-        nucleus=nucleus,
-        boxes_xyxy=masks.boxes_xyxy + np.tile(corner, 2),
-        notes=(*told_of(image), *masks.notes),
-    )
+    boxes = masks.boxes_xyxy + np.tile(corner, 2)
+    return in_its_frame(replace(masks, labels=labels, nucleus=nucleus, boxes_xyxy=boxes), image, config)
 
 
 def view_of(image: Any, viewer: "Viewer") -> Span | None:  # noqa: ARG001 (the layer knows what is shown)

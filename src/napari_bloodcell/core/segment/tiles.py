@@ -110,12 +110,14 @@ def segment_field(
             canvas.release()
             cancelled = found.stopped
         if cancelled is not None:
-            raise Stopped(_told(canvas.masks(seen, image.um_per_px, kind), image, config)) from cancelled
-    return _told(canvas.masks(seen, image.um_per_px, kind), image, config)
+            raise Stopped(
+                in_its_frame(canvas.masks(seen, image.um_per_px, kind), image, config)
+            ) from cancelled
+    return in_its_frame(canvas.masks(seen, image.um_per_px, kind), image, config)
 
 
-def _told(masks: Masks, image: SmearImage | LazyImage, config: SegmentConfig) -> Masks:
-    """With what was done to the image; a cell cut by what lies round the picture is one at its border."""
+def in_its_frame(masks: Masks, image: SmearImage | LazyImage, config: SegmentConfig) -> Masks:
+    """With notes of what was done to the image. A cell cut by what lies round it is one at its border."""
     if not isinstance(image, SmearImage):
         return masks
     masks = replace(masks, notes=(*told_of(image), *masks.notes))

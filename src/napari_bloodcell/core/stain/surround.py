@@ -38,7 +38,7 @@ def surround_of(pixels: ByteArray) -> BoolArray | None:
     if min(small.shape[:2]) < SMALLEST_PX:
         return None
     outside = _white(small) | _black(small)
-    if not outside.any():
+    if not outside.any() or outside.mean() > 1 - LEAST_PICTURE:
         return None
     wide = ndi.binary_dilation(outside, iterations=1).repeat(stride, axis=0).repeat(stride, axis=1)
     beyond = [(0, max(0, n - m)) for n, m in zip(pixels.shape[:2], wide.shape, strict=True)]
