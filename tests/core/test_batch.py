@@ -81,6 +81,18 @@ def test_files_hold_the_numbers_of_the_api(fields: Path, tmp_path: Path) -> None
     assert "Research use only" in run["note"]
 
 
+def test_pictures_of_kinds_that_are_not_read_are_told(fields: Path, tmp_path: Path) -> None:
+    (fields / "more" / ".hidden").mkdir(parents=True)
+    for name in ("a.gif", "notes.txt", "more/B.CZI", "more/.hidden/c.gif", "more/.d.gif"):
+        (fields / name).write_bytes(b"GIF89a")
+    result = analyse_files([fields], tmp_path / "out", "stain")
+    assert [path.name for path in result.unread] == ["a.gif", "B.CZI"]
+    assert result.told() == [
+        "Passed over, as .czi or .gif is not read: 2 pictures, a.gif, B.CZI. Export as TIFF or PNG what is to "
+        "be counted."
+    ]
+
+
 def test_a_second_run_keeps_what_is_done(fields: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     analyse_files([fields], out)

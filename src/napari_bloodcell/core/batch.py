@@ -12,6 +12,7 @@ from napari_bloodcell.core.bundle import Bundle, load_bundle
 from napari_bloodcell.core.config import AnalyseConfig, EngineConfig
 from napari_bloodcell.core.errors import EngineError, ImageError
 from napari_bloodcell.core.image import name_of
+from napari_bloodcell.core.image.unread import unread_pictures
 from napari_bloodcell.core.inputs import Input, list_inputs
 from napari_bloodcell.core.jobs import Item, Job, in_this_process
 from napari_bloodcell.core.ledger import LEDGER, open_ledger
@@ -22,7 +23,7 @@ from napari_bloodcell.core.store import RUN, source_of
 from napari_bloodcell.core.words import how_many
 
 WORTH_A_WORKER = 10  # images: starting a process takes as long
-MOST_NAMED = 5  # images without a cell that are told by name
+MOST_NAMED = 5  # images without a cell, and pictures that are not read, that are told by name
 
 __all__ = ["BatchResult", "Item", "analyse_files"]
 
@@ -32,6 +33,7 @@ class BatchResult:
     items: tuple[Item, ...]
     differential: Differential  # pooled over all images
     out: Path
+    unread: tuple[Path, ...] = ()  # pictures in the folders named, of formats that are not read
 
     @property
     def failed(self) -> tuple[Item, ...]:
@@ -56,12 +58,21 @@ class BatchResult:
             "of them away and run this again."
             for again, first in self.twice()
         ]
-        empty = [item.path.name for item in self.empty]
-        if empty:
-            more = f" and {len(empty) - MOST_NAMED} more" if len(empty) > MOST_NAMED else ""
-            names = ", ".join(empty[:MOST_NAMED])
-            lines.append(f"No white cell was found in {how_many(len(empty), 'image')}: {names}{more}.")
+        if self.empty:
+            names = _named([item.path for item in self.empty])
+            lines.append(f"No white cell was found in {how_many(len(self.empty), 'image')}: {names}.")
+        if self.unread:
+            kinds = " or ".join(sorted({path.suffix.lower() for path in self.unread}))
+            lines.append(
+                f"Passed over, as {kinds} is not read: {how_many(len(self.unread), 'picture')}, "
+                f"{_named(self.unread)}. Export as TIFF or PNG what is to be counted."
+            )
         return lines
+
+
+def _named(paths: Sequence[Path]) -> str:
+    more = f" and {len(paths) - MOST_NAMED} more" if len(paths) > MOST_NAMED else ""
+    return ", ".join(path.name for path in paths[:MOST_NAMED]) + more
 
 
 def analyse_files(
@@ -90,7 +101,8 @@ def analyse_files(
         forget_attempts(out)
         keep_only(out, items)
         differential = _pool(items, out, model, config)
-    return BatchResult(items=tuple(items), differential=differential, out=out)
+    unread = tuple(unread_pictures(paths))
+    return BatchResult(items=tuple(items), differential=differential, out=out, unread=unread)
 
 
 def _without_results(inputs: list[Input], out: Path) -> list[Input]:
