@@ -14,6 +14,7 @@ from scipy import ndimage as ndi
 
 from napari_bloodcell.core.image.reduce import reduce
 from napari_bloodcell.core.records import BoolArray, ByteArray, IntArray, SmearImage
+from napari_bloodcell.core.stain.cutout import cut_out_of, on_glass
 from napari_bloodcell.core.stain.density import ground_light, to_density
 from napari_bloodcell.core.stain.marks import without_marks
 from napari_bloodcell.core.stain.surround import painted, surround_of
@@ -45,6 +46,7 @@ class Seen:
     fall: float = 0.0  # share of the light that the darkest place lacked; 0: nothing was evened out
     marks: int = 0  # pixels of scale bars and letters
     outside: BoolArray | None = None  # what lay round the picture
+    cut_out: bool = False  # a cell without its ground, which was painted
 
 
 _known: "weakref.WeakKeyDictionary[SmearImage, Seen]" = weakref.WeakKeyDictionary()
@@ -68,7 +70,8 @@ def told_of(image: SmearImage) -> tuple[str, ...]:
     round_it = f"{share:.0%} of the picture is black or white round it: left out"
     uneven = f"the light was uneven, {seen.fall:.0%} less at the darkest place: evened out"
     marked = f"marks drawn into the picture ({seen.marks} pixels of black or a pure colour) were left out"
-    notes = ((share, round_it), (seen.fall, uneven), (seen.marks, marked))
+    alone = "the cell was cut out of its picture: the flat colour round it is taken for empty ground"
+    notes = ((share, round_it), (seen.fall, uneven), (seen.marks, marked), (seen.cut_out, alone))
     return tuple(note for there, note in notes if there)
 
 
@@ -88,7 +91,10 @@ def _seen(image: SmearImage) -> Seen:
 
 
 def _looked_at(image: SmearImage) -> Seen:
-    pixels, outside = image.pixels, surround_of(image.pixels)
+    cut_out = cut_out_of(image.pixels)
+    if cut_out is not None and (whole := on_glass(image.pixels, cut_out)) is not image.pixels:
+        return Seen(pixels=whole, cut_out=True)
+    pixels, outside = image.pixels, surround_of(image.pixels) if cut_out is None else None
     if outside is not None:
         pixels = painted(pixels, outside)
     pixels, marks = without_marks(pixels)
