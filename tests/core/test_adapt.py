@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from napari_bloodcell.core.adapt import adapt, suggest
-from napari_bloodcell.core.adapt.adapting import NO_UPDATE
+from napari_bloodcell.core.adapt.adapting import NO_UPDATE, Adaptation, Judged
 from napari_bloodcell.core.adapt.bundles import save_adapted, undo
 from napari_bloodcell.core.adapt.updates import (
     UPDATES,
@@ -221,6 +221,28 @@ def test_corrections_that_cannot_be_judged_are_refused(home: Classifier, labels,
         adapt(home, made(10, 5)[0], labels)
 
 
+def test_corrections_of_one_class_alone_are_refused(home: Classifier) -> None:
+    cells, labels = made(60, 5)
+    given = ["neutrophil" if i < 25 else "" for i in range(len(labels))]
+    with pytest.raises(ClassifyError, match="All 25 corrected cells are neutrophil.*another class too"):
+        adapt(home, cells, given)
+
+
+def test_it_is_told_why_an_update_of_less_loss_is_not_kept(home: Classifier) -> None:
+    def judged(name: str, loss: float) -> Judged:
+        return Judged(name=name, loss=loss, accuracy=0.5, balanced=0.5)
+
+    def told(*updates: Judged) -> str:
+        done = Adaptation(
+            lab="c", corrected=10, kept="refit", judged=updates, before=home, classifier=home
+        )
+        return done.text()
+
+    none, refit, other = judged("none", 2.9), judged("refit", 1.9), judged("recalibrate", 1.7)
+    assert "recalibrate is not clearly better than refit" in told(none, refit, other)
+    assert "clearly" not in told(none, refit)
+
+
 def test_vectors_that_do_not_fit_are_refused(home: Classifier) -> None:
     cells, labels = made(10, 5)
     with pytest.raises(ClassifyError, match="Embed the cells with the model's own bundle"):
@@ -321,11 +343,11 @@ def test_a_forest_is_judged_by_fewer_trees_but_kept_with_all(home: Classifier) -
     assert right(done.classifier, away, truths) > right(forest, away, truths)
 
 
-def test_a_forest_takes_the_corrected_cells_in_before_it_tries_to_move_the_lab(home: Classifier) -> None:
+def test_a_forest_takes_the_corrected_cells_in_and_does_not_move_the_lab(home: Classifier) -> None:
     cells, labels = made(120, 0)
     config = ClassifierConfig(kind="random_forest", trees=30, depth=6, calibration="none")
     forest = fit(cells, list(labels), config, labs=["a"] * 120)
     same, truths = made(120, 5)
     tried = [one.name for one in adapt(forest, same, marks(truths, range(20)), lab="c").judged]
-    assert tried == ["none", "refit", "refit, align half", "recalibrate"]
+    assert tried == ["none", "refit"]
     assert "align" in [one.name for one in adapt(home, same, marks(truths, range(20)), lab="c").judged]

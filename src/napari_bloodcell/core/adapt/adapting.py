@@ -32,7 +32,7 @@ from napari_bloodcell.core.uncertainty.calibration import (
 )
 
 NO_UPDATE = "none"
-LEAST_CORRECTED = 5
+LEAST_CORRECTED, LEAST_CLASSES = 5, 2
 JUDGED_ON = 1_000  # old cells at most while judging; the update that is kept sees all of them
 NEVER = 0.02  # no answer is taken for surer than this while judging: one cell must not decide alone
 SLOW = ("random_forest", "xgboost", "ann")  # to fit: judged with one dealing
@@ -73,6 +73,12 @@ class Adaptation:
         for one in self.judged:
             mark = "  kept" if one.name == self.kept else ""
             lines.append(f"{one.name:<{width}} {one.loss:6.3f} {one.accuracy:6.1%} {one.balanced:9.1%}{mark}")
+        least = min(self.judged, key=lambda one: one.loss).name
+        if self.kept not in (NO_UPDATE, least):
+            lines.append(
+                f"{least} is not clearly better than {self.kept} on so few cells, or is wrong more often than "
+                "no update: the gentler one is kept."
+            )
         if self.kept == NO_UPDATE:
             lines.append("No update was better: the model stays as it is. Correct more cells and try again.")
         return "\n".join(lines)
@@ -171,6 +177,11 @@ def _lab(before: Classifier, cells: Embeddings, labels: Sequence[str], name: str
         raise ClassifyError(
             f"{len(rows)} cells are corrected; {LEAST_CORRECTED} at least are needed to judge an "
             "update. Correct more cells: `classify suggest`, or Next cell in napari, says which."
+        )
+    if len(set(given[rows])) < LEAST_CLASSES:
+        raise ClassifyError(
+            f"All {len(rows)} corrected cells are {given[rows[0]]}: what they teach cannot be judged, for a "
+            "model that calls every cell so would be right. Correct cells of another class too."
         )
     return Lab(name=name, values=cells.values, rows=rows, labels=given[rows])
 

@@ -15,6 +15,7 @@ from napari_bloodcell.core.stain.density import to_density
 SMALLEST_PX, LARGEST_PX = 16, 640  # sides: a larger picture shows more than one cell
 FLAT, LEAST_FLAT = 3, 0.3  # grey levels by which a flat colour differs from itself, and share of the border
 RINGING, RINGING_PX = 40, 8  # the same beside the cell, where a picture was compressed
+EXACT, LEAST_EXACT = 1, 0.3  # the same for so much of it: ground that is merely even is never so flat
 AT_BORDER = 0.65  # of the border that is of this colour: a turned picture meets more of it
 LEAST_CELL = 0.03  # of the picture
 FULLEST = 0.82  # of a rectangle round a cell, turned as it may be, that it fills: a disc fills 0.79
@@ -38,7 +39,8 @@ def cut_out_of(pixels: ByteArray) -> BoolArray | None:
         return None
     flat = ndi.binary_propagation(_frame(height, width) & (off <= FLAT), mask=off <= FLAT)
     outside: BoolArray = ndi.binary_dilation(flat, iterations=RINGING_PX, mask=off <= RINGING) | flat
-    return outside if _is_one_cell(pixels, ~outside) else None
+    is_flat = (off[outside] <= EXACT).mean() >= LEAST_EXACT
+    return outside if is_flat and _is_one_cell(pixels, ~outside) else None
 
 
 def on_glass(pixels: ByteArray, outside: BoolArray) -> ByteArray:
