@@ -83,6 +83,50 @@ def test_a_key_reclassifies_all_that_are_chosen_in_one_step_back(panel, counted,
     assert kinds(counted) == before
 
 
+def test_a_key_and_an_arrow_offer_every_cell_once(viewer, panel, counted, qtbot):
+    classes.give(viewer, {counted: classes.ids(counted).tolist()}, "neutrophil", "ada")
+    qtbot.waitUntil(lambda: panel.view._groups[1].tiles == panel.view._tiles)
+    wanted, offered = keys(panel)[:3], []
+    click_on(panel, wanted[0])
+    for n in range(3):
+        offered += panel.view.chosen
+        QTest.keyClick(panel.view, Qt.Key.Key_2)
+        qtbot.waitUntil(lambda n=n: len(panel.view._groups[2].tiles) == n + 1)
+        QTest.keyClick(panel.view, Qt.Key.Key_Right)
+    assert offered == wanted
+
+
+def test_a_cell_that_was_given_a_class_stays_chosen_and_a_filter_keeps_the_place(panel, counted, qtbot):
+    first, second, third = keys(panel)[:3]
+    click_on(panel, second)
+    QTest.keyClick(panel.view, Qt.Key.Key_0)
+    qtbot.waitUntil(lambda: keys(panel)[0] == second)
+    assert panel.view.chosen == [second]
+    QTest.keyClick(panel.view, Qt.Key.Key_Left)
+    assert panel.view.chosen == [first]
+    panel.show_only.setCurrentText("not seen yet")
+    QTest.keyClick(panel.view, Qt.Key.Key_0)
+    qtbot.waitUntil(lambda: first not in keys(panel))
+    QTest.keyClick(panel.view, Qt.Key.Key_Right)
+    assert panel.view.chosen == [third]
+
+
+def test_a_key_that_goes_on_chooses_the_next_cell_and_leaves_several_chosen(panel, counted, qtbot):
+    one, two, three = keys(panel)[:3]
+    panel.goes_on.setChecked(True)
+    click_on(panel, one)
+    QTest.keyClick(panel.view, Qt.Key.Key_0)
+    assert panel.view.chosen == [two]
+    QTest.keyClick(panel.view, Qt.Key.Key_0)  # at once: before the gallery is laid out anew
+    assert panel.view.chosen == [three]
+    qtbot.waitUntil(lambda: len(panel.view._groups[0].tiles) == 2)
+    assert kinds(counted)[one[1]] == kinds(counted)[two[1]] == "unidentified"
+    assert panel.view.chosen == [three]
+    QTest.keyClick(panel.view, Qt.Key.Key_A, CTRL)
+    QTest.keyClick(panel.view, Qt.Key.Key_0)
+    assert panel.view.chosen == keys(panel)
+
+
 def test_shift_ctrl_a_and_escape_choose_as_everywhere(panel):
     all_keys = keys(panel)
     click_on(panel, all_keys[0])

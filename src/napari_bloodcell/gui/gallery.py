@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtGui import QPixmap
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QPushButton
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QLineEdit, QPushButton
 
 from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.errors import BloodcellError, SegmentError
@@ -41,6 +41,8 @@ Every cell as a small picture under the name of its class; *unidentified* comes 
   choose several; Ctrl+A chooses all, Escape none.
 - **Drag** the chosen ones onto another class, or press its **key**: they are that class now, and marked as
   seen (✓). A question mark stands on a cell the model is in doubt about.
+- **Arrow keys** go from cell to cell: after a key, → leads to the next one. With **Key goes on** ticked the
+  key itself goes there, where one cell is chosen.
 - **Sort** puts those first that deserve a look; **Show** leaves out the others. Undo and Redo as everywhere.
 - Below stand typical cells of the class of the picture you clicked: those a person has confirmed, or those
   the model is surest of.
@@ -70,6 +72,12 @@ class Gallery(CellsPanel):
         for label, box in (("Sort by", self.sort), ("Show", self.show_only)):
             row.addWidget(QLabel(label))
             row.addWidget(box, 1)
+        self._build(row)
+        self.task.pressed.connect(self._read)
+        self.task.busy_changed.connect(self._was_busy)
+        self.reset_choices()
+
+    def _build(self, row: QHBoxLayout) -> None:
         self.view = GalleryView(self._cut, self._about)
         self.view.setMinimumHeight(LOWEST_VIEW_PX)
         self.view.looked_at.connect(self._look_at)
@@ -87,6 +95,9 @@ class Gallery(CellsPanel):
         buttons = QHBoxLayout()
         buttons.addWidget(self.undo_button)
         buttons.addWidget(self.redo_button)
+        self.goes_on = QCheckBox("Key goes on")
+        self.goes_on.setToolTip("A key that gives one cell its class goes on to the next cell.")
+        buttons.addWidget(self.goes_on)
         buttons.addWidget(HelpLink("Gallery", HELP))
         self.typical = GalleryView(self._cut, self._about)
         self.typical.setFixedHeight(SIDE_PX + 36)
@@ -99,9 +110,6 @@ class Gallery(CellsPanel):
         self.body.addLayout(buttons)
         self.body.addWidget(self.typical)
         self.body.addWidget(self.task)
-        self.task.pressed.connect(self._read)
-        self.task.busy_changed.connect(self._was_busy)
-        self.reset_choices()
 
     def _box(self, options: Sequence[str], tip: str) -> QComboBox:
         box = QComboBox()
@@ -303,6 +311,8 @@ class Gallery(CellsPanel):
             self.task.say(f"No class has the key {digit}.")
         else:
             self._give(name)
+            if self.goes_on.isChecked():
+                self.view.go_on()
 
     def _give(self, name: str) -> None:
         keys = self.view.chosen
