@@ -83,6 +83,18 @@ def test_a_key_reclassifies_all_that_are_chosen_in_one_step_back(panel, counted,
     assert kinds(counted) == before
 
 
+def test_what_is_said_of_a_cell_follows_its_class(viewer, panel, counted, qtbot):
+    key = keys(panel)[0]
+    click_on(panel, key)
+    QTest.keyClick(panel.view, Qt.Key.Key_5)
+    qtbot.waitUntil(lambda: panel.said.text() == f"Cell {key[1]}: basophil, said by ada.")
+    assert "basophil" in panel.typical._groups[0].title
+    classes.give(viewer, {counted: [key[1]]}, "monocyte", "eve")
+    qtbot.waitUntil(lambda: panel.said.text() == f"Cell {key[1]}: monocyte, said by eve.")
+    QTest.keyClick(panel.view, Qt.Key.Key_A, CTRL)
+    assert panel.said.text().startswith(f"{len(keys(panel))} cells are chosen.")
+
+
 def test_a_key_and_an_arrow_offer_every_cell_once(viewer, panel, counted, qtbot):
     classes.give(viewer, {counted: classes.ids(counted).tolist()}, "neutrophil", "ada")
     qtbot.waitUntil(lambda: panel.view._groups[1].tiles == panel.view._tiles)

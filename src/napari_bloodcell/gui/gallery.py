@@ -59,6 +59,7 @@ class Gallery(CellsPanel):
         self._layers: list[Labels] = []  # of the shelves, in their order
         self._asked: list[Any] = []
         self._left_out = 0
+        self._looked_at: Key | None = None
         self._marks = Marks(napari_viewer)
         self.reader = QLineEdit(preferences.reader())
         self.reader.setToolTip("Your name or sign: it stands beside every class you give.")
@@ -159,6 +160,8 @@ class Gallery(CellsPanel):
         return layers.picture_of(image, self.viewer)
 
     def _was_read(self, of: "list[Labels]", shelves: list[Shelf]) -> None:
+        if of != self._layers:
+            self._looked_at = None  # its number may be another cell's now
         self._layers, self._shelves = of, shelves
         for layer, shelf in zip(of, shelves, strict=True):
             if layer in self.viewer.layers and not len(layer.features):
@@ -181,13 +184,10 @@ class Gallery(CellsPanel):
             for kind, order, tile in self._tiles_of(number, layer):
                 tiles.setdefault(kind, []).append((order, tile))
         self.view.show_groups([self._group(name, found, known) for name, found in tiles.items()])
-        if self._left_out:
-            self.said.setText(
-                f"Only the first {MOST_SHOWN:,} of a layer are shown, as sorted; {self._left_out:,} are not."
-            )
         can_undo, can_redo = classes.can_undo([layer for _, layer in there])
         self.undo_button.setEnabled(can_undo)
         self.redo_button.setEnabled(can_redo)
+        self._tell_looked_at()
 
     def _tiles_of(self, number: int, layer: "Labels") -> "list[tuple[str, float, Tile]]":
         shelf, features = self._shelves[number], layer.features
@@ -261,7 +261,26 @@ class Gallery(CellsPanel):
 
     def _look_at(self, key: Key) -> None:
         self._centre(key)
-        self.said.setText(self._about(key))
+        self._looked_at = key
+        self._tell_looked_at()
+
+    def _tell_looked_at(self) -> None:
+        """As it is now: it may have been given another class since, here or elsewhere."""
+        chosen, key = self.view.chosen, self._looked_at
+        if key is not None and self._layers[key[0]] not in self.viewer.layers:
+            key = self._looked_at = None
+        said = []
+        if len(chosen) > 1:
+            said.append(f"{len(chosen)} cells are chosen.")
+        if key is not None and (len(chosen) < 2 or key in chosen):
+            said.append(self._about(key))
+        if self._left_out:
+            said.append(
+                f"Only the first {MOST_SHOWN:,} of a layer are shown, as sorted; {self._left_out:,} are not."
+            )
+        self.said.setText("\n".join(said))
+        if key is None:
+            return
         row = classes.row_of(self._layers[key[0]], key[1])
         if row is not None:
             kind = str(row.get("cell_type") or UNIDENTIFIED)
@@ -276,8 +295,8 @@ class Gallery(CellsPanel):
         for number, layer in enumerate(self._layers):
             if layer in self.viewer.layers:
                 self._marks.show(layer, [cell for n, cell in keys if n == number])
-        if len(keys) > 1:
-            self.said.setText(f"{len(keys)} cells are chosen.")
+        if len(keys) != 1:  # one is looked at next
+            self._tell_looked_at()
 
     def _show_typical(self, name: str) -> None:
         """Beside the cell in question: cells of its class that are beyond doubt."""
