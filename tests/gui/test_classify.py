@@ -113,6 +113,53 @@ def test_a_key_pressed_in_the_canvas_gives_its_class(viewer, panel, counted, qtb
     assert kinds(counted)[cell] == panel.table._names[1]
 
 
+@pytest.mark.parametrize("name", ["smear", "smear nuclei"])
+def test_after_a_click_a_key_gives_its_class_whichever_layer_was_active(
+    viewer, panel, counted, qtbot, name, click
+):
+    beside, canvas = viewer.layers[name], viewer.window._qt_viewer.canvas.native
+    viewer.layers.selection.active = beside
+    choose(panel, viewer, counted, first(counted))
+    qtbot.waitUntil(lambda: viewer.layers.selection.active == counted)
+    viewer.layers.selection.active = beside  # and a person who makes it active again gives classes still
+    QTest.keyClick(canvas, Qt.Key.Key_2)
+    qtbot.wait(20)
+    assert kinds(counted)[first(counted)] == panel.table._names[1]
+    assert beside.mode == "pan_zoom"
+    click(panel.next_button)
+    qtbot.waitUntil(lambda: viewer.layers.selection.active == counted)
+    assert not beside.keymap
+
+
+def test_the_keys_of_an_image_are_its_own_again_when_the_panel_closes(viewer, panel, counted, qtbot):
+    image, canvas, pressed = viewer.layers["smear"], viewer.window._qt_viewer.canvas.native, []
+
+    def mine(layer):
+        pressed.append(layer.name)
+
+    image.bind_key("3", mine)
+    choose(panel, viewer, counted, first(counted))
+    qtbot.waitUntil(lambda: viewer.layers.selection.active == counted)
+    viewer.layers.selection.active = image
+    QTest.keyClick(canvas, Qt.Key.Key_3)
+    assert not pressed
+    panel.parentWidget().destroyOnClose()
+    qtbot.wait(50)
+    QTest.keyClick(canvas, Qt.Key.Key_3)
+    assert pressed == ["smear"]
+    QTest.keyClick(canvas, Qt.Key.Key_2)
+    assert image.mode == "transform"
+
+
+def test_a_brush_in_use_stays_in_hand(viewer, panel, counted, qtbot):
+    drawn = viewer.add_labels(np.zeros((320, 420), int), name="mine")
+    drawn.mode = "paint"
+    choose(panel, viewer, counted, first(counted))
+    qtbot.wait(50)
+    assert viewer.layers.selection.active == drawn
+    assert not drawn.keymap
+
+
 def test_a_real_click_in_the_canvas_gives_the_chosen_class(viewer, panel, counted, click, qtbot):
     cell = first(counted)
     y, x = np.argwhere(counted.data == cell).mean(axis=0)
