@@ -14,6 +14,7 @@ from napari_bloodcell.gui import classes, layers
 from napari_bloodcell.gui.classify_calls import read_classes, review_order, said_of
 
 pytestmark = pytest.mark.gui
+CTRL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
 
 
 @pytest.fixture
@@ -185,6 +186,22 @@ def test_undo_and_redo_go_back_and_forth(viewer, panel, counted, click, qtbot):
     assert counted.features["cell_type_source"].iloc[0] == "bundle nano 000000000000"
     qtbot.waitUntil(panel.redo_button.isEnabled)
     click(panel.redo_button)
+    assert kinds(counted)[cell] == "unidentified"
+
+
+def test_ctrl_z_in_the_panel_takes_a_class_back_and_over_the_image_a_stroke(viewer, panel, counted, qtbot):
+    cell, before = first(counted), kinds(counted)
+    outlines, canvas = counted.data.copy(), viewer.window._qt_viewer.canvas.native
+    choose(panel, viewer, counted, cell)
+    panel._pressed("0")
+    viewer.layers.selection.active = counted
+    counted.data_setitem((np.array([0]), np.array([0])), 9)
+    QTest.keyClick(canvas, Qt.Key.Key_Z, CTRL)
+    np.testing.assert_array_equal(counted.data, outlines)
+    assert kinds(counted)[cell] == "unidentified"
+    QTest.keyClick(panel.next_button, Qt.Key.Key_Z, CTRL)
+    assert kinds(counted) == before
+    QTest.keyClick(panel.next_button, Qt.Key.Key_Z, CTRL | SHIFT)
     assert kinds(counted)[cell] == "unidentified"
 
 

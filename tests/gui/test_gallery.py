@@ -139,6 +139,17 @@ def test_a_key_that_goes_on_chooses_the_next_cell_and_leaves_several_chosen(pane
     assert panel.view.chosen == keys(panel)
 
 
+def test_ctrl_z_takes_classes_back_and_ctrl_shift_z_gives_them_again(panel, counted, qtbot):
+    before = kinds(counted)
+    click_on(panel, keys(panel)[0])
+    QTest.keyClick(panel.view, Qt.Key.Key_0)
+    given = kinds(counted)
+    QTest.keyClick(panel.view, Qt.Key.Key_Z, CTRL)
+    assert kinds(counted) == before != given
+    QTest.keyClick(panel.undo_button, Qt.Key.Key_Z, CTRL | SHIFT)
+    assert kinds(counted) == given
+
+
 def test_shift_ctrl_a_and_escape_choose_as_everywhere(panel):
     all_keys = keys(panel)
     click_on(panel, all_keys[0])

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton
 
 from napari_bloodcell.core.class_list import ClassList
@@ -98,8 +98,8 @@ class ClassifyCells(CellsPanel):
         self.brush_button = self._button("Click gives class", "A click on a cell gives it the chosen class.")
         self.brush_button.setCheckable(True)
         self.next_button = self._button("Next cell", "Go to the cell that is most worth a look.")
-        self.undo_button = self._button("Undo", "Take back the last change of class.")
-        self.redo_button = self._button("Redo", "Give again what was taken back.")
+        self.undo_button = self._button("Undo", "Take back the last change of class (Ctrl+Z here).")
+        self.redo_button = self._button("Redo", "Give again what was taken back (Ctrl+Shift+Z here).")
         self.adapt_button = self._button(
             "Adapt model", "Update the model from your corrections. It is kept only if cells held out say so."
         )
@@ -120,16 +120,15 @@ class ClassifyCells(CellsPanel):
         ):
             buttons.addWidget(button, *divmod(place, 2))
         self.next_button.clicked.connect(self._next)
-        self.undo_button.clicked.connect(lambda: self._step(back=True))
-        self.redo_button.clicked.connect(lambda: self._step(back=False))
+        self.undo_button.clicked.connect(lambda: self.step(back=True))
+        self.redo_button.clicked.connect(lambda: self.step(back=False))
         self.load_button.clicked.connect(self._load)
         self.save_button.clicked.connect(self._save)
         self.about = QLabel()
         self.about.setWordWrap(True)
         self.about.setToolTip("The cell that is looked at: what it is, how sure, and why not.")
         below = QHBoxLayout()
-        below.addStretch(1)
-        below.addWidget(HelpLink("Classify", HELP))
+        below.addWidget(HelpLink("Classify", HELP), 1, Qt.AlignmentFlag.AlignRight)
         self.body.addWidget(self.task)
         self.body.addWidget(self.about)
         self.body.addLayout(buttons)
@@ -267,8 +266,9 @@ class ClassifyCells(CellsPanel):
             self.viewer, {self.layer: cells}, name, self.reader.text().strip() or preferences.reader()
         )
 
-    def _step(self, *, back: bool) -> None:
+    def step(self, *, back: bool) -> bool:
         self.task.say(classes.told_step(self.viewer, self.chosen, back=back))
+        return True
 
     def _next(self) -> None:
         layer = self.layer

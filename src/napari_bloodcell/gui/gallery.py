@@ -88,11 +88,11 @@ class Gallery(CellsPanel):
         self.said = QLabel()
         self.said.setWordWrap(True)
         self.undo_button = QPushButton("Undo")
-        self.undo_button.setToolTip("Take back the last change of class.")
-        self.undo_button.clicked.connect(lambda: self._step(back=True))
+        self.undo_button.setToolTip("Take back the last change of class (Ctrl+Z in this panel).")
+        self.undo_button.clicked.connect(lambda: self.step(back=True))
         self.redo_button = QPushButton("Redo")
-        self.redo_button.setToolTip("Give again what was taken back.")
-        self.redo_button.clicked.connect(lambda: self._step(back=False))
+        self.redo_button.setToolTip("Give again what was taken back (Ctrl+Shift+Z in this panel).")
+        self.redo_button.clicked.connect(lambda: self.step(back=False))
         buttons = QHBoxLayout()
         buttons.addWidget(self.undo_button)
         buttons.addWidget(self.redo_button)
@@ -346,10 +346,11 @@ class Gallery(CellsPanel):
         n = classes.give(self.viewer, chosen, name, self.reader.text().strip() or preferences.reader())
         self.task.say(f"{n} cell{'' if n == 1 else 's'}: {shown(name)}.")
 
-    def _step(self, *, back: bool) -> None:
+    def step(self, *, back: bool) -> bool:
         there = [layer for layer in self._layers if layer in self.viewer.layers]
         if said := classes.told_step(self.viewer, there, back=back):
             self.task.say(said)
+        return True
 
     def closing(self) -> None:
         super().closing()

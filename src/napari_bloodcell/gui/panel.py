@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
 from qtpy.QtCore import QEvent, Qt, QTimer, Signal
+from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_bloodcell.core.config import Config
@@ -199,6 +200,17 @@ class CellsPanel(Panel):
 
     def cells_changed(self) -> None:
         """For the panel to override."""
+
+    def step(self, *, back: bool) -> bool:  # noqa: ARG002 (no changes here)
+        """For the panel to override: take its last change back, or make it again. False: it makes none."""
+        return False
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 (Qt's name)
+        """What no field in the panel takes. Over the image Ctrl+Z stays napari's: it takes strokes back."""
+        ways = {QKeySequence.StandardKey.Undo: True, QKeySequence.StandardKey.Redo: False}
+        wanted = [back for key, back in ways.items() if event.matches(key)]
+        if not wanted or not self.step(back=wanted[0]):
+            super().keyPressEvent(event)
 
     def layers_changed(self) -> None:
         found = outlines(self.viewer)
