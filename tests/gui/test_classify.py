@@ -355,6 +355,21 @@ def test_the_next_cell_is_the_least_sure_and_a_key_goes_on(viewer, panel, counte
     assert not np.allclose(layers.camera_of(viewer).center[-2:], centre)
 
 
+def test_the_next_cell_tells_that_another_picture_covers_its_own(viewer, panel, counted, click, smear):
+    click(panel.next_button)
+    assert "covered" not in panel.task.message.text()
+    viewer.add_image(smear.image.pixels.copy(), name="other", scale=(0.1, 0.1), units=("um", "um"))
+    click(panel.next_button)
+    assert panel.task.message.text().endswith(
+        "Its picture smear is covered by other: hide that layer to see it."
+    )
+
+
+def test_the_cells_on_top_are_chosen_first(viewer, open_panel, counted, add_counted):
+    on_top = add_counted("second")
+    assert open_panel("Classify").chosen == [on_top]
+
+
 def test_when_all_are_seen_it_is_said(viewer, panel, counted, click):
     classes.give(viewer, {counted: classes.ids(counted)}, "monocyte", "ada")
     click(panel.next_button)

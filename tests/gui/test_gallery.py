@@ -9,8 +9,10 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
+from napari_bloodcell.core.config import AnalyseConfig
+from napari_bloodcell.core.progress import silent
 from napari_bloodcell.gui import classes, layers
-from napari_bloodcell.gui.gallery import order_of
+from napari_bloodcell.gui.gallery_order import order_of
 from napari_bloodcell.gui.shelf import Shelf, shelf_of, square
 
 pytestmark = pytest.mark.gui
@@ -218,6 +220,51 @@ def test_two_layers_are_one_gallery_and_one_step_back(panel, counted, add_counte
     qtbot.wait(50)
     click(panel.undo_button)
     assert "unidentified" not in {kind for layer in panel.chosen for kind in classes.kinds(layer)}
+
+
+def test_a_picture_under_another_is_told_and_shown_only_where_asked_for(
+    viewer, panel, counted, add_counted, click, qtbot
+):
+    add_counted("second")
+    first, second = viewer.layers["smear"], viewer.layers["second"]
+    panel.cells.value = "all"
+    qtbot.waitUntil(lambda: len(keys(panel)) == 2 * len(counted.features))
+    below, above = (next(key for key in keys(panel) if panel._layers[key[0]] is one) for one in panel.chosen)
+    order = list(viewer.layers)
+    click_on(panel, below)
+    assert "Its picture smear is covered by second: hide that layer" in panel.said.text()
+    assert [one for one in viewer.layers if one in order] == order
+    assert first.visible
+    assert second.visible
+    panel.uncovers.click()
+    assert (first.visible, second.visible) == (True, False)
+    assert "covered" not in panel.said.text()
+    panel.view.choose([])
+    panel._look_at(above)
+    assert second.visible
+    panel.uncovers.click()
+    assert (first.visible, second.visible) == (True, True)
+    second.opacity = 0.3
+    panel._look_at(below)
+    assert "covered" not in panel.said.text()
+    first.visible = False
+    panel._look_at(below)
+    assert "Its picture smear is hidden" in panel.said.text()
+
+
+def test_a_cell_of_a_stack_is_gone_to_on_its_plane(viewer, open_panel, made_up, smear, qtbot):
+    viewer.add_image(np.stack([smear.image.pixels] * 3), name="stack", rgb=True)
+    for plane in (0, 2):
+        viewer.dims.set_point(0, plane)
+        taken = layers.picture_of(viewer.layers["stack"], viewer)
+        analysis, table = made_up(taken, "nano", AnalyseConfig(), silent)
+        list(layers.add_analysis(viewer, taken, analysis, table, layers.rims_of(analysis.masks.labels)))
+    panel = open_panel("Gallery")
+    panel.cells.value = "all"
+    qtbot.waitUntil(lambda: len(panel._layers) == 2 and bool(keys(panel)), timeout=60_000)
+    for layer, plane in zip(range(2), (0, 2), strict=True):
+        panel._look_at(next(key for key in keys(panel) if key[0] == layer))
+        assert viewer.dims.point[0] == plane
 
 
 def test_a_layer_that_goes_away_takes_its_pictures_along(viewer, panel, counted, qtbot):

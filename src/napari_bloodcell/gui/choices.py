@@ -33,14 +33,16 @@ class Chooser(_Box):
         self._values: list[Any] = []
         self.currentIndexChanged.connect(self.changed)
 
-    def offer(self, options: Sequence[tuple[str, Any]]) -> None:
+    def offer(self, options: Sequence[tuple[str, Any]], *, else_: Any = None) -> None:
+        """What was chosen stays, if it is still there; if not, it is ``else_``, or the first."""
         before = self.value
         self.blockSignals(True)
         self.clear()
         self._values = [value for _, value in options]
         for text, _ in options:
             self.addItem(text)
-        self.setCurrentIndex(self._values.index(before) if before in self._values else 0)
+        wanted = next((one for one in (before, else_) if one is not None and one in self._values), None)
+        self.setCurrentIndex(0 if wanted is None else self._values.index(wanted))
         self.blockSignals(False)
         if self.value != before:
             self.changed.emit()

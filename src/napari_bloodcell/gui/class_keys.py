@@ -23,8 +23,9 @@ class ClassKeys:
         self._bound: list[tuple[Layer, dict[str, Any]]] = []  # and what each digit did before
         viewer.layers.selection.events.active.connect(self._bind)
 
-    def use(self, ours: "Sequence[Layer]", lent: "Sequence[Layer]" = ()) -> None:
-        self._ours, self._lent = ours, lent
+    def use(self, ours: "Sequence[Layer | None]", lent: "Sequence[Layer | None]" = ()) -> None:
+        self._ours = [one for one in ours if one is not None]
+        self._lent = [one for one in lent if one is not None]
         self._bind()
 
     def stop(self) -> None:

@@ -14,6 +14,7 @@ from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.records import UNIDENTIFIED
+from napari_bloodcell.core.words import how_many
 from napari_bloodcell.gui import classes, classify_calls, preferences
 from napari_bloodcell.gui.choices import BundleChoice
 from napari_bloodcell.gui.class_keys import ClassKeys, hand_to
@@ -23,6 +24,7 @@ from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.outlines import image_of, nuclei_of, outlined
 from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import CellsPanel
+from napari_bloodcell.gui.places import centre_on
 from napari_bloodcell.gui.selection import CellPicker, Marks
 
 if TYPE_CHECKING:
@@ -284,8 +286,8 @@ class ClassifyCells(CellsPanel):
             return
         self._reviewing = True
         self._look_at(layer, order[0])
-        classes.centre_on(self.viewer, layer, order[0])
-        self.task.say(f"{len(order)} cell{'s' if len(order) > 1 else ''} nobody has looked at yet.")
+        covered = centre_on(self.viewer, layer, order[0])
+        self.task.say(f"{how_many(len(order), 'cell')} nobody has looked at yet. {covered}".strip())
 
     def _look_at(self, layer: "Labels", cell: int) -> None:
         self.current = cell
@@ -307,9 +309,7 @@ class ClassifyCells(CellsPanel):
             return
         rims = classes.classes_layer(self.viewer, layer)
         beside = (image_of(layer, self.viewer), nuclei_of(layer, self.viewer)) if self.current else ()
-        self._keys.use(
-            [one for one in (layer, rims) if one is not None], [one for one in beside if one is not None]
-        )
+        self._keys.use((layer, rims), beside)
 
     def _say_current(self) -> None:
         row = None if self.layer is None else classes.row_of(self.layer, self.current)

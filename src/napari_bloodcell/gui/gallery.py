@@ -14,12 +14,14 @@ from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.gui import classes, layers, preferences
 from napari_bloodcell.gui.class_table import shown
 from napari_bloodcell.gui.classify_calls import said_of
+from napari_bloodcell.gui.gallery_order import labs_of, order_of, sureness
 from napari_bloodcell.gui.gallery_view import SIDE_PX, GalleryView, Group, Key, Tile
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.outlines import image_of, outlined
 from napari_bloodcell.gui.panel import CellsPanel
+from napari_bloodcell.gui.places import Uncovered, centre_on
 from napari_bloodcell.gui.selection import Marks
-from napari_bloodcell.gui.shelf import Column, Shelf, read_shelves
+from napari_bloodcell.gui.shelf import Shelf, read_shelves
 from napari_bloodcell.gui.slide_layers import is_slide
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ class Gallery(CellsPanel):
         self._asked: list[Any] = []
         self._left_out = 0
         self._looked_at: Key | None = None
+        self._covered = ""  # what hides the picture of that cell
+        self._uncovered = Uncovered(napari_viewer)
         self._marks = Marks(napari_viewer)
         self.reader = QLineEdit(preferences.reader())
         self.reader.setToolTip("Your name or sign: it stands beside every class you give.")
@@ -93,6 +97,10 @@ class Gallery(CellsPanel):
         self.redo_button = QPushButton("Redo")
         self.redo_button.setToolTip("Give again what was taken back (Ctrl+Shift+Z in this panel).")
         self.redo_button.clicked.connect(lambda: self.step(back=False))
+        self.uncovers = QCheckBox("Show the picture of each cell")
+        self.uncovers.setToolTip("Hide the images that lie over it; untick to have them back as they were.")
+        self.uncovers.hide()
+        self.uncovers.toggled.connect(self._uncover)
         buttons = QHBoxLayout()
         buttons.addWidget(self.undo_button)
         buttons.addWidget(self.redo_button)
@@ -103,11 +111,12 @@ class Gallery(CellsPanel):
         self.typical = GalleryView(self._cut, self._about)
         self.typical.setFixedHeight(SIDE_PX + 36)
         self.typical.hide()
-        self.typical.looked_at.connect(self._centre)
+        self.typical.looked_at.connect(lambda key: self.task.say(self._centre(key)))
         self.body.addLayout(row)
         self.body.addWidget(self.lab)
         self.body.addWidget(self.view, 1)
         self.body.addWidget(self.said)
+        self.body.addWidget(self.uncovers)
         self.body.addLayout(buttons)
         self.body.addWidget(self.typical)
         self.body.addWidget(self.task)
@@ -260,7 +269,7 @@ class Gallery(CellsPanel):
     # choosing and sorting
 
     def _look_at(self, key: Key) -> None:
-        self._centre(key)
+        self._covered = self._centre(key)
         self._looked_at = key
         self._tell_looked_at()
 
@@ -273,7 +282,7 @@ class Gallery(CellsPanel):
         if len(chosen) > 1:
             said.append(f"{len(chosen)} cells are chosen.")
         if key is not None and (len(chosen) < 2 or key in chosen):
-            said.append(self._about(key))
+            said += [one for one in (self._about(key), self._covered) if one]
         if self._left_out:
             said.append(
                 f"Only the first {MOST_SHOWN:,} of a layer are shown, as sorted; {self._left_out:,} are not."
@@ -286,10 +295,21 @@ class Gallery(CellsPanel):
             kind = str(row.get("cell_type") or UNIDENTIFIED)
             self._show_typical(str(row.get("best") or kind) if kind == UNIDENTIFIED else kind)
 
-    def _centre(self, key: Key) -> None:
-        layer = self._layers[key[0]]
+    def _centre(self, key: Key) -> str:
+        layer, covered = self._layers[key[0]], ""
         if layer in self.viewer.layers:
-            classes.centre_on(self.viewer, layer, key[1])
+            covered = centre_on(self.viewer, layer, key[1])
+            if covered and self.uncovers.isChecked():
+                self._uncovered.show(layer)
+                covered = ""
+        self.uncovers.setVisible(bool(covered) or self.uncovers.isChecked())
+        return covered
+
+    def _uncover(self, wanted: bool) -> None:
+        if not wanted:
+            self._uncovered.put_back()
+        if self._looked_at is not None:
+            self._look_at(self._looked_at)
 
     def _choose(self, keys: Sequence[Key]) -> None:
         for number, layer in enumerate(self._layers):
@@ -355,33 +375,7 @@ class Gallery(CellsPanel):
     def closing(self) -> None:
         super().closing()
         self._marks.clear()
+        self._uncovered.put_back()
         self._shelves, self._layers, self._asked = [], [], []
         self.view.show_groups([])
         self.typical.show_groups([])
-
-
-def order_of(by: str, ids: Any, features: Any, shelf: Shelf) -> Any:
-    """A number a cell; the lowest comes first."""
-    if by == "doubt":
-        return sureness(features)
-    if by == "distance" and "distance" in features:
-        return -np.nan_to_num(features["distance"].to_numpy(float))
-    if by == "size":
-        if isinstance(shelf.areas, Column):
-            return -shelf.areas.of(ids)
-        return -np.array([shelf.areas.get(cell, 0) for cell in ids.tolist()], float)
-    return ids.astype(float)
-
-
-def sureness(features: Any) -> Any:
-    if "cell_type_prob" not in features:
-        return np.zeros(len(features))
-    return np.nan_to_num(features["cell_type_prob"].to_numpy(float))
-
-
-def labs_of(layer: "Labels") -> list[str]:
-    """Where each cell comes from: a column of its own, or what the layer says of all."""
-    features = layer.features
-    if "lab" in features:
-        return [str(lab) for lab in features["lab"]]
-    return [str(layer.metadata.get(layers.KEY, {}).get("lab", ""))] * len(features)
