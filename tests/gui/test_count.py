@@ -459,3 +459,13 @@ def test_the_image_that_is_active_or_on_top_is_chosen_until_a_person_chooses(vie
     assert panel.image.value == viewer.layers["e"]
     viewer.layers.remove("d")
     assert panel.image.value == viewer.layers["e"]
+
+
+@pytest.mark.parametrize("name", ["Count cells", "Segment cells", "Stain preview"])
+def test_a_long_name_of_a_picture_makes_no_panel_wider(viewer, open_panel, smear, qtbot, name):
+    viewer.add_image(
+        smear.image.pixels, name="a field of a very long name, slide 12 of 2024-11-29 (oil, 100x)"
+    )
+    panel = open_panel(name)
+    qtbot.wait(100)
+    assert panel.minimumWidth() < 400

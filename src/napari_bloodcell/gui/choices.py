@@ -20,6 +20,12 @@ class _Box(QComboBox):
         super().showPopup()
 
 
+def keep_narrow(box: QComboBox) -> None:
+    """No wider than a panel: the names of pictures are as long as a laboratory likes."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(8)
+
+
 class Chooser(_Box):
     """``changed`` comes only where the value is another one afterwards."""
 
@@ -28,8 +34,7 @@ class Chooser(_Box):
     def __init__(self, tooltip: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setToolTip(tooltip)
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(8)
+        keep_narrow(self)
         self._values: list[Any] = []
         self.currentIndexChanged.connect(self.changed)
 

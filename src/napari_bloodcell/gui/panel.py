@@ -15,7 +15,7 @@ from napari_bloodcell.core.config import Config
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.gui import layers, preferences, samples
-from napari_bloodcell.gui.choices import Chooser
+from napari_bloodcell.gui.choices import Chooser, keep_narrow
 from napari_bloodcell.gui.form import Form
 from napari_bloodcell.gui.outlines import outlines
 from napari_bloodcell.gui.task import Call, Run, Task, is_taken_out
@@ -103,6 +103,7 @@ class ImagePanel(Panel):
         self._preparing: Run | None = None
         self.draw_sample = samples.draw
         self.image = ComboBox(choices=self._images, tooltip="The smear to work on.")
+        keep_narrow(self.image.native)
         self.image.native.activated.connect(self.hold_image)
         self._held = False
         self._offered: list[Image] = []
