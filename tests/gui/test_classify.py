@@ -14,6 +14,7 @@ from napari_bloodcell.gui import classes, layers
 from napari_bloodcell.gui.classify_calls import read_classes, review_order, said_of
 
 pytestmark = pytest.mark.gui
+CTRL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
 
 
 @pytest.fixture
@@ -113,6 +114,53 @@ def test_a_key_pressed_in_the_canvas_gives_its_class(viewer, panel, counted, qtb
     assert kinds(counted)[cell] == panel.table._names[1]
 
 
+@pytest.mark.parametrize("name", ["smear", "smear nuclei"])
+def test_after_a_click_a_key_gives_its_class_whichever_layer_was_active(
+    viewer, panel, counted, qtbot, name, click
+):
+    beside, canvas = viewer.layers[name], viewer.window._qt_viewer.canvas.native
+    viewer.layers.selection.active = beside
+    choose(panel, viewer, counted, first(counted))
+    qtbot.waitUntil(lambda: viewer.layers.selection.active == counted)
+    viewer.layers.selection.active = beside  # and a person who makes it active again gives classes still
+    QTest.keyClick(canvas, Qt.Key.Key_2)
+    qtbot.wait(20)
+    assert kinds(counted)[first(counted)] == panel.table._names[1]
+    assert beside.mode == "pan_zoom"
+    click(panel.next_button)
+    qtbot.waitUntil(lambda: viewer.layers.selection.active == counted)
+    assert not beside.keymap
+
+
+def test_the_keys_of_an_image_are_its_own_again_when_the_panel_closes(viewer, panel, counted, qtbot):
+    image, canvas, pressed = viewer.layers["smear"], viewer.window._qt_viewer.canvas.native, []
+
+    def mine(layer):
+        pressed.append(layer.name)
+
+    image.bind_key("3", mine)
+    choose(panel, viewer, counted, first(counted))
+    qtbot.waitUntil(lambda: viewer.layers.selection.active == counted)
+    viewer.layers.selection.active = image
+    QTest.keyClick(canvas, Qt.Key.Key_3)
+    assert not pressed
+    panel.parentWidget().destroyOnClose()
+    qtbot.wait(50)
+    QTest.keyClick(canvas, Qt.Key.Key_3)
+    assert pressed == ["smear"]
+    QTest.keyClick(canvas, Qt.Key.Key_2)
+    assert image.mode == "transform"
+
+
+def test_a_brush_in_use_stays_in_hand(viewer, panel, counted, qtbot):
+    drawn = viewer.add_labels(np.zeros((320, 420), int), name="mine")
+    drawn.mode = "paint"
+    choose(panel, viewer, counted, first(counted))
+    qtbot.wait(50)
+    assert viewer.layers.selection.active == drawn
+    assert not drawn.keymap
+
+
 def test_a_real_click_in_the_canvas_gives_the_chosen_class(viewer, panel, counted, click, qtbot):
     cell = first(counted)
     y, x = np.argwhere(counted.data == cell).mean(axis=0)
@@ -138,6 +186,22 @@ def test_undo_and_redo_go_back_and_forth(viewer, panel, counted, click, qtbot):
     assert counted.features["cell_type_source"].iloc[0] == "bundle nano 000000000000"
     qtbot.waitUntil(panel.redo_button.isEnabled)
     click(panel.redo_button)
+    assert kinds(counted)[cell] == "unidentified"
+
+
+def test_ctrl_z_in_the_panel_takes_a_class_back_and_over_the_image_a_stroke(viewer, panel, counted, qtbot):
+    cell, before = first(counted), kinds(counted)
+    outlines, canvas = counted.data.copy(), viewer.window._qt_viewer.canvas.native
+    choose(panel, viewer, counted, cell)
+    panel._pressed("0")
+    viewer.layers.selection.active = counted
+    counted.data_setitem((np.array([0]), np.array([0])), 9)
+    QTest.keyClick(canvas, Qt.Key.Key_Z, CTRL)
+    np.testing.assert_array_equal(counted.data, outlines)
+    assert kinds(counted)[cell] == "unidentified"
+    QTest.keyClick(panel.next_button, Qt.Key.Key_Z, CTRL)
+    assert kinds(counted) == before
+    QTest.keyClick(panel.next_button, Qt.Key.Key_Z, CTRL | SHIFT)
     assert kinds(counted)[cell] == "unidentified"
 
 
@@ -289,6 +353,21 @@ def test_the_next_cell_is_the_least_sure_and_a_key_goes_on(viewer, panel, counte
     panel._pressed("1")
     assert panel.current == int(classes.ids(counted)[-2])
     assert not np.allclose(layers.camera_of(viewer).center[-2:], centre)
+
+
+def test_the_next_cell_tells_that_another_picture_covers_its_own(viewer, panel, counted, click, smear):
+    click(panel.next_button)
+    assert "covered" not in panel.task.message.text()
+    viewer.add_image(smear.image.pixels.copy(), name="other", scale=(0.1, 0.1), units=("um", "um"))
+    click(panel.next_button)
+    assert panel.task.message.text().endswith(
+        "Its picture smear is covered by other: hide that layer to see it."
+    )
+
+
+def test_the_cells_on_top_are_chosen_first(viewer, open_panel, counted, add_counted):
+    on_top = add_counted("second")
+    assert open_panel("Classify").chosen == [on_top]
 
 
 def test_when_all_are_seen_it_is_said(viewer, panel, counted, click):

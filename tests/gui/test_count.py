@@ -442,3 +442,30 @@ def test_the_sample_of_three_labs_has_cells_with_features_at_once(viewer, open_p
         assert len(outlines.features.columns) > 10
     differential = open_panel("Differential")
     qtbot.waitUntil(lambda: differential.shown is not None, timeout=60_000)
+
+
+def test_the_image_that_is_active_or_on_top_is_chosen_until_a_person_chooses(viewer, open_panel, smear):
+    first, second, _ = (viewer.add_image(smear.image.pixels, name=name) for name in "abc")
+    viewer.layers.selection.active = second
+    panel = open_panel("Count cells")
+    assert panel.image.value == second
+    fourth = viewer.add_image(smear.image.pixels, name="d")
+    assert panel.image.value == fourth
+    panel.image.value = first
+    panel.image.native.activated.emit(0)  # as a click in the list does
+    viewer.add_image(smear.image.pixels, name="e")
+    assert panel.image.value == first
+    viewer.layers.remove(first)
+    assert panel.image.value == viewer.layers["e"]
+    viewer.layers.remove("d")
+    assert panel.image.value == viewer.layers["e"]
+
+
+@pytest.mark.parametrize("name", ["Count cells", "Segment cells", "Stain preview"])
+def test_a_long_name_of_a_picture_makes_no_panel_wider(viewer, open_panel, smear, qtbot, name):
+    viewer.add_image(
+        smear.image.pixels, name="a field of a very long name, slide 12 of 2024-11-29 (oil, 100x)"
+    )
+    panel = open_panel(name)
+    qtbot.wait(100)
+    assert panel.minimumWidth() < 400

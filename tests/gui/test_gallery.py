@@ -9,8 +9,10 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
+from napari_bloodcell.core.config import AnalyseConfig
+from napari_bloodcell.core.progress import silent
 from napari_bloodcell.gui import classes, layers
-from napari_bloodcell.gui.gallery import order_of
+from napari_bloodcell.gui.gallery_order import order_of
 from napari_bloodcell.gui.shelf import Shelf, shelf_of, square
 
 pytestmark = pytest.mark.gui
@@ -83,6 +85,73 @@ def test_a_key_reclassifies_all_that_are_chosen_in_one_step_back(panel, counted,
     assert kinds(counted) == before
 
 
+def test_what_is_said_of_a_cell_follows_its_class(viewer, panel, counted, qtbot):
+    key = keys(panel)[0]
+    click_on(panel, key)
+    QTest.keyClick(panel.view, Qt.Key.Key_5)
+    qtbot.waitUntil(lambda: panel.said.text() == f"Cell {key[1]}: basophil, said by ada.")
+    assert "basophil" in panel.typical._groups[0].title
+    classes.give(viewer, {counted: [key[1]]}, "monocyte", "eve")
+    qtbot.waitUntil(lambda: panel.said.text() == f"Cell {key[1]}: monocyte, said by eve.")
+    QTest.keyClick(panel.view, Qt.Key.Key_A, CTRL)
+    assert panel.said.text().startswith(f"{len(keys(panel))} cells are chosen.")
+
+
+def test_a_key_and_an_arrow_offer_every_cell_once(viewer, panel, counted, qtbot):
+    classes.give(viewer, {counted: classes.ids(counted).tolist()}, "neutrophil", "ada")
+    qtbot.waitUntil(lambda: panel.view._groups[1].tiles == panel.view._tiles)
+    wanted, offered = keys(panel)[:3], []
+    click_on(panel, wanted[0])
+    for n in range(3):
+        offered += panel.view.chosen
+        QTest.keyClick(panel.view, Qt.Key.Key_2)
+        qtbot.waitUntil(lambda n=n: len(panel.view._groups[2].tiles) == n + 1)
+        QTest.keyClick(panel.view, Qt.Key.Key_Right)
+    assert offered == wanted
+
+
+def test_a_cell_that_was_given_a_class_stays_chosen_and_a_filter_keeps_the_place(panel, counted, qtbot):
+    first, second, third = keys(panel)[:3]
+    click_on(panel, second)
+    QTest.keyClick(panel.view, Qt.Key.Key_0)
+    qtbot.waitUntil(lambda: keys(panel)[0] == second)
+    assert panel.view.chosen == [second]
+    QTest.keyClick(panel.view, Qt.Key.Key_Left)
+    assert panel.view.chosen == [first]
+    panel.show_only.setCurrentText("not seen yet")
+    QTest.keyClick(panel.view, Qt.Key.Key_0)
+    qtbot.waitUntil(lambda: first not in keys(panel))
+    QTest.keyClick(panel.view, Qt.Key.Key_Right)
+    assert panel.view.chosen == [third]
+
+
+def test_a_key_that_goes_on_chooses_the_next_cell_and_leaves_several_chosen(panel, counted, qtbot):
+    one, two, three = keys(panel)[:3]
+    panel.goes_on.setChecked(True)
+    click_on(panel, one)
+    QTest.keyClick(panel.view, Qt.Key.Key_0)
+    assert panel.view.chosen == [two]
+    QTest.keyClick(panel.view, Qt.Key.Key_0)  # at once: before the gallery is laid out anew
+    assert panel.view.chosen == [three]
+    qtbot.waitUntil(lambda: len(panel.view._groups[0].tiles) == 2)
+    assert kinds(counted)[one[1]] == kinds(counted)[two[1]] == "unidentified"
+    assert panel.view.chosen == [three]
+    QTest.keyClick(panel.view, Qt.Key.Key_A, CTRL)
+    QTest.keyClick(panel.view, Qt.Key.Key_0)
+    assert panel.view.chosen == keys(panel)
+
+
+def test_ctrl_z_takes_classes_back_and_ctrl_shift_z_gives_them_again(panel, counted, qtbot):
+    before = kinds(counted)
+    click_on(panel, keys(panel)[0])
+    QTest.keyClick(panel.view, Qt.Key.Key_0)
+    given = kinds(counted)
+    QTest.keyClick(panel.view, Qt.Key.Key_Z, CTRL)
+    assert kinds(counted) == before != given
+    QTest.keyClick(panel.undo_button, Qt.Key.Key_Z, CTRL | SHIFT)
+    assert kinds(counted) == given
+
+
 def test_shift_ctrl_a_and_escape_choose_as_everywhere(panel):
     all_keys = keys(panel)
     click_on(panel, all_keys[0])
@@ -151,6 +220,51 @@ def test_two_layers_are_one_gallery_and_one_step_back(panel, counted, add_counte
     qtbot.wait(50)
     click(panel.undo_button)
     assert "unidentified" not in {kind for layer in panel.chosen for kind in classes.kinds(layer)}
+
+
+def test_a_picture_under_another_is_told_and_shown_only_where_asked_for(
+    viewer, panel, counted, add_counted, click, qtbot
+):
+    add_counted("second")
+    first, second = viewer.layers["smear"], viewer.layers["second"]
+    panel.cells.value = "all"
+    qtbot.waitUntil(lambda: len(keys(panel)) == 2 * len(counted.features))
+    below, above = (next(key for key in keys(panel) if panel._layers[key[0]] is one) for one in panel.chosen)
+    order = list(viewer.layers)
+    click_on(panel, below)
+    assert "Its picture smear is covered by second: hide that layer" in panel.said.text()
+    assert [one for one in viewer.layers if one in order] == order
+    assert first.visible
+    assert second.visible
+    panel.uncovers.click()
+    assert (first.visible, second.visible) == (True, False)
+    assert "covered" not in panel.said.text()
+    panel.view.choose([])
+    panel._look_at(above)
+    assert second.visible
+    panel.uncovers.click()
+    assert (first.visible, second.visible) == (True, True)
+    second.opacity = 0.3
+    panel._look_at(below)
+    assert "covered" not in panel.said.text()
+    first.visible = False
+    panel._look_at(below)
+    assert "Its picture smear is hidden" in panel.said.text()
+
+
+def test_a_cell_of_a_stack_is_gone_to_on_its_plane(viewer, open_panel, made_up, smear, qtbot):
+    viewer.add_image(np.stack([smear.image.pixels] * 3), name="stack", rgb=True)
+    for plane in (0, 2):
+        viewer.dims.set_point(0, plane)
+        taken = layers.picture_of(viewer.layers["stack"], viewer)
+        analysis, table = made_up(taken, "nano", AnalyseConfig(), silent)
+        list(layers.add_analysis(viewer, taken, analysis, table, layers.rims_of(analysis.masks.labels)))
+    panel = open_panel("Gallery")
+    panel.cells.value = "all"
+    qtbot.waitUntil(lambda: len(panel._layers) == 2 and bool(keys(panel)), timeout=60_000)
+    for layer, plane in zip(range(2), (0, 2), strict=True):
+        panel._look_at(next(key for key in keys(panel) if key[0] == layer))
+        assert viewer.dims.point[0] == plane
 
 
 def test_a_layer_that_goes_away_takes_its_pictures_along(viewer, panel, counted, qtbot):

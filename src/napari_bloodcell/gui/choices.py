@@ -20,6 +20,12 @@ class _Box(QComboBox):
         super().showPopup()
 
 
+def keep_narrow(box: QComboBox) -> None:
+    """No wider than a panel: the names of pictures are as long as a laboratory likes."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(8)
+
+
 class Chooser(_Box):
     """``changed`` comes only where the value is another one afterwards."""
 
@@ -28,19 +34,20 @@ class Chooser(_Box):
     def __init__(self, tooltip: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setToolTip(tooltip)
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(8)
+        keep_narrow(self)
         self._values: list[Any] = []
         self.currentIndexChanged.connect(self.changed)
 
-    def offer(self, options: Sequence[tuple[str, Any]]) -> None:
+    def offer(self, options: Sequence[tuple[str, Any]], *, else_: Any = None) -> None:
+        """What was chosen stays, if it is still there; if not, it is ``else_``, or the first."""
         before = self.value
         self.blockSignals(True)
         self.clear()
         self._values = [value for _, value in options]
         for text, _ in options:
             self.addItem(text)
-        self.setCurrentIndex(self._values.index(before) if before in self._values else 0)
+        wanted = next((one for one in (before, else_) if one is not None and one in self._values), None)
+        self.setCurrentIndex(0 if wanted is None else self._values.index(wanted))
         self.blockSignals(False)
         if self.value != before:
             self.changed.emit()

@@ -21,8 +21,7 @@ from napari_bloodcell.core.session import Change
 from napari_bloodcell.core.taxonomy import normalise
 from napari_bloodcell.core.words import how_many
 from napari_bloodcell.gui import autosave, layers, rims
-from napari_bloodcell.gui.outlines import shown_plane
-from napari_bloodcell.gui.rims import boxes_of, repaint
+from napari_bloodcell.gui.rims import repaint
 from napari_bloodcell.gui.steps import Steps
 
 if TYPE_CHECKING:
@@ -368,20 +367,6 @@ def row_of(cells: "Labels", cell_id: int) -> dict[str, Any] | None:
     """Everything the table says of one cell."""
     found = np.flatnonzero(ids(cells) == cell_id)
     return None if not len(found) else dict(cells.features.iloc[int(found[0])])
-
-
-def centre_on(viewer: "Viewer", cells: "Labels", cell_id: int) -> None:
-    """Move the view to a cell, and no nearer than it was."""
-    boxes = boxes_of(cells, [cell_id])
-    if not boxes:
-        where = np.argwhere(shown_plane(cells, viewer) == cell_id)
-        if not len(where):
-            return
-        (y0, x0), (y1, x1) = where.min(axis=0), where.max(axis=0) + 1
-        boxes = [(x0, y0, x1, y1)]
-    x0, y0, x1, y1 = boxes[0]
-    place = (*([0] * (cells.ndim - 2)), (y0 + y1) / 2, (x0 + x1) / 2)
-    layers.camera_of(viewer).center = cells.data_to_world(place)[-2:]
 
 
 def _rows_by_person(cells: "Labels") -> list[tuple[str, str]]:

@@ -7,27 +7,30 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton
 
 from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.records import UNIDENTIFIED
+from napari_bloodcell.core.words import how_many
 from napari_bloodcell.gui import classes, classify_calls, preferences
 from napari_bloodcell.gui.choices import BundleChoice
+from napari_bloodcell.gui.class_keys import ClassKeys, hand_to
 from napari_bloodcell.gui.class_table import ClassTable
 from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
-from napari_bloodcell.gui.outlines import nuclei_of, outlined
+from napari_bloodcell.gui.outlines import image_of, nuclei_of, outlined
 from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import CellsPanel
+from napari_bloodcell.gui.places import centre_on
 from napari_bloodcell.gui.selection import CellPicker, Marks
 
 if TYPE_CHECKING:
     from napari.layers import Labels
     from napari.viewer import Viewer
 
-DIGITS = "0123456789"
 EARLIER_STEPS = ("segment", "count", "slide", "read.page", "read.max_megapixels")
 
 HELP = """
@@ -61,7 +64,10 @@ class ClassifyCells(CellsPanel):
         self.current = 0  # the cell that is looked at
         self._reviewing = False
         self._suggested: weakref.WeakKeyDictionary[Labels, Sequence[int]] = weakref.WeakKeyDictionary()
-        self._bound: list[Labels] = []
+        self._keys = ClassKeys(napari_viewer, self._pressed)
+        self._hand = QTimer(self)  # not while napari handles the click
+        self._hand.setSingleShot(True)
+        self._hand.timeout.connect(self._take_hand)
         self._picker = CellPicker(napari_viewer, lambda: self.chosen, self._picked)
         self._marks = Marks(napari_viewer)
         self.model = BundleChoice()
@@ -94,8 +100,8 @@ class ClassifyCells(CellsPanel):
         self.brush_button = self._button("Click gives class", "A click on a cell gives it the chosen class.")
         self.brush_button.setCheckable(True)
         self.next_button = self._button("Next cell", "Go to the cell that is most worth a look.")
-        self.undo_button = self._button("Undo", "Take back the last change of class.")
-        self.redo_button = self._button("Redo", "Give again what was taken back.")
+        self.undo_button = self._button("Undo", "Take back the last change of class (Ctrl+Z here).")
+        self.redo_button = self._button("Redo", "Give again what was taken back (Ctrl+Shift+Z here).")
         self.adapt_button = self._button(
             "Adapt model", "Update the model from your corrections. It is kept only if cells held out say so."
         )
@@ -116,16 +122,15 @@ class ClassifyCells(CellsPanel):
         ):
             buttons.addWidget(button, *divmod(place, 2))
         self.next_button.clicked.connect(self._next)
-        self.undo_button.clicked.connect(lambda: self._step(back=True))
-        self.redo_button.clicked.connect(lambda: self._step(back=False))
+        self.undo_button.clicked.connect(lambda: self.step(back=True))
+        self.redo_button.clicked.connect(lambda: self.step(back=False))
         self.load_button.clicked.connect(self._load)
         self.save_button.clicked.connect(self._save)
         self.about = QLabel()
         self.about.setWordWrap(True)
         self.about.setToolTip("The cell that is looked at: what it is, how sure, and why not.")
         below = QHBoxLayout()
-        below.addStretch(1)
-        below.addWidget(HelpLink("Classify", HELP))
+        below.addWidget(HelpLink("Classify", HELP), 1, Qt.AlignmentFlag.AlignRight)
         self.body.addWidget(self.task)
         self.body.addWidget(self.about)
         self.body.addLayout(buttons)
@@ -154,7 +159,7 @@ class ClassifyCells(CellsPanel):
         can_undo, can_redo = classes.can_undo(self.chosen)
         self.undo_button.setEnabled(can_undo)
         self.redo_button.setEnabled(can_redo)
-        self._bind(layer)
+        self._bind_keys()
         if layer is None:
             self.table.show_classes(ClassList.of(), {}, {})
             self.about.hide()
@@ -168,7 +173,8 @@ class ClassifyCells(CellsPanel):
     def closing(self) -> None:
         super().closing()
         self._picker.stop()
-        self._bind(None)
+        self._hand.stop()
+        self._keys.stop()
         self._marks.clear()
 
     # a model's classes
@@ -262,8 +268,9 @@ class ClassifyCells(CellsPanel):
             self.viewer, {self.layer: cells}, name, self.reader.text().strip() or preferences.reader()
         )
 
-    def _step(self, *, back: bool) -> None:
+    def step(self, *, back: bool) -> bool:
         self.task.say(classes.told_step(self.viewer, self.chosen, back=back))
+        return True
 
     def _next(self) -> None:
         layer = self.layer
@@ -279,13 +286,30 @@ class ClassifyCells(CellsPanel):
             return
         self._reviewing = True
         self._look_at(layer, order[0])
-        classes.centre_on(self.viewer, layer, order[0])
-        self.task.say(f"{len(order)} cell{'s' if len(order) > 1 else ''} nobody has looked at yet.")
+        covered = centre_on(self.viewer, layer, order[0])
+        self.task.say(f"{how_many(len(order), 'cell')} nobody has looked at yet. {covered}".strip())
 
     def _look_at(self, layer: "Labels", cell: int) -> None:
         self.current = cell
         self._marks.show(layer, [cell] if cell else [])
+        self._bind_keys()
+        if cell:
+            self._hand.start()
         self._say_current()
+
+    def _take_hand(self) -> None:
+        """So that the keys of classes are those of the layer that is active."""
+        if self.layer is not None:
+            hand_to(self.viewer, self.layer)
+
+    def _bind_keys(self) -> None:
+        layer = self.layer
+        if layer is None:
+            self._keys.use(())
+            return
+        rims = classes.classes_layer(self.viewer, layer)
+        beside = (image_of(layer, self.viewer), nuclei_of(layer, self.viewer)) if self.current else ()
+        self._keys.use((layer, rims), beside)
 
     def _say_current(self) -> None:
         row = None if self.layer is None else classes.row_of(self.layer, self.current)
@@ -374,27 +398,3 @@ class ClassifyCells(CellsPanel):
     def _ask_save(self) -> Path | None:
         chosen, _ = QFileDialog.getSaveFileName(self, "Table of classes", "classes.csv", "Tables (*.csv)")
         return Path(chosen) if chosen else None
-
-    # keys, on our own layers only
-
-    def _bind(self, layer: "Labels | None") -> None:
-        rims = None if layer is None else classes.classes_layer(self.viewer, layer)
-        wanted = [one for one in (layer, rims) if one is not None]
-        if wanted == self._bound:
-            return
-        for one in self._bound:
-            for digit in DIGITS:
-                one.bind_key(digit, None)
-        for one in wanted:
-            for digit in DIGITS:
-                one.bind_key(digit, self._key(digit), overwrite=True)
-        self._bound = wanted
-
-    def _key(self, digit: str) -> Callable[[object], None]:
-        """A plain function: napari asks every bound key for its name, whichever is pressed."""
-
-        def press(_layer: object) -> None:
-            if not self._closed:
-                self._pressed(digit)
-
-        return press

@@ -30,6 +30,7 @@ from napari_bloodcell.gui.differential_calls import POOLED, Shown, Slide
 from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.panel import CellsPanel
+from napari_bloodcell.gui.places import centre_on
 from napari_bloodcell.gui.tally import Bars, DifferentialTable, SlidesTable
 from napari_bloodcell.gui.task import Run
 
@@ -238,7 +239,7 @@ class DifferentialPanel(CellsPanel):
         image, cell = item.data(Qt.ItemDataRole.UserRole)
         for layer in self.chosen:
             if layer in self.viewer.layers and classes.image_name(layer) == image:
-                classes.centre_on(self.viewer, layer, cell)
+                self.task.say(centre_on(self.viewer, layer, cell))
                 return
 
     # words and signature

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtGui import QPixmap
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QPushButton
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QLineEdit, QPushButton
 
 from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.errors import BloodcellError, SegmentError
@@ -14,12 +14,14 @@ from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.gui import classes, layers, preferences
 from napari_bloodcell.gui.class_table import shown
 from napari_bloodcell.gui.classify_calls import said_of
+from napari_bloodcell.gui.gallery_order import labs_of, order_of, sureness
 from napari_bloodcell.gui.gallery_view import SIDE_PX, GalleryView, Group, Key, Tile
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.outlines import image_of, outlined
 from napari_bloodcell.gui.panel import CellsPanel
+from napari_bloodcell.gui.places import Uncovered, centre_on
 from napari_bloodcell.gui.selection import Marks
-from napari_bloodcell.gui.shelf import Column, Shelf, read_shelves
+from napari_bloodcell.gui.shelf import Shelf, read_shelves
 from napari_bloodcell.gui.slide_layers import is_slide
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ Every cell as a small picture under the name of its class; *unidentified* comes 
   choose several; Ctrl+A chooses all, Escape none.
 - **Drag** the chosen ones onto another class, or press its **key**: they are that class now, and marked as
   seen (✓). A question mark stands on a cell the model is in doubt about.
+- **Arrow keys** go from cell to cell: after a key, → leads to the next one. With **Key goes on** ticked the
+  key itself goes there, where one cell is chosen.
 - **Sort** puts those first that deserve a look; **Show** leaves out the others. Undo and Redo as everywhere.
 - Below stand typical cells of the class of the picture you clicked: those a person has confirmed, or those
   the model is surest of.
@@ -57,6 +61,9 @@ class Gallery(CellsPanel):
         self._layers: list[Labels] = []  # of the shelves, in their order
         self._asked: list[Any] = []
         self._left_out = 0
+        self._looked_at: Key | None = None
+        self._covered = ""  # what hides the picture of that cell
+        self._uncovered = Uncovered(napari_viewer)
         self._marks = Marks(napari_viewer)
         self.reader = QLineEdit(preferences.reader())
         self.reader.setToolTip("Your name or sign: it stands beside every class you give.")
@@ -70,6 +77,12 @@ class Gallery(CellsPanel):
         for label, box in (("Sort by", self.sort), ("Show", self.show_only)):
             row.addWidget(QLabel(label))
             row.addWidget(box, 1)
+        self._build(row)
+        self.task.pressed.connect(self._read)
+        self.task.busy_changed.connect(self._was_busy)
+        self.reset_choices()
+
+    def _build(self, row: QHBoxLayout) -> None:
         self.view = GalleryView(self._cut, self._about)
         self.view.setMinimumHeight(LOWEST_VIEW_PX)
         self.view.looked_at.connect(self._look_at)
@@ -79,29 +92,34 @@ class Gallery(CellsPanel):
         self.said = QLabel()
         self.said.setWordWrap(True)
         self.undo_button = QPushButton("Undo")
-        self.undo_button.setToolTip("Take back the last change of class.")
-        self.undo_button.clicked.connect(lambda: self._step(back=True))
+        self.undo_button.setToolTip("Take back the last change of class (Ctrl+Z in this panel).")
+        self.undo_button.clicked.connect(lambda: self.step(back=True))
         self.redo_button = QPushButton("Redo")
-        self.redo_button.setToolTip("Give again what was taken back.")
-        self.redo_button.clicked.connect(lambda: self._step(back=False))
+        self.redo_button.setToolTip("Give again what was taken back (Ctrl+Shift+Z in this panel).")
+        self.redo_button.clicked.connect(lambda: self.step(back=False))
+        self.uncovers = QCheckBox("Show the picture of each cell")
+        self.uncovers.setToolTip("Hide the images that lie over it; untick to have them back as they were.")
+        self.uncovers.hide()
+        self.uncovers.toggled.connect(self._uncover)
         buttons = QHBoxLayout()
         buttons.addWidget(self.undo_button)
         buttons.addWidget(self.redo_button)
+        self.goes_on = QCheckBox("Key goes on")
+        self.goes_on.setToolTip("A key that gives one cell its class goes on to the next cell.")
+        buttons.addWidget(self.goes_on)
         buttons.addWidget(HelpLink("Gallery", HELP))
         self.typical = GalleryView(self._cut, self._about)
         self.typical.setFixedHeight(SIDE_PX + 36)
         self.typical.hide()
-        self.typical.looked_at.connect(self._centre)
+        self.typical.looked_at.connect(lambda key: self.task.say(self._centre(key)))
         self.body.addLayout(row)
         self.body.addWidget(self.lab)
         self.body.addWidget(self.view, 1)
         self.body.addWidget(self.said)
+        self.body.addWidget(self.uncovers)
         self.body.addLayout(buttons)
         self.body.addWidget(self.typical)
         self.body.addWidget(self.task)
-        self.task.pressed.connect(self._read)
-        self.task.busy_changed.connect(self._was_busy)
-        self.reset_choices()
 
     def _box(self, options: Sequence[str], tip: str) -> QComboBox:
         box = QComboBox()
@@ -151,6 +169,8 @@ class Gallery(CellsPanel):
         return layers.picture_of(image, self.viewer)
 
     def _was_read(self, of: "list[Labels]", shelves: list[Shelf]) -> None:
+        if of != self._layers:
+            self._looked_at = None  # its number may be another cell's now
         self._layers, self._shelves = of, shelves
         for layer, shelf in zip(of, shelves, strict=True):
             if layer in self.viewer.layers and not len(layer.features):
@@ -173,13 +193,10 @@ class Gallery(CellsPanel):
             for kind, order, tile in self._tiles_of(number, layer):
                 tiles.setdefault(kind, []).append((order, tile))
         self.view.show_groups([self._group(name, found, known) for name, found in tiles.items()])
-        if self._left_out:
-            self.said.setText(
-                f"Only the first {MOST_SHOWN:,} of a layer are shown, as sorted; {self._left_out:,} are not."
-            )
         can_undo, can_redo = classes.can_undo([layer for _, layer in there])
         self.undo_button.setEnabled(can_undo)
         self.redo_button.setEnabled(can_redo)
+        self._tell_looked_at()
 
     def _tiles_of(self, number: int, layer: "Labels") -> "list[tuple[str, float, Tile]]":
         shelf, features = self._shelves[number], layer.features
@@ -252,24 +269,54 @@ class Gallery(CellsPanel):
     # choosing and sorting
 
     def _look_at(self, key: Key) -> None:
-        self._centre(key)
-        self.said.setText(self._about(key))
+        self._covered = self._centre(key)
+        self._looked_at = key
+        self._tell_looked_at()
+
+    def _tell_looked_at(self) -> None:
+        """As it is now: it may have been given another class since, here or elsewhere."""
+        chosen, key = self.view.chosen, self._looked_at
+        if key is not None and self._layers[key[0]] not in self.viewer.layers:
+            key = self._looked_at = None
+        said = []
+        if len(chosen) > 1:
+            said.append(f"{len(chosen)} cells are chosen.")
+        if key is not None and (len(chosen) < 2 or key in chosen):
+            said += [one for one in (self._about(key), self._covered) if one]
+        if self._left_out:
+            said.append(
+                f"Only the first {MOST_SHOWN:,} of a layer are shown, as sorted; {self._left_out:,} are not."
+            )
+        self.said.setText("\n".join(said))
+        if key is None:
+            return
         row = classes.row_of(self._layers[key[0]], key[1])
         if row is not None:
             kind = str(row.get("cell_type") or UNIDENTIFIED)
             self._show_typical(str(row.get("best") or kind) if kind == UNIDENTIFIED else kind)
 
-    def _centre(self, key: Key) -> None:
-        layer = self._layers[key[0]]
+    def _centre(self, key: Key) -> str:
+        layer, covered = self._layers[key[0]], ""
         if layer in self.viewer.layers:
-            classes.centre_on(self.viewer, layer, key[1])
+            covered = centre_on(self.viewer, layer, key[1])
+            if covered and self.uncovers.isChecked():
+                self._uncovered.show(layer)
+                covered = ""
+        self.uncovers.setVisible(bool(covered) or self.uncovers.isChecked())
+        return covered
+
+    def _uncover(self, wanted: bool) -> None:
+        if not wanted:
+            self._uncovered.put_back()
+        if self._looked_at is not None:
+            self._look_at(self._looked_at)
 
     def _choose(self, keys: Sequence[Key]) -> None:
         for number, layer in enumerate(self._layers):
             if layer in self.viewer.layers:
                 self._marks.show(layer, [cell for n, cell in keys if n == number])
-        if len(keys) > 1:
-            self.said.setText(f"{len(keys)} cells are chosen.")
+        if len(keys) != 1:  # one is looked at next
+            self._tell_looked_at()
 
     def _show_typical(self, name: str) -> None:
         """Beside the cell in question: cells of its class that are beyond doubt."""
@@ -303,6 +350,8 @@ class Gallery(CellsPanel):
             self.task.say(f"No class has the key {digit}.")
         else:
             self._give(name)
+            if self.goes_on.isChecked():
+                self.view.go_on()
 
     def _give(self, name: str) -> None:
         keys = self.view.chosen
@@ -317,41 +366,16 @@ class Gallery(CellsPanel):
         n = classes.give(self.viewer, chosen, name, self.reader.text().strip() or preferences.reader())
         self.task.say(f"{n} cell{'' if n == 1 else 's'}: {shown(name)}.")
 
-    def _step(self, *, back: bool) -> None:
+    def step(self, *, back: bool) -> bool:
         there = [layer for layer in self._layers if layer in self.viewer.layers]
         if said := classes.told_step(self.viewer, there, back=back):
             self.task.say(said)
+        return True
 
     def closing(self) -> None:
         super().closing()
         self._marks.clear()
+        self._uncovered.put_back()
         self._shelves, self._layers, self._asked = [], [], []
         self.view.show_groups([])
         self.typical.show_groups([])
-
-
-def order_of(by: str, ids: Any, features: Any, shelf: Shelf) -> Any:
-    """A number a cell; the lowest comes first."""
-    if by == "doubt":
-        return sureness(features)
-    if by == "distance" and "distance" in features:
-        return -np.nan_to_num(features["distance"].to_numpy(float))
-    if by == "size":
-        if isinstance(shelf.areas, Column):
-            return -shelf.areas.of(ids)
-        return -np.array([shelf.areas.get(cell, 0) for cell in ids.tolist()], float)
-    return ids.astype(float)
-
-
-def sureness(features: Any) -> Any:
-    if "cell_type_prob" not in features:
-        return np.zeros(len(features))
-    return np.nan_to_num(features["cell_type_prob"].to_numpy(float))
-
-
-def labs_of(layer: "Labels") -> list[str]:
-    """Where each cell comes from: a column of its own, or what the layer says of all."""
-    features = layer.features
-    if "lab" in features:
-        return [str(lab) for lab in features["lab"]]
-    return [str(layer.metadata.get(layers.KEY, {}).get("lab", ""))] * len(features)

@@ -1,7 +1,7 @@
 """A wall of small pictures under headers, as fast for ten thousand as for ten: what is seen is painted."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from qtpy.QtCore import QPoint, QRect, Qt, Signal
@@ -72,6 +72,7 @@ class GalleryView(QAbstractScrollArea):
         self._ready: OrderedDict[Key, QPixmap] = OrderedDict()
         self._chosen: set[Key] = set()
         self._current = 0
+        self._between = False  # the current cell has gone: the arrows start just before ``_current``
         self._press: tuple[QPoint, int | None] | None = None
         self._over: int | None = None  # the group that is dragged over
         self._band = QRubberBand(QRubberBand.Shape.Rectangle, self.viewport())
@@ -84,14 +85,29 @@ class GalleryView(QAbstractScrollArea):
     # what is shown
 
     def show_groups(self, groups: Sequence[Group]) -> None:
-        """What is chosen stays chosen, and the view stays where it is."""
+        """What is chosen stays chosen, the view stays where it is, and the arrows go on from there."""
+        before, group_before = self._tiles, _group_of(self._groups)
         self._groups = groups
         self._tiles = [tile for group in groups for tile in group.tiles]
+        self._stay(before, group_before)
         known = {tile.key for tile in self._tiles}
         if not self._chosen <= known:
             self._choose(self._chosen & known)
-        self._current = min(self._current, max(len(self._tiles) - 1, 0))
         self._lay_out()
+
+    def _stay(self, before: Sequence[Tile], group_before: Mapping[Key, str]) -> None:
+        """A cell that was given another class has left: its place is now between its neighbours."""
+        if not before:
+            self._current, self._between = 0, False
+            return
+        group_now = _group_of(self._groups)
+        place_now = {tile.key: place for place, tile in enumerate(self._tiles)}
+        for tile in before[self._current :]:
+            if tile.key in group_now and group_now[tile.key] == group_before[tile.key]:
+                self._current = place_now[tile.key]
+                return
+            self._between = True
+        self._current = len(self._tiles)
 
     def forget_pictures(self) -> None:
         self._ready.clear()
@@ -173,7 +189,7 @@ class GalleryView(QAbstractScrollArea):
             painter.setPen(QPen(QColor(CHOSEN), 3))
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawRect(box.adjusted(1, 1, -2, -2))
-        if index == self._current and self.hasFocus():
+        if index == self._current and not self._between and self.hasFocus():
             painter.setPen(QPen(self.palette().color(QPalette.ColorRole.Text), 1, Qt.PenStyle.DotLine))
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawRect(box.adjusted(4, 4, -5, -5))
@@ -259,7 +275,7 @@ class GalleryView(QAbstractScrollArea):
             self._choose(self._chosen ^ {key})
         else:
             self._choose({key})
-        self._current = index
+        self._current, self._between = index, False
         self.looked_at.emit(key)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 (Qt's name)
@@ -273,7 +289,7 @@ class GalleryView(QAbstractScrollArea):
         if text and text in "0123456789":
             self.pressed.emit(text)
         elif event.key() in steps and self._tiles:
-            self._go_to(self._current + steps[event.key()])
+            self._walk(steps[event.key()])
         elif event.key() == Qt.Key.Key_A and event.modifiers() & Qt.KeyboardModifier.ControlModifier:
             self._choose({tile.key for tile in self._tiles})
         elif event.key() == Qt.Key.Key_Escape:
@@ -281,8 +297,16 @@ class GalleryView(QAbstractScrollArea):
         else:
             super().keyPressEvent(event)
 
+    def go_on(self) -> None:
+        """To the cell after the one that was just answered; several that are chosen stay so."""
+        if self._tiles and len(self._chosen) == 1:
+            self._walk(1)
+
+    def _walk(self, step: int) -> None:
+        self._go_to(self._current + step - (self._between and step > 0))
+
     def _go_to(self, index: int) -> None:
-        self._current = min(max(index, 0), len(self._tiles) - 1)
+        self._current, self._between = min(max(index, 0), len(self._tiles) - 1), False
         box = QRect(*self._grid.box(self._current))
         bar = self.verticalScrollBar()
         if box.top() - self._grid.header < bar.value():
@@ -306,6 +330,10 @@ class GalleryView(QAbstractScrollArea):
 
     def _index_at(self, place: QPoint) -> int | None:
         return self._grid.index_at(place.x(), place.y() + self._scrolled)
+
+
+def _group_of(groups: Sequence[Group]) -> dict[Key, str]:
+    return {tile.key: group.name for group in groups for tile in group.tiles}
 
 
 def _adds(event: QMouseEvent) -> bool:

@@ -2,25 +2,26 @@
 sample and hand image and settings to the core call.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
 from qtpy.QtCore import QEvent, Qt, QTimer, Signal
+from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_bloodcell.core.config import Config
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.gui import layers, preferences, samples
-from napari_bloodcell.gui.choices import Chooser
+from napari_bloodcell.gui.choices import Chooser, keep_narrow
 from napari_bloodcell.gui.form import Form
 from napari_bloodcell.gui.outlines import outlines
 from napari_bloodcell.gui.task import Call, Run, Task, is_taken_out
 
 if TYPE_CHECKING:
-    from napari.layers import Labels
+    from napari.layers import Image, Labels
     from napari.viewer import Viewer
 
 ImageCall = Callable[[layers.Picture, Any, Progress], Any]
@@ -81,6 +82,12 @@ class Panel(QScrollArea):
         return handled
 
 
+def on_top(viewer: "Viewer", of: "Sequence[Any]") -> Any:
+    """Of some layers the active one, else the highest that is shown."""
+    active = viewer.layers.selection.active
+    return active if active in of else next((one for one in reversed(of) if one.visible), of[-1])
+
+
 class ImagePanel(Panel):
     """A panel that works on one image layer.
 
@@ -96,6 +103,10 @@ class ImagePanel(Panel):
         self._preparing: Run | None = None
         self.draw_sample = samples.draw
         self.image = ComboBox(choices=self._images, tooltip="The smear to work on.")
+        keep_narrow(self.image.native)
+        self.image.native.activated.connect(self.hold_image)
+        self._held = False
+        self._offered: list[Image] = []
         self.choices = QFormLayout()
         self.choices.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.choices.addRow("Image", self.image.native)
@@ -122,8 +133,22 @@ class ImagePanel(Panel):
         self.task.start(partial(call, picture, config), partial(then, picture, config))
         return True
 
-    def layers_changed(self) -> None:
+    def hold_image(self, _index: object = None) -> None:
+        """A person has chosen: images that are opened later do not take its place."""
+        self._held = True
+
+    def _offer_images(self) -> None:
+        """The one that is active, or on top, until a person chooses; an image that is opened is on top."""
+        before, chosen = self._offered, self.image.value
         self.image.reset_choices()
+        self._offered = found = layers.images(self.viewer)
+        self._held = self._held and chosen in found
+        came = [one for one in found if one not in before]
+        if found and not self._held and (came or chosen not in found):
+            self.image.value = found[-1] if before and came else on_top(self.viewer, found)
+
+    def layers_changed(self) -> None:
+        self._offer_images()
         is_empty = self.image.value is None
         self.empty.setVisible(is_empty)
         self.sample_button.setVisible(is_empty)
@@ -200,12 +225,23 @@ class CellsPanel(Panel):
     def cells_changed(self) -> None:
         """For the panel to override."""
 
+    def step(self, *, back: bool) -> bool:  # noqa: ARG002 (no changes here)
+        """For the panel to override: take its last change back, or make it again. False: it makes none."""
+        return False
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 (Qt's name)
+        """What no field in the panel takes. Over the image Ctrl+Z stays napari's: it takes strokes back."""
+        ways = {QKeySequence.StandardKey.Undo: True, QKeySequence.StandardKey.Redo: False}
+        wanted = [back for key, back in ways.items() if event.matches(key)]
+        if not wanted or not self.step(back=wanted[0]):
+            super().keyPressEvent(event)
+
     def layers_changed(self) -> None:
         found = outlines(self.viewer)
         options: list[tuple[str, Any]] = [(layer.name, layer) for layer in found]
         if self._several and len(found) > 1:
             options.insert(0, (f"All {len(found)} layers", ALL))
-        self.cells.offer(options)
+        self.cells.offer(options, else_=None if self._several or not found else on_top(self.viewer, found))
         self.empty.setVisible(not found)
         self.sample_button.setVisible(not found)
         self.task.set_ready(bool(found))

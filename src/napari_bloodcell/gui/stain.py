@@ -83,6 +83,7 @@ class StainPreview(ImagePanel):
         below.addWidget(HelpLink("Stain preview", HELP))
         self.body.addLayout(below)
         self.body.addStretch(1)
+        self.task.pressed.connect(self.hold_image)  # another image may be opened for its stain
         self.task.pressed.connect(self._start_preview)
         self.task.busy_changed.connect(self._show_ready)
         self.prepared.connect(self._take_labs)

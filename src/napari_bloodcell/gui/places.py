@@ -1,0 +1,120 @@
+"""Going to a cell: the view, the plane of a stack, and what lies over the picture that the cell is on."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_bloodcell.gui import layers
+from napari_bloodcell.gui.outlines import image_of, shown_plane
+from napari_bloodcell.gui.rims import boxes_of
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Labels
+    from napari.viewer import Viewer
+
+COVERING = (
+    "translucent",
+    "translucent_no_depth",
+    "opaque",
+)  # blendings; the others let through what is below
+SEEN_THROUGH = 0.5  # of opacity, and less
+MOST_NAMED = 3
+
+
+def centre_on(viewer: "Viewer", cells: "Labels", cell_id: int) -> str:
+    """Move the view to a cell, no nearer than it was, and to its plane. Gives what to tell of its picture."""
+    place = _place_of(viewer, cells, cell_id)
+    if place is None:
+        return ""
+    world = np.asarray(cells.data_to_world(place), float)
+    first = viewer.dims.ndim - cells.ndim
+    for axis, at in enumerate(world[:-2], start=first):
+        if viewer.dims.point[axis] != at:
+            viewer.dims.set_point(axis, float(at))
+    layers.camera_of(viewer).center = world[-2:]
+    return hidden_by(viewer, cells)
+
+
+def _place_of(viewer: "Viewer", cells: "Labels", cell_id: int) -> tuple[float, ...] | None:
+    boxes = boxes_of(cells, [cell_id])
+    if not boxes:
+        where = np.argwhere(shown_plane(cells, viewer) == cell_id)
+        if not len(where):
+            return None
+        (y0, x0), (y1, x1) = where.min(axis=0), where.max(axis=0) + 1
+        boxes = [(x0, y0, x1, y1)]
+    x0, y0, x1, y1 = boxes[0]
+    return (*_plane(viewer, cells), (y0 + y1) / 2, (x0 + x1) / 2)
+
+
+def _plane(viewer: "Viewer", cells: "Labels") -> list[float]:
+    """The axes before the picture's own: one long in layers of ours; in a stack of a person's, as shown."""
+    shape = (cells.data[0] if cells.multiscale else cells.data).shape[:-2]
+    point = cells.world_to_data(viewer.dims.point)
+    return [min(max(round(float(at)), 0), size - 1) for at, size in zip(point, shape, strict=False)]
+
+
+def hidden_by(viewer: "Viewer", cells: "Labels") -> str:
+    """Why the picture in the middle of the view cannot be seen; empty where it can. The layers are a
+    person's: none is hidden, shown or moved unasked."""
+    image = image_of(cells, viewer)
+    if image is None:
+        return ""
+    if not image.visible:
+        return f"Its picture {image.name} is hidden: show that layer to see it."
+    over = [one.name for one in _covering(viewer, image)]
+    if not over:
+        return ""
+    more = f" and {len(over) - MOST_NAMED} more" if len(over) > MOST_NAMED else ""
+    these = "that layer" if len(over) == 1 else "those layers"
+    named = ", ".join(over[:MOST_NAMED]) + more
+    return f"Its picture {image.name} is covered by {named}: hide {these} to see it."
+
+
+class Uncovered:
+    """Pictures brought to light because a person asked for it, and put back as they were."""
+
+    def __init__(self, viewer: "Viewer") -> None:
+        self._viewer = viewer
+        self._changed: list[tuple[Image, bool]] = []  # and whether it is shown now
+
+    def show(self, cells: "Labels") -> None:
+        image = image_of(cells, self._viewer)
+        if image is not None:
+            self._make_visible(image, True)
+            for one in _covering(self._viewer, image):
+                self._make_visible(one, False)
+
+    def put_back(self) -> None:
+        for layer, shown in reversed(self._changed):
+            if layer in self._viewer.layers and layer.visible == shown:  # else the person changed it since
+                layer.visible = not shown
+        self._changed.clear()
+
+    def _make_visible(self, layer: "Image", shown: bool) -> None:
+        if layer.visible != shown:
+            layer.visible = shown
+            self._changed.append((layer, shown))
+
+
+def _covering(viewer: "Viewer", image: "Image") -> "list[Image]":
+    """Images above it in the middle of the view."""
+    from napari.layers import Image
+
+    world = (*viewer.dims.point[:-2], *layers.camera_of(viewer).center[-2:])
+    above = list(viewer.layers)[viewer.layers.index(image) + 1 :]
+    return [
+        one
+        for one in above
+        if isinstance(one, Image)
+        and one.visible
+        and one.opacity > SEEN_THROUGH
+        and str(one.blending) in COVERING
+        and _reaches(one, world)
+    ]
+
+
+def _reaches(image: "Image", world: Any) -> bool:
+    shape = (image.data[0] if image.multiscale else image.data).shape[: image.ndim]
+    place = image.world_to_data(world)  # an image of fewer axes lies in every plane
+    return all(-0.5 <= at <= size - 0.5 for at, size in zip(place, shape, strict=False))
