@@ -99,33 +99,30 @@ class Corrections(QObject):
 
     def _add(self, edit: editing.Edit) -> None:
         before = self._rows_of(edit)
+        self._write(edit, edit.labels_after, edit.nucleus_after, None)
         self._history.add(edit)
         self._rows[id(edit)] = _Done(edit, before)
-        self._write(edit, edit.labels_after, edit.nucleus_after)
-        self._update_rows(edit, None)
         self.changed.emit(_told(edit))
 
     def undo(self) -> None:
         self._collect()
-        edit = self._history.undo()
-        if edit is None:
+        if not self._history.done:
             return
-        done = self._rows.get(id(edit))
+        edit = self._history.done[-1]
         after = self._rows_of(edit)
-        self._write(edit, edit.labels_before, edit.nucleus_before)
-        self._update_rows(edit, None if done is None else done.rows)
+        self._write(edit, edit.labels_before, edit.nucleus_before, self._rows_known(edit))
+        self._history.undo()
         self._rows[id(edit)] = _Done(edit, after)
         self.changed.emit(f"Undone: {_told(edit)}")
 
     def redo(self) -> None:
         self._collect()
-        edit = self._history.redo()
-        if edit is None:
+        if not self._history.undone:
             return
-        done = self._rows.get(id(edit))
+        edit = self._history.undone[-1]
         before = self._rows_of(edit)
-        self._write(edit, edit.labels_after, edit.nucleus_after)
-        self._update_rows(edit, None if done is None else done.rows)
+        self._write(edit, edit.labels_after, edit.nucleus_after, self._rows_known(edit))
+        self._history.redo()
         self._rows[id(edit)] = _Done(edit, before)
         self.changed.emit(f"Done again: {_told(edit)}")
 
@@ -159,14 +156,27 @@ class Corrections(QObject):
         stroke = editing.brush(rows, columns, self._seen[rows, columns], labels[rows, columns], self.nucleus)
         self._add(stroke)
 
-    def _write(self, edit: editing.Edit, values: Any, inside: Any) -> None:
+    def _write(self, edit: editing.Edit, values: Any, inside: Any, known: "pd.DataFrame | None") -> None:
+        """Outlines, nuclei and table; where one of them fails, all stay as they were."""
         layer = self.cells
         nuclei = nuclei_of(layer, self._viewer)
+        wanted = [(layer, values)]
+        if nuclei is not None and nuclei.data.shape == layer.data.shape:
+            wanted.append((nuclei, np.where(inside, values, 0)))
+        table = layer.features
+        before = [(one, one.data[_pixels(one, self._viewer, edit)]) for one, _ in wanted]
         self._writing = True
         try:
-            _set(layer, self._viewer, edit, values)
-            if nuclei is not None and nuclei.data.shape == layer.data.shape:
-                _set(nuclei, self._viewer, edit, np.where(inside, values, 0))
+            for one, pixels in wanted:
+                _set(one, self._viewer, edit, pixels)
+            self._update_rows(edit, known)
+        except Exception:
+            for one, pixels in before:
+                one.data[_pixels(one, self._viewer, edit)] = pixels
+                one.refresh()
+            if layer.features is not table:
+                layer.features = table
+            raise
         finally:
             self._writing = False
         self._seen[edit.rows, edit.columns] = values
@@ -193,6 +203,10 @@ class Corrections(QObject):
             return features[:0]
         rows: pd.DataFrame = features[features["index"].isin(edit.cells)].copy()
         return rows
+
+    def _rows_known(self, edit: editing.Edit) -> "pd.DataFrame | None":
+        done = self._rows.get(id(edit))
+        return None if done is None else done.rows
 
     def _update_rows(self, edit: editing.Edit, known: "pd.DataFrame | None") -> None:
         """``known`` rows come back as they were; others are measured anew as far as the panel can."""
@@ -267,15 +281,27 @@ def _at_border(box: tuple[int, int, int, int], shape: tuple[int, ...]) -> bool:
     return x0 <= 0 or y0 <= 0 or x1 >= shape[1] or y1 >= shape[0]
 
 
-def _set(layer: "Labels", viewer: "Viewer", edit: editing.Edit, values: Any) -> None:
-    """Through napari's own way of painting: it draws what changed, and tells who listens."""
+def _pixels(layer: "Labels", viewer: "Viewer", edit: editing.Edit) -> tuple[Any, ...]:
+    """Where the edit lies in the layer's array, axes before the picture's own included."""
     lead = layer.ndim - 2
     point = layer.world_to_data(viewer.dims.point)[:lead]
     at = [
         np.full(len(edit.rows), min(max(round(float(p)), 0), n - 1))
         for p, n in zip(point, layer.data.shape, strict=False)
     ]
-    layer.data_setitem((*at, edit.rows, edit.columns), np.asarray(values).astype(layer.data.dtype))
+    return (*at, edit.rows, edit.columns)
+
+
+def _set(layer: "Labels", viewer: "Viewer", edit: editing.Edit, values: Any) -> None:
+    where, pixels = _pixels(layer, viewer, edit), np.asarray(values).astype(layer.data.dtype)
+    if layer.visible and layer.loaded:
+        layer.data_setitem(where, pixels)  # as napari paints: it draws what changed, and tells who listens
+        return
+    # What is hidden was maybe never drawn, and then napari's own way paints past the end of the drawing.
+    before = layer.data[where]
+    layer.data[where] = pixels
+    layer.refresh()
+    layer.events.paint(value=[(where, before, pixels)])
 
 
 def _rims_of(labels: Any, progress: Any) -> Any:  # noqa: ARG001 (a call of a task)

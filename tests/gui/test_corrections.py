@@ -1,0 +1,93 @@
+"""Corrections of cells that are counted: the table, the hidden nuclei and the classes given by a person follow."""
+
+import numpy as np
+import pytest
+
+from napari_bloodcell.gui import corrections, layers
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def part(counted, viewer, open_panel):
+    """The correction part of *Segment cells* on counted cells, of which the nuclei were never shown."""
+    part = open_panel("Segment cells").correct
+    part.use(counted)
+    part.layer = counted
+    part.nuclei = next(one for one in viewer.layers if layers.role_of(one) == layers.NUCLEI)
+    assert not part.nuclei.visible
+    return part
+
+
+def pick(part, *cells):
+    for number, cell in enumerate(cells):
+        part._pick(part.layer, int(cell), number > 0)
+
+
+def state(part):
+    return part.layer.data.copy(), part.nuclei.data.copy(), part.layer.features.copy()
+
+
+def is_as(part, before):
+    np.testing.assert_array_equal(part.layer.data, before[0])
+    np.testing.assert_array_equal(part.nuclei.data, before[1])
+    assert part.layer.features.equals(before[2])
+
+
+def test_cells_are_corrected_whose_nuclei_were_never_shown(part, click):
+    before, heard = state(part), []
+    part.nuclei.events.paint.connect(heard.append)
+    pick(part, 1)
+    click(part.delete_button)
+    assert 1 not in part.layer.data
+    assert 1 not in part.nuclei.data
+    assert 1 not in set(part.layer.features["index"])
+    assert heard
+    part.nuclei.visible = True
+    np.testing.assert_array_equal(part.nuclei._slice.image.raw, part.nuclei.data)
+    part.nuclei.visible = False
+    click(part.undo_button)
+    is_as(part, before)
+
+
+def test_outlines_that_were_hidden_are_corrected_and_shown_as_they_are(part, click):
+    before = state(part)
+    part.layer.visible = False
+    pick(part, 1)
+    click(part.delete_button)
+    part.layer.visible = True
+    assert 1 not in part.layer._slice.image.raw
+    click(part.undo_button)
+    is_as(part, before)
+    assert 1 in part.layer._slice.image.raw
+
+
+def test_a_stroke_over_nuclei_that_were_never_shown_is_a_correction(part, click, qtbot):
+    before = state(part)
+    place = tuple(np.argwhere(part.nuclei.data == 1).mean(axis=0).astype(int))
+    part.layer.paint(place, 0)
+    qtbot.waitUntil(part.undo_button.isEnabled)
+    assert not part.nuclei.data[part.layer.data == 0].any()
+    click(part.undo_button)
+    is_as(part, before)
+
+
+@pytest.mark.parametrize("way", ["do", "undo"])
+def test_a_correction_that_fails_changes_nothing(part, click, monkeypatch, way):
+    pick(part, 1)
+    if way == "undo":
+        click(part.delete_button)
+    before, can = state(part), part.corrections.can()
+
+    def fails(*_):
+        raise RuntimeError("the table cannot be made")
+
+    monkeypatch.setattr(corrections, "rows_after", fails)
+    with pytest.raises(RuntimeError, match="cannot be made"):
+        part._delete() if way == "do" else part._undo()
+    monkeypatch.undo()
+    is_as(part, before)
+    assert part.corrections.can() == can
+    pick(part, 2)
+    click(part.delete_button)
+    assert 2 not in part.layer.data
