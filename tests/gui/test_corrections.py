@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_bloodcell.gui import corrections, layers
+from napari_bloodcell.gui import classes, corrections, layers
 
 pytestmark = pytest.mark.gui
 
@@ -91,3 +91,51 @@ def test_a_correction_that_fails_changes_nothing(part, click, monkeypatch, way):
     pick(part, 2)
     click(part.delete_button)
     assert 2 not in part.layer.data
+
+
+def row(part, cell):
+    return classes.row_of(part.layer, cell)
+
+
+def stroke(part, qtbot, cell):
+    """Takes some pixels of a cell away, as the eraser does."""
+    can = len(part.corrections._history.done)
+    part.layer.paint(tuple(np.argwhere(part.layer.data == cell)[0]), 0)
+    qtbot.waitUntil(lambda: len(part.corrections._history.done) > can)
+
+
+def test_undoing_and_redoing_a_stroke_leaves_a_class_that_was_given_since(viewer, part, click, qtbot):
+    stroke(part, qtbot, 3)
+    classes.give(viewer, {part.layer: [3]}, "basophil", "ada")
+    for button in (part.undo_button, part.redo_button):
+        click(button)
+        assert row(part, 3)["cell_type"] == "basophil"
+        assert row(part, 3)["cell_type_source"] == "person ada"
+
+
+def test_undoing_a_stroke_still_brings_back_what_was_measured(part, click, qtbot):
+    before = row(part, 3)
+    stroke(part, qtbot, 3)
+    assert np.isnan(row(part, 3)["area_um2"])
+    click(part.undo_button)
+    assert row(part, 3) == before
+
+
+def test_a_deleted_cell_comes_back_with_its_class_though_no_other_has_it_now(viewer, part, click):
+    before = row(part, 3)
+    pick(part, 3)
+    click(part.delete_button)
+    classes.give(viewer, {part.layer: classes.ids(part.layer).tolist()}, "monocyte", "ada")
+    click(part.undo_button)
+    assert before["cell_type"] != "monocyte"
+    assert row(part, 3) == before
+
+
+def test_a_correction_is_undone_after_a_model_has_given_the_table_more_columns(part, click):
+    pick(part, 3)
+    click(part.delete_button)
+    features = part.layer.features
+    part.layer.features = features.assign(nearness=1.0)
+    click(part.undo_button)
+    assert np.isnan(row(part, 3)["nearness"])
+    assert row(part, 3)["x0"] >= 0

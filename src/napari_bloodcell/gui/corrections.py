@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_bloodcell.core.errors import BloodcellError, SegmentError
 from napari_bloodcell.core.segment import edit as editing
 from napari_bloodcell.gui import classes, layers
+from napari_bloodcell.gui.corrected_rows import rows_after
 from napari_bloodcell.gui.outlines import image_of, nuclei_of, shown_plane
 from napari_bloodcell.gui.steps import at_once
 from napari_bloodcell.gui.task import Latest
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 UNDO, REDO = "Control-Z", "Control-Shift-Z"
-BOX = ("x0", "y0", "x1", "y1")
-KEPT = ("cell_type", "cell_type_prob", "cell_type_source", "best", "second", "second_prob", "doubt")
 
 
 @dataclass(frozen=True)
@@ -209,7 +208,6 @@ class Corrections(QObject):
         return None if done is None else done.rows
 
     def _update_rows(self, edit: editing.Edit, known: "pd.DataFrame | None") -> None:
-        """``known`` rows come back as they were; others are measured anew as far as the panel can."""
         layer = self.cells
         features = layer.features
         if "index" not in features:
@@ -220,65 +218,6 @@ class Corrections(QObject):
 
 _histories: "weakref.WeakKeyDictionary[Labels, editing.History]" = weakref.WeakKeyDictionary()
 _rows: "weakref.WeakKeyDictionary[Labels, dict[int, _Done]]" = weakref.WeakKeyDictionary()
-
-
-def rows_after(
-    features: "pd.DataFrame", labels: Any, touched: tuple[int, ...], known: "pd.DataFrame | None"
-) -> "pd.DataFrame":
-    """The table of cells after an edit: a row for each cell that is there. A cell whose outline changed keeps
-    its class; what was measured of it is not true any more and is left empty."""
-    there = [int(i) for i in touched if (labels == i).any()]
-    others = features["index"][~features["index"].isin(touched)].to_numpy(int)
-    ids = np.sort(np.concatenate([others, np.asarray(there, int)]))
-    table = features.set_index("index", drop=False).rename_axis(None)
-    table = table[~table.index.duplicated()].reindex(ids)
-    restored = None if known is None else known.set_index("index", drop=False)
-    for cell in there:
-        if restored is not None and cell in restored.index:
-            continue
-        box = _box(labels, cell)
-        measured = {"index": cell, "label": cell, "touches_border": _at_border(box, labels.shape)}
-        measured |= dict(zip(BOX, box, strict=True))
-        for name in table:
-            if name in measured:
-                table[name] = _with(table[name], [cell], [measured[name]])
-            elif name not in KEPT and table[name].dtype.kind == "f":
-                table[name] = _with(table[name], [cell], [np.nan])
-    if restored is not None:
-        back = [cell for cell in there if cell in restored.index]
-        for name in table:
-            table[name] = _with(table[name], back, restored[name].loc[back].tolist())
-    for name in table:
-        table[name] = _like(table[name], features[name].dtype)
-    return table.reset_index(drop=True)
-
-
-def _with(column: Any, where: list[int], values: list[Any]) -> Any:
-    plain = column.astype(object)
-    plain.loc[where] = values
-    return plain
-
-
-def _like(column: Any, dtype: Any) -> Any:
-    import pandas as pd
-
-    if isinstance(dtype, pd.CategoricalDtype):
-        return pd.Categorical(column.astype(object), categories=dtype.categories)
-    if dtype.kind == "f":
-        return pd.to_numeric(column).astype(dtype)
-    if dtype.kind in "iub" and not column.isna().any():
-        return column.astype(dtype)
-    return column
-
-
-def _box(labels: Any, cell: int) -> tuple[int, int, int, int]:
-    rows, columns = np.nonzero(labels == cell)
-    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
-
-
-def _at_border(box: tuple[int, int, int, int], shape: tuple[int, ...]) -> bool:
-    x0, y0, x1, y1 = box
-    return x0 <= 0 or y0 <= 0 or x1 >= shape[1] or y1 >= shape[0]
 
 
 def _pixels(layer: "Labels", viewer: "Viewer", edit: editing.Edit) -> tuple[Any, ...]:
