@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+from scipy import ndimage as ndi
 
 from napari_bloodcell.gui import classes, corrections, layers
 
@@ -139,3 +142,30 @@ def test_a_correction_is_undone_after_a_model_has_given_the_table_more_columns(p
     click(part.undo_button)
     assert np.isnan(row(part, 3)["nearness"])
     assert row(part, 3)["x0"] >= 0
+
+
+def click_on(viewer, layer, cell, modifier):
+    """A real click on the picture, in the middle of a cell."""
+    canvas = viewer.window._qt_viewer.canvas.native
+    camera = layers.camera_of(viewer)
+    depth = ndi.distance_transform_edt(np.pad(layer.data == cell, 1))[1:-1, 1:-1]
+    place = layer.data_to_world(np.unravel_index(depth.argmax(), depth.shape))
+    size = np.array([canvas.height(), canvas.width()])
+    y, x = (np.asarray(place) - camera.center[-2:]) * camera.zoom + size / 2
+    QTest.mouseMove(canvas, QPoint(int(x), int(y)))
+    QTest.mouseClick(canvas, Qt.MouseButton.LeftButton, modifier, QPoint(int(x), int(y)))
+
+
+@pytest.mark.parametrize("modifier", ["ShiftModifier", "ControlModifier"])
+def test_cells_are_picked_and_merged_by_the_mouse_alone(viewer, part, click, qtbot, modifier):
+    viewer.reset_view()
+    click(part.pick_button)
+    click_on(viewer, part.layer, 1, Qt.KeyboardModifier.NoModifier)
+    qtbot.waitUntil(lambda: part.picked == [1])
+    click_on(viewer, part.layer, 2, getattr(Qt.KeyboardModifier, modifier))
+    qtbot.waitUntil(lambda: part.picked == [1, 2])
+    click(part.merge_button)
+    assert 2 not in part.layer.data
+    click_on(viewer, part.layer, 1, Qt.KeyboardModifier.NoModifier)
+    click_on(viewer, part.layer, 3, Qt.KeyboardModifier.NoModifier)
+    qtbot.waitUntil(lambda: part.picked == [3])
