@@ -6,7 +6,8 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from scipy import ndimage as ndi
 
-from napari_bloodcell.gui import classes, corrections, layers
+from napari_bloodcell.gui import classes, corrections, layers, prompt_layers
+from napari_bloodcell.gui.correct import BY_STAIN
 
 pytestmark = pytest.mark.gui
 
@@ -169,3 +170,14 @@ def test_cells_are_picked_and_merged_by_the_mouse_alone(viewer, part, click, qtb
     click_on(viewer, part.layer, 1, Qt.KeyboardModifier.NoModifier)
     click_on(viewer, part.layer, 3, Qt.KeyboardModifier.NoModifier)
     qtbot.waitUntil(lambda: part.picked == [3])
+
+
+def test_drop_has_nothing_to_do_before_a_prompt_is_taken_up(viewer, part, click, qtbot):
+    assert not part.drop_button.isEnabled()
+    part.answers.value = BY_STAIN
+    click(part.tools["on"])
+    viewer.layers[prompt_layers.ON].add(np.argwhere(part.layer.data == 1).mean(axis=0))
+    qtbot.waitUntil(lambda: part._answer is not None, timeout=60_000)
+    click(part.drop_button)
+    assert not part.drop_button.isEnabled()
+    assert prompt_layers.ON not in [layer.name for layer in viewer.layers]

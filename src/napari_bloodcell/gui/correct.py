@@ -317,6 +317,7 @@ class Correct(QWidget):
             (self.undo_button, undo),
             (self.redo_button, redo),
             (self.take_button, self._answer is not None),
+            (self.drop_button, self.prompts.is_out),
             *((button, here) for button in self.tools.values()),
         )
         for button, can in states:
@@ -342,7 +343,7 @@ class Correct(QWidget):
         self.redo_button = _button("Redo", "Does it again (Ctrl+Shift+Z).", self._redo)
         self._add_tools()
         self.take_button = _button("Take outline", "Keeps the green outline as a cell.", self._take)
-        self.drop_button = _button("Drop", "Removes what was drawn.", self._drop_prompt)
+        self.drop_button = _button("Drop", "Removes what was drawn and puts the tool away.", self._drop_prompt)
         self.answers = Chooser("Who answers: the network nano, the stain, or a checkpoint of your own.")
         self.answers.offer(ANSWERERS)
         self.answers.changed.connect(self._prompted)
