@@ -1,5 +1,7 @@
 """Corrections of cells that are counted: the table, the hidden nuclei and the classes given by a person follow."""
 
+import re
+
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
@@ -181,3 +183,18 @@ def test_drop_has_nothing_to_do_before_a_prompt_is_taken_up(viewer, part, click,
     click(part.drop_button)
     assert not part.drop_button.isEnabled()
     assert prompt_layers.ON not in [layer.name for layer in viewer.layers]
+
+
+def test_painting_names_buttons_that_are_there_and_no_key_that_gives_a_class(viewer, part, click, qtbot):
+    pick(part, 1)
+    click(part.redraw_button)
+    said = part.task.message.text()
+    assert said.startswith("Paint cell 1;")
+    assert "key" not in said.lower()
+    assert set(re.findall(r"\d+", said)) == {"1"}
+    controls = viewer.window._qt_viewer.controls.widgets[part.layer]
+    camera, eraser = controls.panzoom_button, controls.erase_button
+    assert "move camera" in camera.toolTip().lower()
+    assert "eraser" in eraser.toolTip().lower()
+    qtbot.mouseClick(camera, Qt.MouseButton.LeftButton)
+    assert part.layer.mode == "pan_zoom"
