@@ -182,9 +182,10 @@ class Correct(QWidget):
         self.pick_button.setChecked(False)
         self.viewer.layers.selection.active = layer
         layer.selected_label, layer.brush_size, layer.mode = cell, BRUSH_PX, "paint"
+        # No keys are named: they differ between versions of napari, and digits may give classes.
         self.task.say(
-            f"Paint cell {cell}. The eraser (key 1) takes pixels away; each stroke can be undone. "
-            "Key 4 gives the hand back."
+            f"Paint cell {cell}; each stroke can be undone. In the layer controls, the eraser takes pixels "
+            "away, and Move camera (four arrows) puts the brush down."
         )
 
     def _undo(self) -> None:
@@ -317,6 +318,7 @@ class Correct(QWidget):
             (self.undo_button, undo),
             (self.redo_button, redo),
             (self.take_button, self._answer is not None),
+            (self.drop_button, self.prompts.is_out),
             *((button, here) for button in self.tools.values()),
         )
         for button, can in states:
@@ -342,7 +344,7 @@ class Correct(QWidget):
         self.redo_button = _button("Redo", "Does it again (Ctrl+Shift+Z).", self._redo)
         self._add_tools()
         self.take_button = _button("Take outline", "Keeps the green outline as a cell.", self._take)
-        self.drop_button = _button("Drop", "Removes what was drawn.", self._drop_prompt)
+        self.drop_button = _button("Drop", "Removes what was drawn, and the tool.", self._drop_prompt)
         self.answers = Chooser("Who answers: the network nano, the stain, or a checkpoint of your own.")
         self.answers.offer(ANSWERERS)
         self.answers.changed.connect(self._prompted)

@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_bloodcell.core.errors import BloodcellError, SegmentError
 from napari_bloodcell.core.segment import edit as editing
 from napari_bloodcell.gui import classes, layers
+from napari_bloodcell.gui.corrected_rows import rows_after
 from napari_bloodcell.gui.outlines import image_of, nuclei_of, shown_plane
 from napari_bloodcell.gui.steps import at_once
 from napari_bloodcell.gui.task import Latest
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 UNDO, REDO = "Control-Z", "Control-Shift-Z"
-BOX = ("x0", "y0", "x1", "y1")
-KEPT = ("cell_type", "cell_type_prob", "cell_type_source", "best", "second", "second_prob", "doubt")
 
 
 @dataclass(frozen=True)
@@ -99,33 +98,30 @@ class Corrections(QObject):
 
     def _add(self, edit: editing.Edit) -> None:
         before = self._rows_of(edit)
+        self._write(edit, edit.labels_after, edit.nucleus_after, None)
         self._history.add(edit)
         self._rows[id(edit)] = _Done(edit, before)
-        self._write(edit, edit.labels_after, edit.nucleus_after)
-        self._update_rows(edit, None)
         self.changed.emit(_told(edit))
 
     def undo(self) -> None:
         self._collect()
-        edit = self._history.undo()
-        if edit is None:
+        if not self._history.done:
             return
-        done = self._rows.get(id(edit))
+        edit = self._history.done[-1]
         after = self._rows_of(edit)
-        self._write(edit, edit.labels_before, edit.nucleus_before)
-        self._update_rows(edit, None if done is None else done.rows)
+        self._write(edit, edit.labels_before, edit.nucleus_before, self._rows_known(edit))
+        self._history.undo()
         self._rows[id(edit)] = _Done(edit, after)
         self.changed.emit(f"Undone: {_told(edit)}")
 
     def redo(self) -> None:
         self._collect()
-        edit = self._history.redo()
-        if edit is None:
+        if not self._history.undone:
             return
-        done = self._rows.get(id(edit))
+        edit = self._history.undone[-1]
         before = self._rows_of(edit)
-        self._write(edit, edit.labels_after, edit.nucleus_after)
-        self._update_rows(edit, None if done is None else done.rows)
+        self._write(edit, edit.labels_after, edit.nucleus_after, self._rows_known(edit))
+        self._history.redo()
         self._rows[id(edit)] = _Done(edit, before)
         self.changed.emit(f"Done again: {_told(edit)}")
 
@@ -159,14 +155,27 @@ class Corrections(QObject):
         stroke = editing.brush(rows, columns, self._seen[rows, columns], labels[rows, columns], self.nucleus)
         self._add(stroke)
 
-    def _write(self, edit: editing.Edit, values: Any, inside: Any) -> None:
+    def _write(self, edit: editing.Edit, values: Any, inside: Any, known: "pd.DataFrame | None") -> None:
+        """Outlines, nuclei and table; where one of them fails, all stay as they were."""
         layer = self.cells
         nuclei = nuclei_of(layer, self._viewer)
+        wanted = [(layer, values)]
+        if nuclei is not None and nuclei.data.shape == layer.data.shape:
+            wanted.append((nuclei, np.where(inside, values, 0)))
+        table = layer.features
+        before = [(one, one.data[_pixels(one, self._viewer, edit)]) for one, _ in wanted]
         self._writing = True
         try:
-            _set(layer, self._viewer, edit, values)
-            if nuclei is not None and nuclei.data.shape == layer.data.shape:
-                _set(nuclei, self._viewer, edit, np.where(inside, values, 0))
+            for one, pixels in wanted:
+                _set(one, self._viewer, edit, pixels)
+            self._update_rows(edit, known)
+        except Exception:
+            for one, pixels in before:
+                one.data[_pixels(one, self._viewer, edit)] = pixels
+                one.refresh()
+            if layer.features is not table:
+                layer.features = table
+            raise
         finally:
             self._writing = False
         self._seen[edit.rows, edit.columns] = values
@@ -194,8 +203,11 @@ class Corrections(QObject):
         rows: pd.DataFrame = features[features["index"].isin(edit.cells)].copy()
         return rows
 
+    def _rows_known(self, edit: editing.Edit) -> "pd.DataFrame | None":
+        done = self._rows.get(id(edit))
+        return None if done is None else done.rows
+
     def _update_rows(self, edit: editing.Edit, known: "pd.DataFrame | None") -> None:
-        """``known`` rows come back as they were; others are measured anew as far as the panel can."""
         layer = self.cells
         features = layer.features
         if "index" not in features:
@@ -208,74 +220,27 @@ _histories: "weakref.WeakKeyDictionary[Labels, editing.History]" = weakref.WeakK
 _rows: "weakref.WeakKeyDictionary[Labels, dict[int, _Done]]" = weakref.WeakKeyDictionary()
 
 
-def rows_after(
-    features: "pd.DataFrame", labels: Any, touched: tuple[int, ...], known: "pd.DataFrame | None"
-) -> "pd.DataFrame":
-    """The table of cells after an edit: a row for each cell that is there. A cell whose outline changed keeps
-    its class; what was measured of it is not true any more and is left empty."""
-    there = [int(i) for i in touched if (labels == i).any()]
-    others = features["index"][~features["index"].isin(touched)].to_numpy(int)
-    ids = np.sort(np.concatenate([others, np.asarray(there, int)]))
-    table = features.set_index("index", drop=False).rename_axis(None)
-    table = table[~table.index.duplicated()].reindex(ids)
-    restored = None if known is None else known.set_index("index", drop=False)
-    for cell in there:
-        if restored is not None and cell in restored.index:
-            continue
-        box = _box(labels, cell)
-        measured = {"index": cell, "label": cell, "touches_border": _at_border(box, labels.shape)}
-        measured |= dict(zip(BOX, box, strict=True))
-        for name in table:
-            if name in measured:
-                table[name] = _with(table[name], [cell], [measured[name]])
-            elif name not in KEPT and table[name].dtype.kind == "f":
-                table[name] = _with(table[name], [cell], [np.nan])
-    if restored is not None:
-        back = [cell for cell in there if cell in restored.index]
-        for name in table:
-            table[name] = _with(table[name], back, restored[name].loc[back].tolist())
-    for name in table:
-        table[name] = _like(table[name], features[name].dtype)
-    return table.reset_index(drop=True)
-
-
-def _with(column: Any, where: list[int], values: list[Any]) -> Any:
-    plain = column.astype(object)
-    plain.loc[where] = values
-    return plain
-
-
-def _like(column: Any, dtype: Any) -> Any:
-    import pandas as pd
-
-    if isinstance(dtype, pd.CategoricalDtype):
-        return pd.Categorical(column.astype(object), categories=dtype.categories)
-    if dtype.kind == "f":
-        return pd.to_numeric(column).astype(dtype)
-    if dtype.kind in "iub" and not column.isna().any():
-        return column.astype(dtype)
-    return column
-
-
-def _box(labels: Any, cell: int) -> tuple[int, int, int, int]:
-    rows, columns = np.nonzero(labels == cell)
-    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
-
-
-def _at_border(box: tuple[int, int, int, int], shape: tuple[int, ...]) -> bool:
-    x0, y0, x1, y1 = box
-    return x0 <= 0 or y0 <= 0 or x1 >= shape[1] or y1 >= shape[0]
-
-
-def _set(layer: "Labels", viewer: "Viewer", edit: editing.Edit, values: Any) -> None:
-    """Through napari's own way of painting: it draws what changed, and tells who listens."""
+def _pixels(layer: "Labels", viewer: "Viewer", edit: editing.Edit) -> tuple[Any, ...]:
+    """Where the edit lies in the layer's array, axes before the picture's own included."""
     lead = layer.ndim - 2
     point = layer.world_to_data(viewer.dims.point)[:lead]
     at = [
         np.full(len(edit.rows), min(max(round(float(p)), 0), n - 1))
         for p, n in zip(point, layer.data.shape, strict=False)
     ]
-    layer.data_setitem((*at, edit.rows, edit.columns), np.asarray(values).astype(layer.data.dtype))
+    return (*at, edit.rows, edit.columns)
+
+
+def _set(layer: "Labels", viewer: "Viewer", edit: editing.Edit, values: Any) -> None:
+    where, pixels = _pixels(layer, viewer, edit), np.asarray(values).astype(layer.data.dtype)
+    if layer.visible and layer.loaded:
+        layer.data_setitem(where, pixels)  # as napari paints: it draws what changed, and tells who listens
+        return
+    # What is hidden was maybe never drawn, and then napari's own way paints past the end of the drawing.
+    before = layer.data[where]
+    layer.data[where] = pixels
+    layer.refresh()
+    layer.events.paint(value=[(where, before, pixels)])
 
 
 def _rims_of(labels: Any, progress: Any) -> Any:  # noqa: ARG001 (a call of a task)

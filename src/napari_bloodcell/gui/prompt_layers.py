@@ -34,6 +34,11 @@ class PromptLayers:
         found = self._made.get(name, lambda: None)()
         return found if found is not None and found in self._viewer.layers else None
 
+    @property
+    def is_out(self) -> bool:
+        """Whether there is something drawn, or a tool to draw with."""
+        return any(self.layer(name) is not None for name in COLOURS)
+
     def take_up(self, tool: str, like: "Layer") -> None:
         """The layer of a tool, made where there is none, with the tool in hand. It lies as ``like`` does."""
         name, mode = TOOLS[tool]

@@ -43,7 +43,8 @@ class CellPicker:
             return  # a brush or another tool is at work
         start = np.asarray(event.pos, float)
         position = event.position
-        adds = bool({"Shift", "Control"} & {str(one) for one in event.modifiers})
+        # vispy hands over keys with a name, whose text is another; napari's own events may hold words.
+        adds = bool({"Shift", "Control"} & {str(getattr(one, "name", one)) for one in event.modifiers})
         yield
         while event.type == "mouse_move":
             yield
