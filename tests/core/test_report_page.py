@@ -240,6 +240,21 @@ def test_an_answer_that_fits_no_cell_or_two_is_refused(results: Path, tmp_path: 
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_readers_who_name_the_images_in_two_ways_are_compared(results: Path, tmp_path: Path) -> None:
+    table = make_report([results], tmp_path / "first").table
+    anna = answers(tmp_path / "anna.csv", table, ["basophil"] * 4)
+    part = table.assign(source=[str(Path(source).relative_to(results.parent)) for source in table["source"]])
+    ben = answers(tmp_path / "ben.csv", part, ["basophil"] * 3 + ["monocyte"])
+    made = make_report([results], tmp_path / "second", readers=[anna, ben])
+    assert made.agreement is not None
+    assert (made.agreement.agreed, made.agreement.cells) == (3, 4)
+    columns = table[["image", "source", "cell_id"]].assign(
+        cell_type="monocyte", cell_id=table["cell_id"] * 1.0
+    )
+    columns.to_csv(tmp_path / "carl.csv")  # as pandas writes it
+    assert make_report([results], tmp_path / "third", readers=[tmp_path / "carl.csv"]).table["reviewed"].all()
+
+
 def test_an_edited_result_is_refused_and_the_same_image_counts_once(results: Path, tmp_path: Path) -> None:
     import shutil
 

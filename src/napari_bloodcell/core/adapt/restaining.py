@@ -83,7 +83,8 @@ def restain_of_results(
     profiles: list[StainProfile] = []
     parts: list[Crops] = []
     rows: list[int] = []
-    for number, name in enumerate(dict.fromkeys(cells.image[wanted].tolist())):
+    images = np.where(cells.source == "", cells.image, cells.source)
+    for number, name in enumerate(dict.fromkeys(images[wanted].tolist())):
         progress(STAGE, number, len(folders))
         if name not in folders:
             return None, f"Stain transfer was not tried: no results folder of {name} was given."
@@ -91,7 +92,7 @@ def restain_of_results(
             image, masks, config = _read_back(folders[name])
         except (BloodcellError, OSError, KeyError, ValueError) as error:
             return None, f"Stain transfer was not tried: {error}"
-        own = sorted(wanted[cells.image[wanted] == name].tolist(), key=lambda row: cells.cell_id[row])
+        own = sorted(wanted[images[wanted] == name].tolist(), key=lambda row: cells.cell_id[row])
         parts.append(_crops_of(bundle, image, masks, cells.cell_id[own].tolist(), config.crop))
         rows += own
         if len(profiles) < MOST_FIELDS:
@@ -120,7 +121,9 @@ def _results_in(path: Path) -> list[Path]:
 
 
 def _image_of(folder: Path) -> str:
-    return str(read_json(folder / "run.json", "run")[1]["image"]["name"])
+    """Its path: pictures of several slides may have one name."""
+    image = read_json(folder / "run.json", "run")[1]["image"]
+    return str(image.get("source") or image["name"])
 
 
 def _read_back(folder: Path) -> tuple[SmearImage, Masks, AnalyseConfig]:

@@ -15,7 +15,7 @@ from napari_bloodcell.core.report.enough import Enough, enough
 from napari_bloodcell.core.report.gallery import Doubtful, doubtful_rows, pictures
 from napari_bloodcell.core.report.readers import PERSON, Agreement, Reader, agreement, merge, read_reader
 from napari_bloodcell.core.report.sessions import Signature, read_work, readers_of, sessions_in
-from napari_bloodcell.core.report.slides import Run, read_runs, together, with_answers
+from napari_bloodcell.core.report.slides import Run, on_cells, read_runs, together, with_answers
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def make_report(
         runs = _each_alone(runs)
     check_writable(Path(out))
     table = together(runs)
+    people = [on_cells(reader, table) for reader in people]
     merged = merge(people)
     if merged:
         table = with_answers(table, merged, " and ".join(reader.name for reader in people))
