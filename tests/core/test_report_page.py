@@ -277,6 +277,24 @@ def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("place", ["field-2", ".", "session", "tables"])
+def test_a_report_takes_no_other_files_place(results: Path, tmp_path: Path, place: str) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(results, copy)
+    (copy / "ledger.jsonl").write_text("")
+    for folder, name in (("session", "session.json"), ("tables", "cells.csv")):
+        (copy / folder).mkdir()
+        (copy / folder / name).write_text("mine")
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    with pytest.raises(ArtifactError, match="Name a new folder, or that of an earlier report, for --out"):
+        make_report([results], copy / place)
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+    for _ in range(2):
+        make_report([results], copy / "report")
+
+
 def test_a_field_without_cells_makes_a_report(tmp_path: Path) -> None:
     blank = tmp_path / "blank.png"
     Image.fromarray(np.full((80, 80, 3), (230, 220, 240), np.uint8)).save(blank)

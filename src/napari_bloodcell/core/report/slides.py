@@ -43,22 +43,29 @@ class Run:
         bundle: Mapping[str, Any] = self.record["bundle"]
         return bundle
 
+    @property
+    def page(self) -> int | None:
+        """Of a file that holds several, as it was asked for."""
+        page = (self.config.get("read") or {}).get("page")
+        return None if page is None else int(page)
+
 
 def read_runs(paths: Iterable[str | Path], sessions: Sequence[Run] = ()) -> list[Run]:
     """Every finished analysis in the folders, after the runs of sessions; an image counts once."""
     folders = dict.fromkeys(folder for path in paths for folder in _folders_in(Path(path)))
     slides = {out: slides_of(out) for out in dict.fromkeys(folder.parent for folder in folders)}
-    runs: dict[str, Run] = {}
+    runs: dict[tuple[str, int], Run] = {}
     for run in (
         *sessions,
         *(_read(folder, slides[folder.parent].get(folder.name, "")) for folder in folders),
     ):
-        same = runs.get(str(run.image["sha256"]))
+        key = (str(run.image["sha256"]), run.page or 0)
+        same = runs.get(key)
         if same is not None:
             note = f"{run.folder} holds the same image as {same.folder}: it is counted once."
-            runs[str(run.image["sha256"])] = replace(same, notes=(*same.notes, note))
+            runs[key] = replace(same, notes=(*same.notes, note))
             continue
-        runs[str(run.image["sha256"])] = run
+        runs[key] = run
     return list(runs.values())
 
 
