@@ -17,7 +17,7 @@ ORDER = [
     {"records"},
     {"taxonomy", "palette"},
     {"class_list", "rings"},
-    {"device", "artifact", "parts", "rows"},
+    {"device", "artifact", "parts", "rows", "cell_places"},
     {"training"},
     {"image"},
     {"session", "inputs"},

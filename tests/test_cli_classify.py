@@ -150,6 +150,35 @@ def test_a_model_is_not_written_among_other_files(tmp_path: Path, capsys: pytest
     assert (tmp_path / "study" / "README.md").read_text() == "my own notes"
 
 
+def test_what_is_suggested_of_two_images_of_one_name_can_be_learned(tmp_path: Path) -> None:
+    tables = []
+    for slide, seed in (("A", 1), ("B", 2)):
+        tables.append(lab(tmp_path / f"{slide}.parquet", 20, seed))
+        table = pd.read_parquet(tables[-1]).drop(columns="class")
+        table.insert(1, "source", f"/lab/{slide}/field.png")
+        table.to_parquet(tables[-1])
+    home = lab(tmp_path / "home.parquet", 60, 0)
+    assert run("classify", "train", home, "--out", tmp_path / "c.safetensors", "--folds", "2") == 0
+    model = tmp_path / "c.safetensors"
+    out = tmp_path / "named.csv"
+    assert run("classify", "predict", *tables, "--classifier", model, "--out", out) == 0
+    assert pd.read_csv(out).groupby("image").size().to_dict() == {
+        "/lab/A/field.png": 20,
+        "/lab/B/field.png": 20,
+    }
+    (tmp_path / "card.md").write_text("# own\nResearch use only.\n")
+    parts = ["--classifier", model, "--title", "own", "--card", tmp_path / "card.md"]
+    assert run("bundle", "build", tmp_path / "own", *parts) == 0
+    todo, bundle = tmp_path / "todo.csv", ["--bundle", tmp_path / "own"]
+    assert run("classify", "suggest", *tables, "--out", todo, *bundle, "--cells", "30") == 0
+    rows = pd.read_csv(todo)
+    assert set(rows["image"]) == {"/lab/A/field.png", "/lab/B/field.png"}
+    rows.assign(person="A. B.").to_csv(todo, index=False)
+    more = ["--out", tmp_path / "more.csv", "--corrected", todo]
+    assert run("classify", "suggest", *tables, *more, *bundle, "--cells", "40") == 0
+    assert len(pd.read_csv(tmp_path / "more.csv")) == 10  # each row was found again
+
+
 def test_lines_without_a_name_are_left_out_and_told(tmp_path: Path) -> None:
     from napari_bloodcell.core.adapt.files import by_persons
 

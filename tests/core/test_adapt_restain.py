@@ -325,6 +325,25 @@ def test_the_command_line_and_the_window_restain_the_same_cells_the_same_way(
     np.testing.assert_array_equal(of_table.cells.cell_id, cells.embeddings.cell_id[corrected])
 
 
+def test_cells_of_an_image_are_not_restained_from_another_of_its_name(
+    home: Classifier, stains: tuple[StainProfile, StainProfile], tmp_path: Path
+) -> None:
+    for slide, seed in (("A", 3), ("B", 4)):
+        (tmp_path / slide).mkdir()
+        picture = tmp_path / slide / "1.png"
+        Image.fromarray(np.array(smear("leishman_pink", seed).image.pixels)).save(picture)
+        write_analysis(tmp_path / "out" / slide, analyse(picture, "stain", READ))
+    bundle, cells = bundle_in(tmp_path / "home", home, stains[0]), read_cells([tmp_path / "out"])
+    of_first = cells.source == str(tmp_path / "A" / "1.png")
+    together, _ = restain_of_results(bundle, [tmp_path / "out"], cells, list(of_first), lab="pink")
+    alone, _ = restain_of_results(
+        bundle, [tmp_path / "out" / "A"], read_cells([tmp_path / "out" / "A"]), [True] * 3, lab="pink"
+    )
+    assert together is not None
+    assert alone is not None
+    np.testing.assert_array_equal(together.cells.values, alone.cells.values)
+
+
 def test_an_image_that_is_gone_or_changed_leaves_the_other_updates(
     results: Path, home: Classifier, stains: tuple[StainProfile, StainProfile], tmp_path: Path
 ) -> None:

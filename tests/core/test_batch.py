@@ -12,11 +12,13 @@ from PIL import Image
 
 from napari_bloodcell.core import results, store
 from napari_bloodcell.core.batch import Item, analyse_files
+from napari_bloodcell.core.cell_tables import Correction, labels_for, read_cells
 from napari_bloodcell.core.config import AnalyseConfig, CountConfig, EngineConfig, ReadConfig, SmearConfig
 from napari_bloodcell.core.errors import ArtifactError, Cancelled, ImageError
 from napari_bloodcell.core.ledger import LEDGER, open_ledger, read_ledger
 from napari_bloodcell.core.pipeline import Analysis, analyse
 from napari_bloodcell.core.records import SmearImage
+from napari_bloodcell.core.report.make import make_report
 from napari_bloodcell.core.store import BLOCKS, OF_FIELD, PLAN, clear_others
 from napari_bloodcell.core.synthetic import make_smear
 
@@ -190,6 +192,36 @@ def test_two_files_of_one_name_do_not_share_a_folder(fields: Path, tmp_path: Pat
     )
     assert len({item.folder for item in result.items}) == 3
     assert not result.failed
+
+
+def test_pages_of_one_file_are_images_of_their_own(tmp_path: Path) -> None:
+    smears = [SmearConfig(width_px=320, height_px=240, white_cells=2, seed=seed) for seed in (1, 2)]
+    pages = np.stack([np.array(make_smear(smear).image.pixels) for smear in smears])
+    tifffile.imwrite(tmp_path / "multi.tif", pages, photometric="rgb")
+    for page in (0, 1):
+        config = AnalyseConfig(read=ReadConfig(um_per_px=0.08, page=page))
+        done = analyse_files([tmp_path / "multi.tif"], tmp_path / "out", config=config)
+        assert [item.state for item in done.items] == ["done"]
+        assert (
+            analyse_files([tmp_path / "multi.tif"], tmp_path / "out", config=config).items[0].state == "kept"
+        )
+    assert {path.parent.name for path in (tmp_path / "out").glob("*/run.json")} == {"multi", "multi-page1"}
+    cells = read_cells([tmp_path / "out"])
+    assert set(cells.image) == {"multi.tif", "multi.tif page 1"}
+    given = [
+        Correction(name, int(cell), "monocyte")
+        for name, cell in zip(cells.names(), cells.cell_id, strict=True)
+    ]
+    assert labels_for(cells, given) == ["monocyte"] * len(cells)
+    made = make_report([tmp_path / "out"], tmp_path / "report")
+    assert [run.image["name"] for run in made.runs] == ["multi.tif", "multi.tif page 1"]
+    assert len(made.table) == sum(len(analyse(page).masks) for page in pages) == len(cells)
+    assert not any("counted once" in note for note in made.notes)
+    assert all(cell.pixels is not None for cell in made.doubtful)
+    first, second = (
+        next(c.pixels for c in made.doubtful if c.image == name) for name in sorted(set(cells.image))
+    )
+    assert not np.array_equal(first, second)
 
 
 def test_an_output_that_cannot_be_written_is_named_before_any_work(fields: Path, tmp_path: Path) -> None:

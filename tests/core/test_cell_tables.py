@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from napari_bloodcell.core.cell_tables import (
+    CellVectors,
     Correction,
     labels_for,
     read_cells,
@@ -106,6 +107,27 @@ def test_a_spreadsheets_semicolons_and_short_names_are_understood(tmp_path: Path
 
 
 @pytest.mark.parametrize(
+    "text", ["image,cell_id,cell_type\na,1.0,mono\n", "image;cell_id;cell_type\na;1,0;mono\n"]
+)
+def test_numbers_of_cells_that_a_program_gave_a_point_are_whole(tmp_path: Path, text: str) -> None:
+    assert read_corrections(table(text, tmp_path / "c.csv")) == [Correction("a", 1, "monocyte")]
+    for wrong in ("1.5", "1.000", "1e3"):
+        bad = table(f'image,cell_id,cell_type\na,"{wrong}",mono\n', tmp_path / "bad.csv")
+        with pytest.raises(DataError, match=f"line 2: cell_id '{wrong}' is no whole number"):
+            read_corrections(bad)
+
+
+@pytest.mark.parametrize("sep", [";", ",", "\t"])
+def test_a_spreadsheets_line_that_names_its_separator_is_no_row(tmp_path: Path, sep: str) -> None:
+    lines = [["image", "cell_id", "cell_type"], ["a, b; c", "2", "eos"], ["a", "x", "eos"]]
+    rows = [sep.join(f'"{value}"' for value in line) for line in lines]
+    path = table("\r\n".join([f"\ufeffsep={sep}", *rows[:2]]), tmp_path / "c.csv")
+    assert read_corrections(path) == [Correction("a, b; c", 2, "eosinophil")]
+    with pytest.raises(DataError, match="line 4: cell_id 'x'"):  # as an editor counts
+        read_corrections(table("\n".join([f"sep={sep}", *rows]), tmp_path / "c.csv"))
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("image,cell_id\na,1\n", "has no column 'cell_type'"),
@@ -141,6 +163,43 @@ def test_a_correction_that_fits_cells_of_two_images_is_refused(tmp_path: Path) -
         DataError, match=r"cell 2 of an image called 'field.png': which one was corrected .* rename an image"
     ):
         labels_for(cells, [Correction("field.png", 2, "monocyte")])
+
+
+def two_slides(folder: Path) -> CellVectors:
+    """Two pictures called 1.png, and a third."""
+    for slide, name in (("A", "1.png"), ("B", "1.png"), ("B", "2.png")):
+        frame(image=name, source=f"/lab/{slide}/{name}").to_parquet(folder / f"{slide}{name}.parquet")
+    return read_cells(sorted(folder.glob("*.parquet")))
+
+
+def test_corrections_of_one_slide_are_not_learned_as_those_of_another(tmp_path: Path) -> None:
+    frame(image="1.png", source="/lab/A/1.png").to_csv(tmp_path / "t.csv", index=False)
+    cells = read_cells([tmp_path / "t.csv"])
+    for other in ("/lab/B/1.png", "B/1.png", "C:\\lab\\B\\1.png"):
+        with pytest.raises(DataError, match="of that name is there, but of another folder: /lab/A/1.png"):
+            labels_for(cells, [Correction(other, 1, "lymphocyte")])
+    for same in ("/lab/A/1.png", "A/1.png", "./A/1.png", "1.png", "1"):
+        assert labels_for(cells, [Correction(same, 1, "lymphocyte")])[0] == "lymphocyte"
+
+
+def test_images_of_one_name_are_told_apart_by_their_path(tmp_path: Path) -> None:
+    cells = two_slides(tmp_path)
+    with pytest.raises(DataError, match=r"cannot be told.*column image: /lab/A/1.png or /lab/B/1.png"):
+        labels_for(cells, [Correction("1.png", 1, "monocyte")])
+    names = cells.names()
+    assert (names[0], names[4], names[8]) == ("/lab/A/1.png", "/lab/B/1.png", "2.png")
+    given = [Correction(name, int(cell), "monocyte") for name, cell in zip(names, cells.cell_id, strict=True)]
+    assert labels_for(cells, given[:5]) == ["monocyte"] * 5 + [""] * 7
+    with pytest.raises(DataError, match="names the image in another way"):
+        labels_for(cells, [*given, Correction("A/1.png", 1, "basophil")])
+
+
+def test_a_column_source_says_which_image_is_meant(tmp_path: Path) -> None:
+    cells = two_slides(tmp_path)
+    rows = "1.png,/lab/B/1.png,2,eos\n2.png,,1,mono\n"
+    path = table(f"image,source,cell_id,cell_type\n{rows}", tmp_path / "c.csv")
+    labels = labels_for(cells, read_corrections(path))
+    assert {row: label for row, label in enumerate(labels) if label} == {5: "eosinophil", 8: "monocyte"}
 
 
 def test_a_cell_left_unidentified_is_a_correction_and_an_own_class_must_be_listed(tmp_path: Path) -> None:

@@ -240,6 +240,21 @@ def test_an_answer_that_fits_no_cell_or_two_is_refused(results: Path, tmp_path: 
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_readers_who_name_the_images_in_two_ways_are_compared(results: Path, tmp_path: Path) -> None:
+    table = make_report([results], tmp_path / "first").table
+    anna = answers(tmp_path / "anna.csv", table, ["basophil"] * 4)
+    part = table.assign(source=[str(Path(source).relative_to(results.parent)) for source in table["source"]])
+    ben = answers(tmp_path / "ben.csv", part, ["basophil"] * 3 + ["monocyte"])
+    made = make_report([results], tmp_path / "second", readers=[anna, ben])
+    assert made.agreement is not None
+    assert (made.agreement.agreed, made.agreement.cells) == (3, 4)
+    columns = table[["image", "source", "cell_id"]].assign(
+        cell_type="monocyte", cell_id=table["cell_id"] * 1.0
+    )
+    columns.to_csv(tmp_path / "carl.csv")  # as pandas writes it
+    assert make_report([results], tmp_path / "third", readers=[tmp_path / "carl.csv"]).table["reviewed"].all()
+
+
 def test_an_edited_result_is_refused_and_the_same_image_counts_once(results: Path, tmp_path: Path) -> None:
     import shutil
 
@@ -260,6 +275,24 @@ def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no folder"):
         make_report([tmp_path / "nowhere"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["field-2", ".", "session", "tables"])
+def test_a_report_takes_no_other_files_place(results: Path, tmp_path: Path, place: str) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(results, copy)
+    (copy / "ledger.jsonl").write_text("")
+    for folder, name in (("session", "session.json"), ("tables", "cells.csv")):
+        (copy / folder).mkdir()
+        (copy / folder / name).write_text("mine")
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    with pytest.raises(ArtifactError, match="Name a new folder, or that of an earlier report, for --out"):
+        make_report([results], copy / place)
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+    for _ in range(2):
+        make_report([results], copy / "report")
 
 
 def test_a_field_without_cells_makes_a_report(tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def _jobs(
     model: Bundle,
     config: AnalyseConfig,
 ) -> list[Job]:
-    folders = _folders([one.path for one in inputs], out)
+    folders = _folders([one.path for one in inputs], out, config.read.page)
     return [
         Job(
             path=one.path.absolute(),
@@ -174,13 +174,13 @@ def _place_of(bundle: "str | Path | Bundle") -> str:
     return str(Path(bundle).absolute()) if Path(bundle).exists() else str(bundle)
 
 
-def _folders(images: Sequence[Path], out: Path) -> list[Path]:
-    """A folder for each image, named after the file. Where that name holds another file's result, from this
-    run or an earlier one, a piece of the path's hash is added: nothing is overwritten, and a file finds its
-    own folder again whatever else is analysed beside it."""
+def _folders(images: Sequence[Path], out: Path, page: int | None = None) -> list[Path]:
+    """A folder for each image, named after the file (and the page, after the first). Where that name holds
+    another file's result, from this run or an earlier one, a piece of the path's hash is added: nothing is
+    overwritten, and a file finds its own folder again whatever else is analysed beside it."""
     result: dict[Path, None] = {}  # a million paths: looking one up must not cost a million steps
     for path in images:
-        place, name = str(path.absolute()), Path(name_of(path)).stem
+        place, name = str(path.absolute()), Path(name_of(path)).stem + (f"-page{page}" if page else "")
         plain = out / name
         is_free = plain not in result and source_of(plain) in (None, place)
         result[plain if is_free else out / f"{name}-{hash_of(place)[:8]}"] = None

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_bloodcell.core.artifact import write_bytes
+from napari_bloodcell.core.cell_places import CellPlaces, names_apart
 from napari_bloodcell.core.embed.choose import find_embedder
 from napari_bloodcell.core.embed.measurements import OF_TABLES, MeasurementEmbedder
 from napari_bloodcell.core.errors import DataError, TaxonomyError
 from napari_bloodcell.core.image import place_of
 from napari_bloodcell.core.records import UNIDENTIFIED, Embeddings
-from napari_bloodcell.core.rows import Row, delimiter_of, read_rows
+from napari_bloodcell.core.rows import Row, delimiter_of, read_rows, whole_number
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class CellVectors:
 
     embeddings: Embeddings
     image: NDArray[np.str_]
+    source: NDArray[np.str_]  # path of the image; "" where the table does not say
     cell_id: NDArray[np.int64]
     label: NDArray[np.str_]
     lab: NDArray[np.str_]
@@ -43,6 +45,10 @@ class CellVectors:
 
     def __len__(self) -> int:
         return len(self.embeddings)
+
+    def names(self) -> list[str]:
+        """The image of each cell, as a table should have it to be understood again."""
+        return names_apart(self.image.tolist(), self.source.tolist())
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ def read_cells(
             embedder=hashes.pop(),
         ),
         image=np.concatenate([_texts(frame, "image") for frame in frames]),
+        source=np.concatenate([_sources(frame) for frame in frames]),
         cell_id=np.concatenate([_ids(frame) for frame in frames]),
         label=np.concatenate([_labels(frame, taxonomy if labelled else None) for frame in frames]),
         lab=np.concatenate([_texts(frame, "lab", "unnamed") for frame in frames]),
@@ -119,31 +126,42 @@ def write_corrections(path: Path, corrections: Sequence[Correction]) -> None:
 def labels_for(cells: CellVectors, corrections: Sequence[Correction]) -> list[str]:
     """The corrected class of each cell, "" where there is none; a correction of a cell that is not there, or
     that may be one of two, is refused."""
-    place: dict[tuple[str, int], list[int]] = {}
-    stems: dict[tuple[str, int], list[int]] = {}
-    for row, (image, cell) in enumerate(zip(cells.image, cells.cell_id, strict=True)):
-        place.setdefault((str(image), int(cell)), []).append(row)
-        stems.setdefault((Path(str(image)).stem, int(cell)), []).append(row)
+    places = CellPlaces(cells.image, cells.source, cells.cell_id)
     labels = [""] * len(cells)
     lost = []
     for one in corrections:
-        rows = place.get((one.image, one.cell_id)) or stems.get((Path(one.image).stem, one.cell_id))
+        rows = places.rows(one.image, one.cell_id)
         if not rows:
             lost.append(one)
-        elif len(rows) > 1:
+            continue
+        if len(rows) > 1:
+            raise DataError(_which(one, {str(cells.source[row]) for row in rows}))
+        if labels[rows[0]] not in ("", one.cell_type):
             raise DataError(
-                f"Two of the cells given are cell {one.cell_id} of an image called {one.image!r}: which one "
-                "was corrected cannot be told. Give the results of one of these images only, or rename an "
-                "image and analyse it again."
+                f"Cell {one.cell_id} of {one.image} is {one.cell_type} in one line of the corrections and "
+                f"{labels[rows[0]]} in another, which names the image in another way. Keep one line."
             )
-        else:
-            labels[rows[0]] = one.cell_type
+        labels[rows[0]] = one.cell_type
     if lost:
+        other = places.elsewhere(lost[0].image)
+        hint = f" An image of that name is there, but of another folder: {other}." if other else ""
         raise DataError(
             f"{len(lost)} of {len(corrections)} corrected cells are not among the cells given; the first is "
-            f"cell {lost[0].cell_id} of {lost[0].image}. Give the tables these cells are in."
+            f"cell {lost[0].cell_id} of {lost[0].image}.{hint} Give the tables these cells are in."
         )
     return labels
+
+
+def _which(one: Correction, sources: set[str]) -> str:
+    advice = (
+        f"Write the whole path into its column image: {' or '.join(sorted(sources))}."
+        if len(sources - {""}) > 1
+        else "Give the results of one of these images only, or rename an image and analyse it again."
+    )
+    return (
+        f"Two of the cells given are cell {one.cell_id} of an image called {one.image!r}: which one was "
+        f"corrected cannot be told. {advice}"
+    )
 
 
 def tables_in(path: Path) -> list[Path]:
@@ -232,6 +250,13 @@ def _texts(frame: "pd.DataFrame", name: str, otherwise: str = "") -> NDArray[np.
     return texts
 
 
+def _sources(frame: "pd.DataFrame") -> NDArray[np.str_]:
+    """A table of text has an empty place where it has no path."""
+    if "source" not in frame.columns:
+        return np.full(len(frame), "", dtype=np.str_)
+    return _texts(frame[["source"]].fillna(""), "source")
+
+
 def _ids(frame: "pd.DataFrame") -> NDArray[np.int64]:
     if "cell_id" not in frame.columns:
         return np.arange(1, len(frame) + 1)
@@ -253,8 +278,8 @@ def _correction(path: Path, row: Row, taxonomy: Taxonomy) -> Correction:
     said = row.get("cell_type")
     try:
         return Correction(
-            image=row.get("image"),
-            cell_id=int(row.get("cell_id")),
+            image=row.get("source") or row.get("image"),
+            cell_id=whole_number(row.get("cell_id")),
             cell_type=UNIDENTIFIED if said.casefold() == UNIDENTIFIED else taxonomy.resolve(said),
             person=row.values.get("person"),
         )

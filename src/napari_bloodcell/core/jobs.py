@@ -8,7 +8,7 @@ from pathlib import Path
 from napari_bloodcell.core.bundle import Bundle, load_bundle
 from napari_bloodcell.core.config import AnalyseConfig, ReadConfig
 from napari_bloodcell.core.errors import ArtifactError, BloodcellError, Cancelled
-from napari_bloodcell.core.image import hash_file, read_image
+from napari_bloodcell.core.image import hash_file, name_of, read_image
 from napari_bloodcell.core.image.lazy import LazyImage, hash_of_source
 from napari_bloodcell.core.pipeline import analyse
 from napari_bloodcell.core.progress import Progress, silent, within
@@ -56,7 +56,7 @@ def do(job: Job, bundle: Bundle | None = None, *, progress: Progress = silent) -
                 return item
         slide = open_slide(job.path, config)
         if slide is None:
-            image = read_image(job.path, config.read)
+            image = read_image(job.path, config.read, name=name_of_page(job.path, config.read.page))
             item = replace(item, sha256=image.sha256)
             if is_done(job.folder, image.sha256, job.bundle_hash, config):  # a folder of pixels: OME-Zarr
                 return item
@@ -66,6 +66,7 @@ def do(job: Job, bundle: Bundle | None = None, *, progress: Progress = silent) -
     except (BloodcellError, MemoryError) as error:
         return _failed(item, error, started)
     if slide is not None:
+        slide = replace(slide, name=name_of_page(job.path, config.read.page))
         return _do_slide(slide, job, bundle, item, progress)
     write_analysis(job.folder, analysis, pictures=job.pictures)
     return replace(item, state="done", seconds=time.monotonic() - started)
@@ -94,6 +95,11 @@ def _failed(item: Item, error: Exception, started: float) -> Item:
             "fewer workers, on a machine with more memory, or as a slide (--slide.from-megapixels)."
         )
     return replace(item, state="failed", reason=reason, seconds=time.monotonic() - started)
+
+
+def name_of_page(path: Path, page: int | None) -> str:
+    """What the image is called. Pages after the first are told apart: each is an image of its own."""
+    return f"{name_of(path)} page {page}" if page else name_of(path)
 
 
 def config_of(job: Job) -> AnalyseConfig:

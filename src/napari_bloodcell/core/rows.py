@@ -1,8 +1,9 @@
 """Small tables as people and their programs save them: commas, semicolons or tabs, Excel's byte-order mark,
-blank lines, spaces beside the commas."""
+blank lines, spaces beside the commas, the line ``sep=;`` before the table."""
 
 import csv
 import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,13 +37,26 @@ def read_rows(path: Path) -> Rows:
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text))
+        text, delimiter = _separated(text)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         lines = [(reader.line_num, [value.strip() for value in values]) for values in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a table ({error}). Save it as CSV in UTF-8.") from error
     lines = [(line, values) for line, values in lines if any(values)]
     columns = tuple(name.lower() for name in _without_empty_ends(lines[0][1])) if lines else ()
     return Rows(path, columns, tuple(_row(path, columns, line, values) for line, values in lines[1:]))
+
+
+def whole_number(text: str) -> int:
+    """Programs that know only numbers with a point write 1 as 1.0; in some countries as 1,0."""
+    return int(re.sub(r"(?<=\d)[.,]0{1,2}$", "", text))
+
+
+def _separated(text: str) -> tuple[str, str]:
+    """Spreadsheets may say in a line before the table what it is separated by: ``sep=;``."""
+    first, end, rest = text.partition("\n")
+    said = re.fullmatch(r'"?sep=(.)"?\r?', first, re.IGNORECASE)
+    return (f"\n{rest}", said[1]) if said and end else (text, delimiter_of(text))
 
 
 def delimiter_of(text: str) -> str:

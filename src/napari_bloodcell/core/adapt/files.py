@@ -12,7 +12,6 @@ from napari_bloodcell.core.adapt.suggesting import suggest
 from napari_bloodcell.core.artifact import atomic_path
 from napari_bloodcell.core.bundle import load_bundle
 from napari_bloodcell.core.cell_tables import (
-    CellVectors,
     Correction,
     labels_for,
     read_cells,
@@ -37,7 +36,7 @@ def predict_tables(
     model = find_classifier(classifier)
     cells = read_cells(tables, embedder, wanted=model.embedder, labelled=False)
     predictions = model.predict(cells.embeddings, config)
-    frame = pd.DataFrame({"image": cells.image, "cell_id": cells.cell_id, **predictions.columns()})
+    frame = pd.DataFrame({"image": cells.names(), "cell_id": cells.cell_id, **predictions.columns()})
     with atomic_path(out) as temporary:
         frame.to_csv(temporary, index=False, float_format="%.6g")
     unsure = int(np.sum(predictions.labels == UNIDENTIFIED))
@@ -93,7 +92,10 @@ def suggest_from_tables(  # noqa: PLR0913 (what is given, what is made, and how)
     done = labels_for(cells, named(read_corrections(corrected, taxonomy)) if corrected is not None else [])
     rows = suggest(model.classifier, cells.embeddings, [label != "" for label in done], config)
     guesses = model.classifier.predict(cells.embeddings).top(0)[0]
-    write_corrections(out, [_guess(cells, int(row), str(guesses[row])) for row in rows])
+    names = cells.names()
+    write_corrections(
+        out, [Correction(names[row], int(cells.cell_id[row]), str(guesses[row])) for row in rows]
+    )
     return (
         f"{len(rows)} cells in {out}. Look at each, correct its cell_type, write your name under person, "
         "and give the table to `classify adapt --corrected`."
@@ -123,10 +125,6 @@ def by_persons(table: Path, taxonomy: Taxonomy = DEFAULT) -> tuple[list[Correcti
 def named(given: Sequence[Correction]) -> list[Correction]:
     """Those with a name under person, or from a table without that column."""
     return [one for one in given if one.person != ""]
-
-
-def _guess(cells: CellVectors, row: int, name: str) -> Correction:
-    return Correction(str(cells.image[row]), int(cells.cell_id[row]), name)
 
 
 def find_classifier(name_or_path: str) -> Classifier:

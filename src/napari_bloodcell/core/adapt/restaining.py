@@ -83,15 +83,16 @@ def restain_of_results(
     profiles: list[StainProfile] = []
     parts: list[Crops] = []
     rows: list[int] = []
-    for number, name in enumerate(dict.fromkeys(cells.image[wanted].tolist())):
+    images = list(zip(cells.source.tolist(), cells.image.tolist(), strict=True))
+    for number, one in enumerate(dict.fromkeys(images[row] for row in wanted)):
         progress(STAGE, number, len(folders))
-        if name not in folders:
-            return None, f"Stain transfer was not tried: no results folder of {name} was given."
+        if one not in folders:
+            return None, f"Stain transfer was not tried: no results folder of {one[1]} was given."
         try:
-            image, masks, config = _read_back(folders[name])
+            image, masks, config = _read_back(folders[one])
         except (BloodcellError, OSError, KeyError, ValueError) as error:
             return None, f"Stain transfer was not tried: {error}"
-        own = sorted(wanted[cells.image[wanted] == name].tolist(), key=lambda row: cells.cell_id[row])
+        own = sorted((int(row) for row in wanted if images[row] == one), key=lambda row: cells.cell_id[row])
         parts.append(_crops_of(bundle, image, masks, cells.cell_id[own].tolist(), config.crop))
         rows += own
         if len(profiles) < MOST_FIELDS:
@@ -119,8 +120,10 @@ def _results_in(path: Path) -> list[Path]:
     return [table.parent for table in tables_in(path) if (table.parent / "run.json").is_file()]
 
 
-def _image_of(folder: Path) -> str:
-    return str(read_json(folder / "run.json", "run")[1]["image"]["name"])
+def _image_of(folder: Path) -> tuple[str, str]:
+    """Path and name: pictures of several slides may have one name, and pages of a file one path."""
+    image = read_json(folder / "run.json", "run")[1]["image"]
+    return str(image.get("source") or ""), str(image["name"])
 
 
 def _read_back(folder: Path) -> tuple[SmearImage, Masks, AnalyseConfig]:

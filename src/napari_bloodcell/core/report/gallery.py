@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 
 SIDE_PX = 112
 MARGIN = 0.25  # of the cell's box, on each side
+
+
+Origin = tuple[str, str]  # folder of results, and path of the image
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the picture was when it was analysed: a changed one must give no wrong cells."""
+
+    sha256: str
+    page: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,35 +69,39 @@ def doubtful_rows(table: "pd.DataFrame", most: int) -> list[int]:
 
 
 def pictures(
-    table: "pd.DataFrame", rows: Sequence[int], hashes: dict[str, str], *, progress: Progress = silent
+    table: "pd.DataFrame",
+    rows: Sequence[int],
+    origins: Mapping[Origin, Shown],
+    *,
+    progress: Progress = silent,
 ) -> list[Doubtful]:
-    """``hashes``: SHA-256 of each source, so that a changed image gives no wrong picture."""
-    by_source: dict[str, list[int]] = {}
+    by_image: dict[Origin, list[int]] = {}
     for row in rows:
-        by_source.setdefault(str(table["source"].iloc[row]), []).append(row)
+        by_image.setdefault((str(table["result"].iloc[row]), str(table["source"].iloc[row])), []).append(row)
     found: dict[int, Doubtful] = {}
-    for number, (source, own) in enumerate(by_source.items()):
-        progress("Picturing doubtful cells", number, len(by_source))
-        pixels = _pixels(source, hashes.get(source, ""))
+    for number, (origin, own) in enumerate(by_image.items()):
+        progress("Picturing doubtful cells", number, len(by_image))
+        pixels = _pixels(origin[1], origins.get(origin, Shown("")))
         for row in own:
             found[row] = _doubtful(table.iloc[row], pixels)
     return [found[row] for row in rows]
 
 
-def _pixels(source: str, sha256: str) -> ByteArray | LazyImage | None:
+def _pixels(source: str, shown: Shown) -> ByteArray | LazyImage | None:
     """A slide is not read whole for a few of its cells."""
     if not source or not Path(source).exists():
         return None
+    reading = ReadConfig(max_megapixels=100_000, page=shown.page)
     try:
-        slide = open_lazily(Path(source))
-        if slide is not None and hash_of_source(Path(source)) == sha256:
+        slide = open_lazily(Path(source), reading)
+        if slide is not None and hash_of_source(Path(source)) == shown.sha256:
             return slide
         if slide is not None and Path(source).is_file():
             return None
-        image = read_image(source, ReadConfig(max_megapixels=100_000))
+        image = read_image(source, reading)
     except ImageError:
         return None
-    return image.pixels if image.sha256 == sha256 else None
+    return image.pixels if image.sha256 == shown.sha256 else None
 
 
 def _doubtful(cell: Any, pixels: ByteArray | LazyImage | None) -> Doubtful:

@@ -12,10 +12,11 @@ from napari_bloodcell.core.config.report import ReportConfig
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.report.differential import RESEARCH_USE, Differential, count_cells, to_json
 from napari_bloodcell.core.report.enough import Enough, enough
-from napari_bloodcell.core.report.gallery import Doubtful, doubtful_rows, pictures
+from napari_bloodcell.core.report.gallery import Doubtful, Shown, doubtful_rows, pictures
+from napari_bloodcell.core.report.place import check_place
 from napari_bloodcell.core.report.readers import PERSON, Agreement, Reader, agreement, merge, read_reader
 from napari_bloodcell.core.report.sessions import Signature, read_work, readers_of, sessions_in
-from napari_bloodcell.core.report.slides import Run, read_runs, together, with_answers
+from napari_bloodcell.core.report.slides import Run, on_cells, read_runs, together, with_answers
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def make_report(
 ) -> Report:
     """Read result folders of ``analyse``, sessions and readers' tables; write the report into ``out``.
     ``taxonomy``: with the classes that are the readers' own."""
+    check_place(Path(out))
     people = [read_reader(Path(path), taxonomy) for path in readers]
     works = [read_work(folder, config) for folder in sessions_in(results)]
     runs = read_runs(results, [run for work in works for run in work.runs])
@@ -102,12 +104,15 @@ def make_report(
         runs = _each_alone(runs)
     check_writable(Path(out))
     table = together(runs)
+    people = [on_cells(reader, table) for reader in people]
     merged = merge(people)
     if merged:
         table = with_answers(table, merged, " and ".join(reader.name for reader in people))
     slides = [_count(name, runs, table[table["slide"] == name], config) for name in _slides(runs)]
-    hashes = {str(run.image["source"]): str(run.image["sha256"]) for run in runs}
-    doubtful = pictures(table, doubtful_rows(table, config.gallery), hashes, progress=progress)
+    origins = {
+        (str(run.folder), str(run.image["source"])): Shown(str(run.image["sha256"]), run.page) for run in runs
+    }
+    doubtful = pictures(table, doubtful_rows(table, config.gallery), origins, progress=progress)
     report = Report(
         config=config,
         slides=tuple(slides),

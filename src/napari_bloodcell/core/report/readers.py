@@ -1,8 +1,9 @@
 """What people said of the cells: their tables, how far two of them agree, and one answer from both.
 
-A table is a CSV with the columns image, cell_id and cell_type; an empty cell_type is a cell not looked at.
-So is a row whose cell_type_source names no person, where there is that column: a table written by the program
-and corrected by hand can be given as it is.
+A table is a CSV with the columns image, cell_id and cell_type (and perhaps source, the path of the image,
+which goes first); an empty cell_type is a cell not looked at. So is a row whose cell_type_source names no
+person, where there is that column: a table written by the program and corrected by hand can be given as it
+is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 
 from napari_bloodcell.core.errors import DataError, TaxonomyError
 from napari_bloodcell.core.records import UNIDENTIFIED
-from napari_bloodcell.core.rows import read_rows
+from napari_bloodcell.core.rows import read_rows, whole_number
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
 COLUMNS = ("image", "cell_id", "cell_type")
@@ -66,7 +67,7 @@ def read_reader(path: Path, taxonomy: Taxonomy = DEFAULT) -> Reader:
         line, said = row.line, row.get("cell_type")
         if not said or not (row.get(SOURCE) or PERSON).startswith(PERSON):
             continue
-        cell = (row.get("image"), _number(path, line, row.get("cell_id")))
+        cell = (row.get("source") or row.get("image"), _number(path, line, row.get("cell_id")))
         if cell in answers:
             raise DataError(f"{path}, line {line}: cell {cell[1]} of {cell[0]} is there twice. Keep one row.")
         answers[cell] = _class_of(path, line, said, taxonomy)
@@ -75,7 +76,7 @@ def read_reader(path: Path, taxonomy: Taxonomy = DEFAULT) -> Reader:
 
 def _number(path: Path, line: int, text: str) -> int:
     try:
-        return int(text)
+        return whole_number(text)
     except ValueError as error:
         raise DataError(f"{path}, line {line}: cell_id {text!r} is no whole number.") from error
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_bloodcell.core.artifact import read_json
+from napari_bloodcell.core.cell_places import CellPlaces, names_apart
 from napari_bloodcell.core.errors import ArtifactError, DataError
 from napari_bloodcell.core.image import hash_file
 from napari_bloodcell.core.report.by_slide import slides_of
-from napari_bloodcell.core.report.readers import PERSON, Cell
+from napari_bloodcell.core.report.readers import PERSON, Cell, Reader
 from napari_bloodcell.core.session.folder import SESSION
 
 if TYPE_CHECKING:
@@ -42,22 +43,29 @@ class Run:
         bundle: Mapping[str, Any] = self.record["bundle"]
         return bundle
 
+    @property
+    def page(self) -> int | None:
+        """Of a file that holds several, as it was asked for."""
+        page = (self.config.get("read") or {}).get("page")
+        return None if page is None else int(page)
+
 
 def read_runs(paths: Iterable[str | Path], sessions: Sequence[Run] = ()) -> list[Run]:
     """Every finished analysis in the folders, after the runs of sessions; an image counts once."""
     folders = dict.fromkeys(folder for path in paths for folder in _folders_in(Path(path)))
     slides = {out: slides_of(out) for out in dict.fromkeys(folder.parent for folder in folders)}
-    runs: dict[str, Run] = {}
+    runs: dict[tuple[str, int], Run] = {}
     for run in (
         *sessions,
         *(_read(folder, slides[folder.parent].get(folder.name, "")) for folder in folders),
     ):
-        same = runs.get(str(run.image["sha256"]))
+        key = (str(run.image["sha256"]), run.page or 0)
+        same = runs.get(key)
         if same is not None:
             note = f"{run.folder} holds the same image as {same.folder}: it is counted once."
-            runs[str(run.image["sha256"])] = replace(same, notes=(*same.notes, note))
+            runs[key] = replace(same, notes=(*same.notes, note))
             continue
-        runs[str(run.image["sha256"])] = run
+        runs[key] = run
     return list(runs.values())
 
 
@@ -118,30 +126,46 @@ def together(runs: Sequence[Run]) -> "pd.DataFrame":
     return table
 
 
-def with_answers(table: "pd.DataFrame", answers: Mapping[Cell, str], who: str) -> "pd.DataFrame":
-    """The table with people's answers in place of the model's. Each answer must fit one cell."""
-    place: dict[Cell, list[int]] = {}
-    for row, (image, source, cell) in enumerate(
-        zip(table["image"], table.get("source", table["image"]), table["cell_id"], strict=True)
-    ):
-        for name in dict.fromkeys((str(image), str(source))):
-            place.setdefault((name, int(cell)), []).append(row)
-    unknown = [cell for cell in answers if cell not in place]
+def on_cells(reader: Reader, table: "pd.DataFrame") -> Reader:
+    """The reader's answers by the images' names as ``names_apart`` has them, however the reader wrote them.
+    Each answer must fit one cell."""
+    sources = table.get("source", table["image"])
+    places, names = CellPlaces(table["image"], sources, table["cell_id"]), names_of(table)
+    found = {cell: places.rows(*cell) for cell in reader.answers}
+    unknown = [cell for cell, rows in found.items() if not rows]
     if unknown:
         raise DataError(
-            f"{len(unknown)} answers of {who} fit no cell of these results; the first is cell "
+            f"{len(unknown)} answers of {reader.name} fit no cell of these results; the first is cell "
             f"{unknown[0][1]} of {unknown[0][0]!r}. Use image and cell_id as they stand in cells.csv."
         )
-    double = [cell for cell in answers if len(place[cell]) > 1]
+    double = [cell for cell, rows in found.items() if len(rows) > 1]
     if double:
         raise DataError(
             f"Two images are called {double[0][0]!r}. Write the column 'source' of cells.csv into the "
-            f"column image of {who}: it tells them apart."
+            f"column image of {reader.name}: it tells them apart."
         )
+    answers: dict[Cell, str] = {}
+    for cell, said in reader.answers.items():
+        if answers.setdefault((names[found[cell][0]], cell[1]), said) != said:
+            raise DataError(f"{reader.name} has cell {cell[1]} of {cell[0]} twice, as two classes. Keep one.")
+    return replace(reader, answers=answers)
+
+
+def names_of(table: "pd.DataFrame") -> list[str]:
+    """The image of each cell, told apart where several have one name."""
+    return names_apart(table["image"].tolist(), table.get("source", table["image"]).tolist())
+
+
+def with_answers(table: "pd.DataFrame", answers: Mapping[Cell, str], who: str) -> "pd.DataFrame":
+    """The table with people's answers in place of the model's; images by the names of ``names_of``."""
+    place = {
+        (name, int(cell)): row
+        for row, (name, cell) in enumerate(zip(names_of(table), table["cell_id"], strict=True))
+    }
     result = table.copy()
     types, sources = result["cell_type"].astype(object), result["cell_type_source"].astype(object)
     for cell, said in answers.items():
-        row = place[cell][0]
+        row = place[cell]
         types.iloc[row], sources.iloc[row] = said, f"{PERSON} {who}"
         result.loc[result.index[row], "reviewed"] = True
     result["cell_type"], result["cell_type_source"] = types, sources
