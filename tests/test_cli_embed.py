@@ -1,5 +1,6 @@
 """The commands on embeddings, as a person types them."""
 
+import shutil
 import signal
 from contextlib import nullcontext
 from dataclasses import replace
@@ -20,7 +21,7 @@ from napari_bloodcell.core.config import (
     SADA_TRAINING,
     TrainConfig,
 )
-from napari_bloodcell.core.errors import Cancelled
+from napari_bloodcell.core.errors import Cancelled, DataError
 from napari_bloodcell.core.progress import Progress, silent
 
 
@@ -207,3 +208,36 @@ def test_a_table_that_cannot_be_written_is_refused_before_the_work(
     for name, words in (("c.h5ad", "pip install 'napari-bloodcell[anndata]'"), ("c.xls", "ends in '.xls'")):
         assert run("embed", "cells", labs, "--out", tmp_path / name) == 1
         assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "work"),
+    [
+        ("embed cells CELLS --out OUT/c.csv", "embed.sources.embed_paths"),
+        ("embed align CELLS --out OUT/a", "embed.sources.align_paths"),
+        ("embed judge CELLS", "embed.sources.embed_paths"),
+        ("train bcsam CELLS --out OUT/b", "embed.trained.train_embedder"),
+        ("train dorl CELLS --out OUT/d", "embed.trained.train_embedder"),
+        ("train sada CELLS --out OUT/s", "embed.sada.fit.train_labs"),
+    ],
+)
+def test_classes_that_nobody_knows_are_told_where_they_are_left_out(
+    labs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    command: str, work: str,
+) -> None:  # fmt: skip
+    for number, name in enumerate(("monocyte", "flower_cell", "flower_cell")):
+        folder = tmp_path / "cells" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(labs / "north" / "images" / f"{number}.png", folder / f"{number}.png")
+    (tmp_path / "cells" / ".DS_Store").write_bytes(b"0")
+
+    def stop(*args: object, **more: object) -> None:
+        raise DataError("Work would begin.")
+
+    monkeypatch.setattr(f"napari_bloodcell.core.{work}", stop)
+    typed = command.replace("CELLS", str(tmp_path / "cells")).replace("OUT", str(tmp_path)).split(" ")
+    assert run(*typed) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 2
+    assert told[0].startswith("note: 2 pictures left out: unknown class 'flower_cell'")
+    assert told[1] == "Error: Work would begin."

@@ -15,6 +15,7 @@ from napari_bloodcell.cli_classify import classify_app
 from napari_bloodcell.cli_embed import embed_app
 from napari_bloodcell.cli_evaluate import evaluate
 from napari_bloodcell.cli_models import models
+from napari_bloodcell.cli_notes import tell
 from napari_bloodcell.cli_progress import INTERRUPTED, STOPPED, progress_bar
 from napari_bloodcell.cli_report import report
 from napari_bloodcell.cli_results import results_app
@@ -88,8 +89,7 @@ def analyse(
     kept = sum(item.state == "kept" for item in result.items)
     print(to_text(result.differential))
     print(f"{images}, {kept} kept from before, {len(result.failed)} failed. Results in {out}")
-    for line in result.told():
-        print(f"note: {line}", file=sys.stderr)
+    tell(result.told())
     for item in result.failed:
         print(f"failed: {item.reason}", file=sys.stderr)
     return 1 if result.failed else 0

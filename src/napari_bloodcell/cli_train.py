@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from napari_bloodcell.cli_defaults import plain, with_defaults
+from napari_bloodcell.cli_notes import tell_left_out
 from napari_bloodcell.cli_progress import INTERRUPTED, STOPPED, progress_bar, stopped_by_ctrl_c
 from napari_bloodcell.core.config import (
     ADAPTER_TRAINING,
@@ -151,11 +152,14 @@ def sada(
         A lab to learn nothing from; the result is scored on it. Without it, every lab is trained on.
     """
     from napari_bloodcell.core.bundle.of_labs import save_labs
+    from napari_bloodcell.core.datasets import load_dataset
     from napari_bloodcell.core.embed.sada.fit import train_labs
 
+    cells = load_dataset(data)
+    tell_left_out([cells])
     with progress_bar() as bar, stopped_by_ctrl_c(bar) as progress:
         done = train_labs(
-            data, out, config, backbone=backbone, training=plain(loop), leave=leave_out, progress=progress
+            cells, out, config, backbone=backbone, training=plain(loop), leave=leave_out, progress=progress
         )
     save_labs(out / "bundle", done)
     print(done.text())
@@ -176,9 +180,11 @@ def _train(
     from napari_bloodcell.core.embed.trained import train_embedder
 
     config, loop = settings
+    cells = load_dataset(data)
+    tell_left_out([cells])
     with progress_bar() as bar, stopped_by_ctrl_c(bar) as progress:
         run, embedder = train_embedder(
-            load_dataset(data), open_sam(sam, adapter), out, config, loop, store=store, progress=progress
+            cells, open_sam(sam, adapter), out, config, loop, store=store, progress=progress
         )
     told = embedder.training
     labs = ", ".join(f"{lab} {count}" for lab, count in told["labs"].items())

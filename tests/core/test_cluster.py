@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from napari_bloodcell.core.errors import Cancelled, DataError, EngineError
 from napari_bloodcell.core.image import find_images
 from napari_bloodcell.core.inputs import list_inputs
 from napari_bloodcell.core.ledger import open_ledger, read_ledger
+from napari_bloodcell.core.report.slides import read_runs
 from napari_bloodcell.core.results import pooled, summarise
 
 TWO = EngineConfig(workers=2)
@@ -253,6 +255,31 @@ def test_an_image_named_in_two_ways_counts_once(
     (alone,) = list_inputs(["slide 1/../slide 0/f0.png"])
     assert alone.slide == "slide 0"
     assert len(find_images(["slide 0/f0.png", image])) == 1
+
+
+def test_folders_of_one_name_are_slides_of_their_own(tmp_path: Path) -> None:
+    for place in ("P1/smear1/a.png", "P2/smear1/a.png", "P2/smear2/a.png"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_bytes(b"picture")
+    assert [one.slide for one in list_inputs([tmp_path])] == ["P1/smear1", "P2/smear1", "smear2"]
+    assert [one.slide for one in list_inputs([tmp_path / "P1"])] == ["smear1"], "as in results made before"
+    table = tmp_path / "list.csv"
+    table.write_text("image\nP1/smear1/a.png\nP2/smear1/a.png\n")
+    assert [one.slide for one in list_inputs([table])] == ["P1/smear1", "P2/smear1"]
+    table.write_text("image,slide\nP1/smear1/a.png,smear1\nP2/smear1/a.png,smear1\n")
+    assert [one.slide for one in list_inputs([table])] == ["smear1", "smear1"], "a person said so"
+
+
+def test_two_patients_with_a_smear_of_one_name_are_counted_apart(fields: Path, tmp_path: Path) -> None:
+    for patient, number in (("P1", 0), ("P2", 1)):
+        folder = tmp_path / "in" / patient / "smear1"
+        folder.mkdir(parents=True)
+        shutil.copyfile(fields / f"slide {number}" / f"f{number}.png", folder / f"f{number}.png")
+    analyse_files([tmp_path / "in" / "P1"], tmp_path / "out", MODEL)
+    result = analyse_files([tmp_path / "in"], tmp_path / "out", MODEL)
+    assert [item.state for item in result.items] == ["kept", "done"]
+    assert [one.name for one in summarise(tmp_path / "out")] == ["P1/smear1", "P2/smear1"]
+    assert [run.slide for run in read_runs([tmp_path / "out"])] == ["P1/smear1", "P2/smear1"]
 
 
 def test_a_list_as_spreadsheets_write_it(tmp_path: Path) -> None:

@@ -252,7 +252,7 @@ def test_an_unknown_class_folder_is_left_out_and_told(labs: list[Path], tmp_path
     odd = tmp_path / "matek" / "AML-Cytomorphology_LMU" / "XYZ" / "XYZ_0001.tiff"
     save(odd, np.zeros((8, 8, 3), np.uint8))
     found = evaluate(labs, METHOD, tmp_path / "out", QUICK)
-    assert any("1 pictures left out" in note and "XYZ" in note for note in found.notes)
+    assert any("1 picture left out" in note and "XYZ" in note for note in found.notes)
 
 
 def test_a_lab_whose_cells_are_not_found_is_named_with_its_pixel_size(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from napari_bloodcell.cli import main
 from napari_bloodcell.core.errors import ImageError
 from napari_bloodcell.core.image import find_images, read_image
 from napari_bloodcell.core.image.lazy import open_lazily
+from napari_bloodcell.core.inputs import list_inputs
 from napari_bloodcell.core.report.make import make_report
 from napari_bloodcell.core.results import summarise
 
@@ -67,6 +68,15 @@ def test_the_fields_of_a_plate_are_images_called_after_well_and_field(
     assert [one.name for one in read] == ["plate 7_A1_0", "plate 7_A1_1", "plate 7_B12_0", "plate 7_B12_1"]
     assert [getattr(open_lazily(field), "name", "") for field in fields] == [one.name for one in read]
     assert [tuple(one.pixels[0, 0]) for one in read] == [(0, 0, 9), (0, 1, 9), (1, 0, 9), (1, 1, 9)]
+
+
+def test_wells_of_two_plates_of_one_name_are_slides_of_their_own(
+    pixels: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    plates = [write_plate(tmp_path / run / "p.zarr", pixels, 3) for run in ("monday", "tuesday")]
+    assert {one.slide for one in list_inputs(plates[:1])} == {"p_A1", "p_B12"}
+    told = {f"{run}/p_{well}" for run in ("monday", "tuesday") for well in ("A1", "B12")}
+    assert {one.slide for one in list_inputs(plates)} == told
 
 
 def test_a_plate_is_analysed_from_the_command_line(

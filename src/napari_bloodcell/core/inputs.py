@@ -1,6 +1,6 @@
 """What a batch works on: files, folders, patterns, plates, and lists (CSV) of images."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from napari_bloodcell.core.image import find_images, place_of, well_of
 from napari_bloodcell.core.rows import Row, read_rows
 
 LISTS = (".csv", ".tsv")
+WELL_DEPTH = 3  # a field lies in a well, a row and a plate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,8 @@ class Input:
 
 def list_inputs(paths: Iterable[str | Path]) -> list[Input]:
     """Each image once, in the order named. A ``.csv`` or ``.tsv`` is a list with the columns image, and
-    perhaps slide and um_per_px; elsewhere the slide is the folder an image lies in, or its well."""
+    perhaps slide and um_per_px; elsewhere the slide is the folder an image lies in, or its well. Folders of
+    one name are told apart by the folders they lie in."""
     listed: dict[Path, tuple[Input, str]] = {}  # by place; and where it was named
     plain: list[str | Path] = []
     for one in paths:
@@ -29,7 +31,7 @@ def list_inputs(paths: Iterable[str | Path]) -> list[Input]:
             continue
         for entry, where in _read_list(Path(one)):
             before, there = listed.setdefault(place_of(entry.path), (entry, where))
-            if replace(before, path=entry.path) != entry:
+            if _as_listed(before) != _as_listed(entry):
                 raise DataError(
                     f"{where} and {there} name the same image, {entry.path}, with another slide or another "
                     "um_per_px. Keep one line for each image."
@@ -37,12 +39,44 @@ def list_inputs(paths: Iterable[str | Path]) -> list[Input]:
     found = {place: entry for place, (entry, _) in listed.items()}
     if plain or not found:
         for path in find_images(plain):
-            found.setdefault(place_of(path), Input(path=path, slide=_slide_of(path)))
-    return list(found.values())
+            found.setdefault(place_of(path), Input(path=path, slide=""))
+    return _with_slides(found)
 
 
-def _slide_of(path: Path) -> str:
-    return well_of(path) or place_of(path).parent.name
+def _as_listed(entry: Input) -> tuple[str, float | None]:
+    return entry.slide or _usual_slide(entry.path)[1], entry.um_per_px
+
+
+def _with_slides(found: Mapping[Path, Input]) -> list[Input]:
+    """Where no list names the slide of an image, it is the usual one. Different folders of one name, smear1
+    of two patients say, are different slides: each is called by as much of its path as tells them apart."""
+    usual = {place: _usual_slide(place) for place, one in found.items() if not one.slide}
+    above: dict[str, set[Path]] = {}
+    for where, name in usual.values():
+        above.setdefault(name, set()).add(where)
+    depth = {name: _parts_that_tell(places) for name, places in above.items()}
+
+    def name_of(place: Path) -> str:
+        where, name = usual[place]
+        return Path(*where.parts[-depth[name] :], name).as_posix() if depth[name] else name
+
+    return [one if one.slide else replace(one, slide=name_of(place)) for place, one in found.items()]
+
+
+def _usual_slide(path: Path) -> tuple[Path, str]:
+    """The well or the folder of an image: where it lies, and what it is called."""
+    well, place = well_of(path), place_of(path)
+    if well:
+        return place.parents[WELL_DEPTH], well
+    return place.parent.parent, place.parent.name
+
+
+def _parts_that_tell(places: Collection[Path]) -> int:
+    """How many of their last folders tell these places apart; 0 for a single one."""
+    depth = 0
+    while len({place.parts[-depth:] if depth else () for place in places}) < len(places):
+        depth += 1
+    return depth
 
 
 def _read_list(path: Path) -> list[tuple[Input, str]]:
@@ -65,4 +99,4 @@ def _entry(path: Path, row: Row) -> Input:
         um_per_px = float(scale.replace(",", ".")) if scale else None
     except ValueError as error:
         raise DataError(f"{path}, line {row.line}: um_per_px is {scale!r}; it takes a number.") from error
-    return Input(path=image, slide=row.get("slide") or _slide_of(image), um_per_px=um_per_px)
+    return Input(path=image, slide=row.get("slide"), um_per_px=um_per_px)

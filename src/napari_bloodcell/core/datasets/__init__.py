@@ -5,6 +5,7 @@ One file a layout, each with ``recognises(root)`` and ``load(root)``; ``registry
 """
 
 from napari_bloodcell.core.datasets.check import CheckReport, check
+from napari_bloodcell.core.datasets.left_out import left_out
 from napari_bloodcell.core.datasets.masks import read_parts
 from napari_bloodcell.core.datasets.records import UNLABELLED, CellImage, Dataset, Preset, Skipped
 from napari_bloodcell.core.datasets.registry import LOADERS, load_dataset
@@ -23,6 +24,7 @@ __all__ = [
     "Skipped",
     "Split",
     "check",
+    "left_out",
     "load_dataset",
     "read_parts",
     "split_of",

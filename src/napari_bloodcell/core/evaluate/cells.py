@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_bloodcell.core.config import EvaluateConfig
-from napari_bloodcell.core.datasets import CellImage, Dataset, load_dataset
+from napari_bloodcell.core.datasets import CellImage, Dataset, left_out, load_dataset
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.image import hash_file
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.taxonomy import Taxonomy
 
 REPORT_EVERY = 256
-MOST_REASONS = 6  # told in the report; the rest is counted
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,7 +61,7 @@ def gather(paths: Sequence[str | Path], config: EvaluateConfig, *, progress: Pro
         group=np.asarray(group, np.str_),
         key=np.asarray(keys, np.str_),
         level=level,
-        notes=(*notes, *_told(sets)),
+        notes=(*notes, *(note for one in sets for note in one.notes), *left_out(sets)),
     )
 
 
@@ -121,21 +120,6 @@ def _hash_or_name(path: Path) -> str:
         return hash_file(path)
     except OSError:
         return hashlib.sha256(str(path).encode()).hexdigest()
-
-
-def _told(sets: Sequence[Dataset]) -> list[str]:
-    """What the sets say about themselves, and what they left out."""
-    notes = [note for one in sets for note in one.notes]
-    reasons: dict[str, int] = {}
-    for one in sets:
-        for skipped in one.skipped:
-            reasons[skipped.reason] = reasons.get(skipped.reason, 0) + skipped.count
-    most = sorted(reasons.items(), key=lambda pair: -pair[1])
-    notes += [f"{count} pictures left out: {reason}." for reason, count in most[:MOST_REASONS]]
-    if len(most) > MOST_REASONS:
-        rest = sum(count for _, count in most[MOST_REASONS:])
-        notes.append(f"{rest} pictures left out for other reasons: see `datasets check`.")
-    return notes
 
 
 def check_labs(table: CellTable, protocol: str) -> None:
