@@ -184,15 +184,18 @@ def add_smear(viewer: "Viewer", smear: Any) -> Callable[[], Any]:
 
 
 @pytest.fixture
-def add_counted(viewer: "Viewer", add_smear: Any, made_up: Any) -> Callable[[str], Any]:
+def add_counted(viewer: "Viewer", add_smear: Any, made_up: Any) -> Callable[..., Any]:
     """Adds an image with its cells outlined and classified, as counting leaves them; gives the cells layer."""
     from napari_bloodcell.core.config import AnalyseConfig
     from napari_bloodcell.core.progress import silent
     from napari_bloodcell.gui import layers
 
-    def add(name: str) -> Any:
+    def add(name: str, *, turned: bool = False) -> Any:
+        """``turned``: another picture, of the same size."""
         image = add_smear()
         image.name = name
+        if turned:
+            image.data = np.ascontiguousarray(image.data[::-1, ::-1])
         taken = layers.picture_of(image, viewer)
         analysis, table = made_up(taken, "nano", AnalyseConfig(), silent)
         list(layers.add_analysis(viewer, taken, analysis, table, layers.rims_of(analysis.masks.labels)))

@@ -114,12 +114,39 @@ def test_bands_are_merged_on_request(viewer, panel, counted, click, qtbot):
 
 
 def test_several_slides_are_shown_apart_and_together(panel, counted, add_counted, qtbot):
-    add_counted("second smear")
+    add_counted("second smear", turned=True)
     panel.cells.value = "all"
     qtbot.waitUntil(panel.by_slide.isVisible)
     rows = [panel.by_slide.item(row, 0).text() for row in range(panel.by_slide.rowCount())]
     assert rows == ["smear", "second smear", "All together"]
     assert panel.shown.pooled.counted == sum(one.counted for _, one in panel.shown.slides)
+
+
+def test_a_picture_that_was_counted_or_opened_twice_counts_once(viewer, panel, counted, add_counted, qtbot):
+    n = panel.shown.pooled.counted
+    again = add_counted("again")
+    assert panel.cells.count() == 2, "two sets of one picture are not offered together"
+    assert panel.shown.pooled.counted == n
+    add_counted("other", turned=True)
+    panel.cells.value = "all"
+    qtbot.waitUntil(lambda: len(panel.shown.slides) == 2)
+    assert panel.cells.text == "All 2 layers"
+    assert [name for name, _ in panel.shown.slides] == ["again", "other"]
+    assert f"{counted.name}: the same cells as in another layer" in panel.state.text()
+    classes.give(viewer, {counted: classes.ids(counted)}, "basophil", "ada")  # a person's work is what counts
+    qtbot.waitUntil(lambda: [name for name, _ in panel.shown.slides] == ["smear", "other"])
+    assert panel.shown.pooled.reviewed == n
+    assert f"{again.name}: the same cells" in panel.state.text()
+
+
+def test_outlines_of_other_parts_of_one_picture_all_count(viewer, panel, counted, add_counted, qtbot):
+    n = panel.shown.pooled.counted
+    other = add_counted("again")
+    left = np.arange(counted.data.shape[1]) < counted.data.shape[1] // 2
+    counted.data, other.data = np.where(left, counted.data, 0), np.where(left, 0, other.data)
+    panel.reset_choices()
+    panel.cells.value = "all"
+    qtbot.waitUntil(lambda: panel.shown.pooled.counted >= n)
 
 
 def test_a_second_reader_is_compared_and_the_disputed_cells_are_a_click_away(

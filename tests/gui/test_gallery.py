@@ -211,7 +211,7 @@ def test_labs_are_offered_where_layers_name_them(panel, counted, qtbot):
 
 
 def test_two_layers_are_one_gallery_and_one_step_back(panel, counted, add_counted, click, qtbot):
-    add_counted("second")
+    add_counted("second", turned=True)
     panel.cells.value = "all"
     qtbot.waitUntil(lambda: len(keys(panel)) == 2 * len(counted.features))
     QTest.keyClick(panel.view, Qt.Key.Key_A, CTRL)
@@ -225,7 +225,7 @@ def test_two_layers_are_one_gallery_and_one_step_back(panel, counted, add_counte
 def test_a_picture_under_another_is_told_and_shown_only_where_asked_for(
     viewer, panel, counted, add_counted, click, qtbot
 ):
-    add_counted("second")
+    add_counted("second", turned=True)
     first, second = viewer.layers["smear"], viewer.layers["second"]
     panel.cells.value = "all"
     qtbot.waitUntil(lambda: len(keys(panel)) == 2 * len(counted.features))

@@ -26,10 +26,12 @@ from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.session import Change
 from napari_bloodcell.gui import autosave, classes, differential_calls, layers, preferences
 from napari_bloodcell.gui.class_table import shown as plain
+from napari_bloodcell.gui.counted_once import told_once
 from napari_bloodcell.gui.differential_calls import POOLED, Shown, Slide
 from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
-from napari_bloodcell.gui.panel import CellsPanel
+from napari_bloodcell.gui.outlines import outlines
+from napari_bloodcell.gui.panel import ALL, CellsPanel
 from napari_bloodcell.gui.places import centre_on
 from napari_bloodcell.gui.tally import Bars, DifferentialTable, SlidesTable
 from napari_bloodcell.gui.task import Run
@@ -182,7 +184,8 @@ class DifferentialPanel(CellsPanel):
         from napari_bloodcell.core.report import state_of
 
         assert self.shown is not None
-        self.state.setText(state_of(self.shown.pooled))
+        left_out = told_once(outlines(self.viewer)) if self.cells.value == ALL else ""
+        self.state.setText(" ".join(filter(None, (state_of(self.shown.pooled), left_out))))
         said = [_ours(layer).get("comment", "") for layer in there]
         if not self.comment.hasFocus():
             self.comment.setText(next((one for one in said if one), ""))

@@ -16,6 +16,7 @@ from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.gui import layers, preferences, samples
 from napari_bloodcell.gui.choices import Chooser, keep_narrow
+from napari_bloodcell.gui.counted_once import counted_once
 from napari_bloodcell.gui.form import Form
 from napari_bloodcell.gui.outlines import outlines
 from napari_bloodcell.gui.task import Call, Run, Task, is_taken_out
@@ -220,7 +221,7 @@ class CellsPanel(Panel):
         value = self.cells.value
         if value is None:
             return []
-        return outlines(self.viewer) if value == ALL else [value]
+        return counted_once(outlines(self.viewer)) if value == ALL else [value]
 
     def cells_changed(self) -> None:
         """For the panel to override."""
@@ -239,13 +240,19 @@ class CellsPanel(Panel):
     def layers_changed(self) -> None:
         found = outlines(self.viewer)
         options: list[tuple[str, Any]] = [(layer.name, layer) for layer in found]
-        if self._several and len(found) > 1:
-            options.insert(0, (f"All {len(found)} layers", ALL))
-        self.cells.offer(options, else_=None if self._several or not found else on_top(self.viewer, found))
+        together = counted_once(found) if self._several else []
+        if len(together) > 1:
+            options.insert(0, (f"All {len(together)} layers", ALL))
+        self.cells.offer(options, else_=self._begun_with(found, together))
         self.empty.setVisible(not found)
         self.sample_button.setVisible(not found)
         self.task.set_ready(bool(found))
         self._listen()
+
+    def _begun_with(self, found: "list[Labels]", together: "list[Labels]") -> Any:
+        if len(together) > 1 or not found:
+            return None  # all of them, as the first choice is
+        return on_top(self.viewer, together or found)
 
     def closing(self) -> None:
         super().closing()
@@ -253,8 +260,10 @@ class CellsPanel(Panel):
         self._hear([])
 
     def _listen(self) -> None:
-        if self._heard != self.chosen:
-            self._hear(self.chosen)
+        # Of sets of one picture the one that a person works on counts: a set that is left out is heard too.
+        followed = outlines(self.viewer) if self.cells.value == ALL else self.chosen
+        if self._heard != followed:
+            self._hear(followed)
             self._soon.start()
 
     def _hear(self, chosen: "list[Labels]") -> None:
