@@ -121,7 +121,17 @@ def test_nothing_loads_a_pickle(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((PACKAGE / "gui").glob("*.py")), ids=lambda p: p.name)
 def test_widgets_do_not_import_each_other(path: Path) -> None:
     shared = {"task", "form", "layers", "panel", "help", "samples", "choices", "scatter"}
-    shared |= {"painting", "rims", "steps", "garbage", "counted_once"}
+    shared |= {
+        "painting",
+        "rims",
+        "steps",
+        "garbage",
+        "counted_once",
+        "corrected_rows",
+        "places",
+        "gallery_order",
+        "class_keys",
+    }
     shared |= {
         "classes",
         "autosave",

@@ -233,9 +233,7 @@ def test_it_is_told_why_an_update_of_less_loss_is_not_kept(home: Classifier) -> 
         return Judged(name=name, loss=loss, accuracy=0.5, balanced=0.5)
 
     def told(*updates: Judged) -> str:
-        done = Adaptation(
-            lab="c", corrected=10, kept="refit", judged=updates, before=home, classifier=home
-        )
+        done = Adaptation(lab="c", corrected=10, kept="refit", judged=updates, before=home, classifier=home)
         return done.text()
 
     none, refit, other = judged("none", 2.9), judged("refit", 1.9), judged("recalibrate", 1.7)

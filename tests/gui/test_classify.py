@@ -388,10 +388,75 @@ def test_classes_are_saved_and_loaded(viewer, panel, counted, click, wait, tmp_p
     assert kinds(counted) == before
     sources = counted.features["cell_type_source"].astype(str).tolist()
     assert sources[0] == "person ada"  # whoever loads it
-    assert set(sources[1:]) == {"table classes.csv"}  # what a model said is nobody's answer
+    changed = [
+        source
+        for source, kind in zip(sources[1:], list(before.values())[1:], strict=True)
+        if kind != "monocyte"
+    ]
+    assert set(changed) == {"table classes.csv"}  # what a model said is nobody's answer
+    told = panel.task.message.text()
+    click(panel.load_button)
+    assert panel.task.message.text() != told
+    assert panel.task.message.text().startswith("0 ")
     (tmp_path / "classes.csv").write_text("cell_id,cell_type\n1,eosinophil\n")
     click(panel.load_button)
-    assert classes.is_by_person(counted).sum() == 1 + (first(counted) != 1)
+    assert classes.is_by_person(counted).sum() == sources.count("person ada") + (sources[0] != "person ada")
+    assert counted.features["cell_type_source"].astype(str).tolist()[0] == "person ada"
+
+
+def test_a_table_that_repeats_what_is_there_changes_nothing(viewer, panel, counted, click, wait, tmp_path):
+    classes.give(viewer, {counted: [first(counted)]}, "unidentified", "ada")
+    before = classes.rows(counted)
+    panel.ask_save = panel.ask_open = lambda: tmp_path / "classes.csv"
+    click(panel.save_button)
+    wait(panel)
+    click(panel.load_button)
+    assert classes.rows(counted) == before, "the model's classes are still the model's"
+    classes.give(viewer, {counted: [first(counted)]}, "monocyte", "bo")
+    click(panel.load_button)
+    assert classes.rows(counted) == before, "unidentified is an answer where a person gave it"
+
+
+def test_a_table_of_ones_own_keeps_its_columns_and_its_background_is_no_cell(
+    viewer, open_panel, add_smear, smear, press_run
+):
+    from napari_bloodcell.gui.differential_calls import slide_of
+
+    add_smear()
+    drawn = viewer.add_labels(smear.masks.labels.copy(), name="drawn", scale=(0.1, 0.1), units=("um", "um"))
+    ids = [0, *smear.masks.cell_id.tolist()]
+    drawn.features = pd.DataFrame({"index": ids, "note": [f"note {i}" for i in ids]})
+    assert len(slide_of(drawn).kinds) == len(ids) - 1
+    press_run(open_panel("Classify"))
+    assert drawn.features["index"].tolist() == ids[1:]
+    assert drawn.features["note"].tolist() == [f"note {i}" for i in ids[1:]]
+    assert len(slide_of(drawn).kinds) == len(ids) - 1
+
+
+def test_cells_corrected_while_the_model_works_are_not_brought_back(viewer, panel, counted, wait):
+    gone, *rest = classes.ids(counted).tolist()
+    new = max(rest) + 1
+    predict = panel.predict
+
+    def slowly(outlined, bundle, config, progress):
+        result = predict(outlined, bundle, config, progress)
+        worked.set()
+        go_on.wait(60)
+        return result
+
+    worked, go_on = threading.Event(), threading.Event()
+    panel.predict = slowly
+    panel._predict()
+    assert worked.wait(60)
+    data = np.where(counted.data == gone, 0, counted.data)
+    data[:6, :6] = new
+    counted.data = data
+    features = counted.features[counted.features["index"] != gone]
+    added = features.iloc[:1].assign(index=new, label=new, cell_type="unidentified")
+    counted.features = pd.concat([features, added], ignore_index=True)
+    go_on.set()
+    wait(panel)
+    assert sorted(classes.ids(counted).tolist()) == [*rest, new]
 
 
 def test_a_table_without_the_columns_is_refused(viewer, panel, counted, click, tmp_path):

@@ -21,6 +21,7 @@ from napari_bloodcell.core.session import Change
 from napari_bloodcell.core.taxonomy import normalise
 from napari_bloodcell.core.words import how_many
 from napari_bloodcell.gui import autosave, layers, rims
+from napari_bloodcell.gui.corrected_rows import rows_there
 from napari_bloodcell.gui.rims import repaint
 from napari_bloodcell.gui.steps import Steps
 
@@ -103,8 +104,13 @@ def give_each(viewer: "Viewer", cells: "Labels", named: Mapping[int, tuple[str, 
     """Classes from elsewhere, a class a cell, and who or what gave it."""
     there = [row for row in rows(cells) if row[0] in named]
     changes = [Given(*row, normalise(named[row[0]][0]), named[row[0]][1]) for row in there]
-    changes = [one for one in changes if (one.old, one.old_source) != (one.new, one.new_source)]
+    changes = [one for one in changes if one.old != one.new or _confirms(one)]
     return _do(viewer, cells, tuple(changes), "classify", next(_step))
+
+
+def _confirms(one: Given) -> bool:
+    """A person says what was said before. A table that repeats a model's guess changes nothing."""
+    return one.new_source.startswith(PERSON) and one.new_source != one.old_source
 
 
 def rename(viewer: "Viewer", cells: "Labels", old: str, new: str) -> None:
@@ -244,7 +250,7 @@ def set_predictions(
 ) -> int:
     """What a model that knows the classes ``names`` says of each cell. Those that a person decided keep their
     class; gives how many."""
-    features = layers.features_of(table)
+    features = rows_there(layers.features_of(table), cells.features, np.asarray(cells.data))
     kept = dict(zip(ids(cells)[is_by_person(cells)].tolist(), _rows_by_person(cells), strict=True))
     for name in ("cell_type", "cell_type_source"):
         features[name] = features[name].astype("object")

@@ -199,7 +199,8 @@ def given_in(path: Path, image: str, reader: str) -> dict[int, tuple[str, str]]:
         return f"{PERSON}{who}" if who else f"table {path.name}"
 
     found = read_classes(path, image)
-    named = {cell: one for cell, one in found.items() if one[0] not in ("", UNIDENTIFIED)}
+    # "unidentified" is an answer where a person is named; else nobody has found out what the cell is.
+    named = {c: (name, who) for c, (name, who) in found.items() if name and (name != UNIDENTIFIED or who)}
     return {cell: (name, source(who)) for cell, (name, who) in named.items()}
 
 

@@ -35,6 +35,24 @@ def rows_after(
     return table.reset_index(drop=True)
 
 
+def rows_there(said: "pd.DataFrame", own: "pd.DataFrame", labels: Any) -> "pd.DataFrame":
+    """What a model ``said``, of cells that may have been corrected while it worked: rows of those that are
+    gone go, those that are new keep their ``own``. A person's columns stay; a row for the background goes."""
+    import pandas as pd
+
+    held = np.flatnonzero(np.bincount(labels.ravel()))
+    said = said[said["index"].isin(held)]
+    if "index" not in own:
+        return said.reset_index(drop=True)
+    own = own[own["index"].isin(held) & (own["index"] > 0)].drop_duplicates("index")
+    own = own.set_index("index", drop=False).rename_axis(None)
+    newer = own.loc[~own["index"].isin(said["index"]), [name for name in own if name in said]]
+    together = pd.concat([said, newer], ignore_index=True) if len(newer) else said.reset_index(drop=True)
+    for name in own.columns.difference(together.columns, sort=False):
+        together[name] = own[name].reindex(together["index"]).to_numpy()
+    return together.sort_values("index", ignore_index=True)
+
+
 def _measure(
     table: "pd.DataFrame", cell: int, box: tuple[int, int, int, int], shape: tuple[int, ...]
 ) -> None:

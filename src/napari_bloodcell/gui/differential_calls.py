@@ -62,14 +62,15 @@ def slide_of(layer: "Labels") -> Slide:
     at_border = (
         features["touches_border"].to_numpy(bool) if "touches_border" in features else np.zeros(n, bool)
     )
-    rows = classes.rows(layer)
+    cells = classes.ids(layer) > 0  # a person's own table may have a row for the background
+    rows = [row for row in classes.rows(layer) if row[0] > 0]
     return Slide(
         name=classes.image_name(layer),
-        table=features.copy(),
+        table=features[cells].reset_index(drop=True),
         kinds=[kind for _, kind, _ in rows],
         sources=[source for _, _, source in rows],
-        seen=classes.is_by_person(layer).tolist(),
-        at_border=at_border.tolist(),
+        seen=classes.is_by_person(layer)[cells].tolist(),
+        at_border=at_border[cells].tolist(),
         made_from=dict(layer.metadata.get(layers.KEY, {})),
     )
 

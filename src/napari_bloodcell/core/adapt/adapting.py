@@ -76,8 +76,8 @@ class Adaptation:
         least = min(self.judged, key=lambda one: one.loss).name
         if self.kept not in (NO_UPDATE, least):
             lines.append(
-                f"{least} is not clearly better than {self.kept} on so few cells, or is wrong more often than "
-                "no update: the gentler one is kept."
+                f"{least} is not clearly better than {self.kept} on so few cells, or is wrong more often "
+                "than no update: the gentler one is kept."
             )
         if self.kept == NO_UPDATE:
             lines.append("No update was better: the model stays as it is. Correct more cells and try again.")

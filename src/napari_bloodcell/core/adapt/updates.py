@@ -97,8 +97,8 @@ UPDATES: dict[str, Update] = {
     "recalibrate": recalibrate,
 }
 WITHOUT_LABELS = ("align half", "align")
-# Trees split at fixed values: moving a lab's cells costs them accuracy, and so do new offsets for the classes.
-# A few corrected cells cannot tell (docs/evaluation.md), so neither is tried.
+# Trees split at fixed values: moving a lab's cells costs them accuracy, and so do new offsets for the
+# classes. A few corrected cells cannot tell (docs/evaluation.md), so neither is tried.
 OF_FORESTS = ("refit",)
 FORESTS = ("random_forest", "xgboost")
 OF_RESTAINED = ("refit", "shift prototypes", "recalibrate")  # tried on restained cells too
