@@ -13,6 +13,7 @@ from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.progress import silent
 from napari_bloodcell.gui import classes, layers
 from napari_bloodcell.gui.gallery_order import order_of
+from napari_bloodcell.gui.selection import marked
 from napari_bloodcell.gui.shelf import Shelf, shelf_of, square
 
 pytestmark = pytest.mark.gui
@@ -315,6 +316,28 @@ def test_nothing_is_cut_at_the_side_in_either_theme(viewer, panel, theme, qtbot)
     shown = panel.view.viewport().grab().toImage()
     lights = [shown.pixelColor(x, 10).lightnessF() for x in range(24, shown.width())]
     assert max(lights) - min(lights) > 0.4
+
+
+def test_marks_come_and_go_without_layers_that_are_added_and_removed(viewer, panel, qtbot):
+    click_on(panel, keys(panel)[0])
+    marks = viewer.layers["chosen cells"]
+    assert marks.data.dtype == np.uint8  # larger numbers are looked up by napari one by one, at each choice
+    assert marks.data.any()
+    QTest.keyClick(panel.view, Qt.Key.Key_Escape)
+    assert viewer.layers["chosen cells"] is marks
+    assert not marks.data.any()
+    panel.parentWidget().destroyOnClose()
+    qtbot.waitUntil(lambda: "chosen cells" not in viewer.layers)
+
+
+@pytest.mark.parametrize("gap", [1, 1_000, 30_000_000])
+def test_chosen_cells_keep_an_outline_each_however_large_their_numbers(gap):
+    labels = np.arange(6).reshape(2, 3) * gap
+    got = marked(labels, [gap, 3 * gap, 9 * gap])
+    assert got.dtype == np.uint8
+    assert np.array_equal(got > 0, np.isin(labels, [gap, 3 * gap]))
+    assert len(np.unique(got)) == 3
+    assert not marked(labels, []).any()
 
 
 def test_pictures_are_squares_inside_the_image():

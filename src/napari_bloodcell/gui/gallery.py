@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QLineEdit,
 
 from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.errors import BloodcellError, SegmentError
+from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.gui import classes, layers, preferences
 from napari_bloodcell.gui.class_table import shown
@@ -23,6 +24,7 @@ from napari_bloodcell.gui.places import Uncovered, centre_on
 from napari_bloodcell.gui.selection import Marks
 from napari_bloodcell.gui.shelf import Shelf, read_shelves
 from napari_bloodcell.gui.slide_layers import is_slide
+from napari_bloodcell.gui.task import Run
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -61,10 +63,11 @@ class Gallery(CellsPanel):
         self._layers: list[Labels] = []  # of the shelves, in their order
         self._asked: list[Any] = []
         self._left_out = 0
+        self._warming: Run | None = None
         self._looked_at: Key | None = None
         self._covered = ""  # what hides the picture of that cell
         self._uncovered = Uncovered(napari_viewer)
-        self._marks = Marks(napari_viewer)
+        self._marks = Marks(napari_viewer, stays=True)
         self.reader = QLineEdit(preferences.reader())
         self.reader.setToolTip("Your name or sign: it stands beside every class you give.")
         self.choices.addRow("Reader", self.reader)
@@ -175,6 +178,9 @@ class Gallery(CellsPanel):
         for layer, shelf in zip(of, shelves, strict=True):
             if layer in self.viewer.layers and not len(layer.features):
                 classes.make_rows(layer, sorted(shelf.boxes))
+        if self._warming is None:
+            self._warming = Run(_warm_up)
+            self._warming.start()
         self.view.forget_pictures()
         self.typical.forget_pictures()
         self._show()
@@ -298,7 +304,7 @@ class Gallery(CellsPanel):
     def _centre(self, key: Key) -> str:
         layer, covered = self._layers[key[0]], ""
         if layer in self.viewer.layers:
-            covered = centre_on(self.viewer, layer, key[1])
+            covered = centre_on(self.viewer, layer, key[1], self._shelves[key[0]].boxes.get(key[1]))
             if covered and self.uncovers.isChecked():
                 self._uncovered.show(layer)
                 covered = ""
@@ -376,6 +382,13 @@ class Gallery(CellsPanel):
         super().closing()
         self._marks.clear()
         self._uncovered.put_back()
+        if self._warming is not None:
+            self._warming.cancel()
         self._shelves, self._layers, self._asked = [], [], []
         self.view.show_groups([])
         self.typical.show_groups([])
+
+
+def _warm_up(_progress: Progress) -> None:
+    """The first mark on a cell is drawn without a stand-still, and the pictures need not wait for it."""
+    layers.warm_up()

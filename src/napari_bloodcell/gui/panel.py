@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
 from qtpy.QtCore import QEvent, Qt, QTimer, Signal
-from qtpy.QtGui import QKeyEvent, QKeySequence
-from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtGui import QKeyEvent, QKeySequence, QShowEvent
+from qtpy.QtWidgets import (
+    QDockWidget,
+    QFormLayout,
+    QFrame,
+    QLabel,
+    QMainWindow,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_bloodcell.core.config import Config
 from napari_bloodcell.core.errors import BloodcellError
@@ -30,7 +40,7 @@ ImageThen = Callable[[layers.Picture, Any, Any], "Iterator[None] | None"]
 
 NARROWEST_PX = 300
 ALL = "all"
-LOWEST_PX = 220  # two panels above each other still show what they do on a small screen
+LOWEST_PX = 220  # two panels that were dragged above each other still show what they do on a small screen
 
 
 class Panel(QScrollArea):
@@ -40,7 +50,7 @@ class Panel(QScrollArea):
         super().__init__()
         preferences.apply()
         self.viewer = viewer
-        self._closed = False
+        self._closed = self._docked = False
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -71,6 +81,33 @@ class Panel(QScrollArea):
     def closing(self) -> None:
         """For the panel to override: let go of layers and calls under way."""
         self.task.cancel()
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 (Qt's name)
+        super().showEvent(event)
+        dock = self.parentWidget()
+        if not self._docked and isinstance(dock, QDockWidget):
+            self._docked = True
+            QTimer.singleShot(0, self._join)
+
+    def _join(self) -> None:
+        """A tab beside our other panels: above each other they would be taller than the window. Only once,
+        and only with ours: where a person moves it afterwards it stays."""
+        dock = self.parentWidget()
+        window = dock.parentWidget() if isinstance(dock, QDockWidget) else None
+        if not isinstance(window, QMainWindow) or dock.isFloating() or self._closed:
+            return
+        side = window.dockWidgetArea(dock)
+        beside = [
+            one
+            for one in window.findChildren(QDockWidget)
+            if isinstance(one.widget(), Panel)
+            and one is not dock
+            and not (one.isFloating() or one.isHidden())
+            and window.dockWidgetArea(one) == side
+        ]
+        if beside:
+            window.tabifyDockWidget(beside[-1], dock)
+            dock.raise_()
 
     def event(self, event: QEvent) -> bool:
         handled: bool = super().event(event)

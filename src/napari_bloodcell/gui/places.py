@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
     from napari.viewer import Viewer
 
+Box = tuple[int, int, int, int]  # x0, y0, x1, y1
 COVERING = (
     "translucent",
     "translucent_no_depth",
@@ -21,11 +22,14 @@ SEEN_THROUGH = 0.5  # of opacity, and less
 MOST_NAMED = 3
 
 
-def centre_on(viewer: "Viewer", cells: "Labels", cell_id: int) -> str:
-    """Move the view to a cell, no nearer than it was, and to its plane. Gives what to tell of its picture."""
-    place = _place_of(viewer, cells, cell_id)
-    if place is None:
+def centre_on(viewer: "Viewer", cells: "Labels", cell_id: int, box: Box | None = None) -> str:
+    """Move the view to a cell, no nearer than it was, and to its plane. Gives what to tell of its picture.
+    ``box``: where it is, if that is known; else it is searched for."""
+    box = box or _box_of(viewer, cells, cell_id)
+    if box is None:
         return ""
+    x0, y0, x1, y1 = box
+    place = (*_plane(viewer, cells), (y0 + y1) / 2, (x0 + x1) / 2)
     world = np.asarray(cells.data_to_world(place), float)
     first = viewer.dims.ndim - cells.ndim
     for axis, at in enumerate(world[:-2], start=first):
@@ -35,16 +39,15 @@ def centre_on(viewer: "Viewer", cells: "Labels", cell_id: int) -> str:
     return hidden_by(viewer, cells)
 
 
-def _place_of(viewer: "Viewer", cells: "Labels", cell_id: int) -> tuple[float, ...] | None:
+def _box_of(viewer: "Viewer", cells: "Labels", cell_id: int) -> Box | None:
     boxes = boxes_of(cells, [cell_id])
-    if not boxes:
-        where = np.argwhere(shown_plane(cells, viewer) == cell_id)
-        if not len(where):
-            return None
-        (y0, x0), (y1, x1) = where.min(axis=0), where.max(axis=0) + 1
-        boxes = [(x0, y0, x1, y1)]
-    x0, y0, x1, y1 = boxes[0]
-    return (*_plane(viewer, cells), (y0 + y1) / 2, (x0 + x1) / 2)
+    if boxes:
+        return boxes[0]
+    where = np.argwhere(shown_plane(cells, viewer) == cell_id)
+    if not len(where):
+        return None
+    (y0, x0), (y1, x1) = where.min(axis=0), where.max(axis=0) + 1
+    return x0, y0, x1, y1
 
 
 def _plane(viewer: "Viewer", cells: "Labels") -> list[float]:

@@ -1,0 +1,37 @@
+"""What all panels share: where they are docked."""
+
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel
+
+pytestmark = pytest.mark.gui
+
+
+def test_our_panels_are_tabs_of_one_place_and_other_docks_stay_where_they_are(viewer, open_panel, qtbot):
+    window = viewer.window._qt_window
+    other = viewer.window.add_dock_widget(QLabel("another's"), name="other", area="right")
+    docks = []
+    for name in ("Count cells", "Segment cells", "Classify", "Gallery", "Differential"):
+        panel = open_panel(name)
+        docks.append(panel.parentWidget())
+        qtbot.wait(50)
+        assert not panel.visibleRegion().isEmpty()  # the one just opened is the one that is seen
+        assert window.height() <= 768
+    assert set(window.tabifiedDockWidgets(docks[0])) == set(docks[1:])
+    assert not window.tabifiedDockWidgets(other)
+
+
+def test_a_panel_that_was_moved_away_stays_alone(viewer, open_panel, qtbot):
+    window = viewer.window._qt_window
+    first = open_panel("Count cells").parentWidget()
+    second = open_panel("Classify").parentWidget()
+    qtbot.wait(50)
+    window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, second)
+    second.hide()
+    second.show()
+    qtbot.wait(50)
+    assert window.dockWidgetArea(second) == Qt.DockWidgetArea.LeftDockWidgetArea
+    assert not window.tabifiedDockWidgets(first)
+    third = open_panel("Gallery").parentWidget()
+    qtbot.wait(50)
+    assert window.tabifiedDockWidgets(first) == [third]
