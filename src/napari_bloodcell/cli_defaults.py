@@ -6,8 +6,9 @@ a method differ, the class must be one that has them: else one flag would throw 
 
 import typing
 from dataclasses import dataclass, fields
+from typing import Annotated, Any
 
-from napari_bloodcell.core.config import TrainConfig
+from napari_bloodcell.core.config import CountConfig, TrainConfig
 
 
 def with_defaults(recipe: TrainConfig) -> type[TrainConfig]:
@@ -24,3 +25,28 @@ def with_defaults(recipe: TrainConfig) -> type[TrainConfig]:
 def plain(loop: TrainConfig) -> TrainConfig:
     """As scripts write it: equal to a recipe where nothing was changed."""
     return TrainConfig.from_json(loop.to_json())
+
+
+def asked(config: type[Any], **parts: type[Any]) -> type[Any]:
+    """``config`` as flags that may be left out: what was not said is None, and is settled later. With
+    ``parts``, only these parts of it are such."""
+    hints, defaults = typing.get_type_hints(config, include_extras=True), dict[str, Any]()
+    for name, hint in hints.items():
+        if name in parts:
+            hints[name], defaults[name] = parts[name], parts[name]()
+        elif not parts:
+            said, *told = typing.get_args(hint)
+            hints[name], defaults[name] = Annotated[(said | None, *told)], None
+    body: dict[str, Any] = {
+        "__annotations__": hints,
+        "__module__": config.__module__,
+        "__doc__": config.__doc__,
+    }
+    if not parts:
+        body["__post_init__"] = lambda _: None  # checked once it is settled
+    return dataclass(frozen=True, kw_only=True)(type(config.__name__, (config,), body | defaults))
+
+
+def said(config: CountConfig) -> dict[str, Any]:
+    """The settings that were said, of flags that may be left out."""
+    return {name: value for name, value in config.to_json().items() if value is not None}

@@ -1,12 +1,19 @@
 """``napari-bloodcell report``: results as something to print and keep. No logic of its own."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from napari_bloodcell.cli_defaults import asked, said
 from napari_bloodcell.cli_progress import progress_bar
+from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.config.report import ReportConfig
+
+if TYPE_CHECKING:
+    AskedReport = ReportConfig
+else:
+    AskedReport = asked(ReportConfig, count=asked(CountConfig))
 
 # also of `classify`
 OwnClasses = Annotated[
@@ -24,10 +31,11 @@ def report(
     out: Path,
     readers: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
     classes: OwnClasses = None,
-    config: Annotated[ReportConfig, Parameter(name="*")] = ReportConfig(),
+    config: Annotated[AskedReport, Parameter(name="*")] = AskedReport(),
 ) -> int:
     """Turn results or sessions into a report: each slide and all together, with limits and doubtful cells.
 
+    It counts as the analyses did, by the settings they were run with; a flag goes first.
     Writes report.html (one file, to print), report.pdf, report.json, report.csv, cells.csv, cells.parquet.
 
     Parameters
@@ -47,10 +55,16 @@ def report(
 
     with progress_bar() as progress:
         made = make_report(
-            results, out, config, readers=readers or (), taxonomy=with_own(classes), progress=progress
+            results,
+            out,
+            config,
+            asked=said(config.count),
+            readers=readers or (),
+            taxonomy=with_own(classes),
+            progress=progress,
         )
     print(to_text(made.pooled.differential))
     print(made.pooled.enough.text())
-    print("\n".join(made.said_by_people()))
+    print("\n".join([*made.said_by_people(), *(f"note: {text}" for text in made.warnings)]))
     print(f"Everything is in {out}; begin with {out / 'report.html'}")
     return 0

@@ -1,13 +1,19 @@
 """``results``: what an output folder of ``analyse`` holds, also while it is still being written."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from napari_bloodcell.cli_defaults import asked, said
 from napari_bloodcell.core.config import CountConfig
 
-results_app = App(name="results", help="Results of many images: counts, slide by slide.")
+if TYPE_CHECKING:
+    AskedCount = CountConfig
+else:
+    AskedCount = asked(CountConfig)
+
+results_app = App(name="results", help="Results of many images: counts, slide by slide; taking some out.")
 
 
 @results_app.command
@@ -18,9 +24,11 @@ def summary(
     slide: str = "",
     least_probability: float = 0.0,
     pool: bool = False,
-    config: Annotated[CountConfig, Parameter(name="*")] = CountConfig(),
+    config: Annotated[AskedCount, Parameter(name="*")] = AskedCount(),
 ) -> int:
     """The differential of each slide, and of all together. Reads what is finished so far.
+
+    It counts as the analyses did, by the settings they were run with; a flag goes first.
 
     Parameters
     ----------
@@ -35,17 +43,42 @@ def summary(
     """
     from napari_bloodcell.core.ledger import read_ledger
     from napari_bloodcell.core.report import to_text
+    from napari_bloodcell.core.report.provenance import count_settings, differences, gone_text, made_in
     from napari_bloodcell.core.results import pooled, summarise
 
-    slides = summarise(out, config, where=slide, least_probability=least_probability)
+    made = list(made_in(out, slide))
+    count, told = count_settings(made, said(config))
+    slides = summarise(out, count, where=slide, least_probability=least_probability)
     for one in () if pool else slides:
         print(f"{one.name}: {one.images} image{'s' * (one.images != 1)}")
         print(to_text(one.differential))
         print()
     print(f"All slides: {len(slides)}, images: {sum(s.images for s in slides)}")
-    print(to_text(pooled(slides, config)))
+    print(to_text(pooled(slides, count)))
+    for note in (*differences(made), *told, *gone_text(made)):
+        print(f"note: {note}")
     last = {line["image"]: line for line in read_ledger(out)}
     for line in last.values():
         if line["state"] == "failed":
             print(f"failed: {line['reason']}")
+    return 0
+
+
+@results_app.command
+def drop(out: Path, names: list[str], /) -> int:
+    """Take results of images out of a folder: of pictures that were removed, or of earlier runs.
+
+    The pictures themselves are not touched.
+
+    Parameters
+    ----------
+    out: Path
+        Folder that was --out of an analysis.
+    names: list[str]
+        Names of images, of the folders of their results, or patterns ('*_old.png', in quotes).
+    """
+    from napari_bloodcell.core.results import drop as take_out
+
+    dropped = take_out(out, names)
+    print(f"Taken out of {out}: {', '.join(dropped)}. Its cells.csv is that of the last `analyse`.")
     return 0

@@ -240,6 +240,17 @@ def test_an_answer_that_fits_no_cell_or_two_is_refused(results: Path, tmp_path: 
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_one_table_is_not_two_readers(results: Path, tmp_path: Path) -> None:
+    table = make_report([results], tmp_path / "first").table
+    anna = answers(tmp_path / "anna.csv", table, ["basophil"] * 4)
+    with pytest.raises(DataError, match="is given as two readers: it would agree with itself"):
+        make_report([results], tmp_path / "out", readers=[anna, tmp_path / "." / "anna.csv"])
+    assert not (tmp_path / "out").exists()
+    ben = answers(tmp_path / "ben.csv", table, ["basophil"] * 4)
+    made = make_report([results], tmp_path / "out", readers=[anna, ben])
+    assert made.warnings == (f"The tables {anna} and {ben} are the same.",)
+
+
 def test_readers_who_name_the_images_in_two_ways_are_compared(results: Path, tmp_path: Path) -> None:
     table = make_report([results], tmp_path / "first").table
     anna = answers(tmp_path / "anna.csv", table, ["basophil"] * 4)

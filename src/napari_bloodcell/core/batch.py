@@ -18,12 +18,12 @@ from napari_bloodcell.core.jobs import Item, Job, in_this_process
 from napari_bloodcell.core.ledger import LEDGER, open_ledger
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.report import Differential, count, write_differential
-from napari_bloodcell.core.results import add_to_table, cells_in, keep_only, pool_tables
+from napari_bloodcell.core.report.provenance import Made, differences, named
+from napari_bloodcell.core.results import add_to_table, cells_in, earlier_in, keep_only, pool_tables
 from napari_bloodcell.core.store import RUN, source_of
 from napari_bloodcell.core.words import how_many
 
 WORTH_A_WORKER = 10  # images: starting a process takes as long
-MOST_NAMED = 5  # images without a cell, and pictures that are not read, that are told by name
 
 __all__ = ["BatchResult", "Item", "analyse_files"]
 
@@ -34,6 +34,8 @@ class BatchResult:
     differential: Differential  # pooled over all images
     out: Path
     unread: tuple[Path, ...] = ()  # pictures in the folders named, of formats that are not read
+    earlier: tuple[Made, ...] = ()  # images of earlier runs that the folder still holds
+    mixed: tuple[str, ...] = ()  # how those were made, where it was not as this run
 
     @property
     def failed(self) -> tuple[Item, ...]:
@@ -67,12 +69,18 @@ class BatchResult:
                 f"Passed over, as {kinds} is not read: {how_many(len(self.unread), 'picture')}, "
                 f"{_named(self.unread)}. Export as TIFF or PNG what is to be counted."
             )
-        return lines
+        if self.earlier:
+            names = named([made.folder.name for made in self.earlier])
+            lines.append(
+                f"Results of earlier runs are still in {self.out} ({how_many(len(self.earlier), 'image')}: "
+                f"{names}). `results summary` and `report` count them too, its cells.csv does not. "
+                f"`napari-bloodcell results drop {self.out} NAME` takes them out."
+            )
+        return [*lines, *self.mixed]
 
 
 def _named(paths: Sequence[Path]) -> str:
-    more = f" and {len(paths) - MOST_NAMED} more" if len(paths) > MOST_NAMED else ""
-    return ", ".join(path.name for path in paths[:MOST_NAMED]) + more
+    return named([path.name for path in paths])
 
 
 def analyse_files(
@@ -101,8 +109,25 @@ def analyse_files(
         forget_attempts(out)
         keep_only(out, items)
         differential = _pool(items, out, model, config)
-    unread = tuple(unread_pictures(paths))
-    return BatchResult(items=tuple(items), differential=differential, out=out, unread=unread)
+        earlier = earlier_in(out, items)
+    return BatchResult(
+        items=tuple(items),
+        differential=differential,
+        out=out,
+        unread=tuple(unread_pictures(paths)),
+        earlier=tuple(earlier),
+        mixed=tuple(differences([*_made_now(items, model, config), *earlier]) if earlier else ()),
+    )
+
+
+def _made_now(items: Sequence[Item], model: Bundle, config: AnalyseConfig) -> list[Made]:
+    """As their run records have it; a million of them need not be read for that."""
+    made = f"{model.name} {model.hash[:12]}"
+    return [
+        Made(folder=i.folder, image=i.path.name, source=str(i.path), model=made, config=config.to_json())
+        for i in items
+        if i.state != "failed"
+    ]
 
 
 def _without_results(inputs: list[Input], out: Path) -> list[Input]:

@@ -14,8 +14,9 @@ from typing import IO, BinaryIO
 
 from napari_bloodcell.core.artifact import only_writer
 from napari_bloodcell.core.jobs import Item
+from napari_bloodcell.core.report.provenance import LEDGER, read_ledger
 
-LEDGER = "ledger.jsonl"
+__all__ = ["LEDGER", "Ledger", "open_ledger", "read_ledger"]
 
 
 class Ledger:
@@ -54,16 +55,3 @@ def _end_line(file: BinaryIO) -> None:
         file.seek(-1, os.SEEK_END)
         if file.read(1) != b"\n":
             file.write(b"\n")
-
-
-def read_ledger(out: Path) -> list[dict[str, str]]:
-    """All lines; one that a killed run left half-written is passed over."""
-    if not (out / LEDGER).is_file():
-        return []
-    lines = []
-    for line in (out / LEDGER).read_text(encoding="utf-8").split("\n"):
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return lines

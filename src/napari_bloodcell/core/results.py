@@ -7,8 +7,9 @@ for counts without loading it.
 import filecmp
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,16 @@ from napari_bloodcell.core.artifact import atomic_path
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.jobs import Item
+from napari_bloodcell.core.ledger import open_ledger, read_ledger
 from napari_bloodcell.core.report import Differential, count
-from napari_bloodcell.core.report.by_slide import TABLE, parts_of, place_of
-from napari_bloodcell.core.store import with_texts
+from napari_bloodcell.core.report.by_slide import TABLE, parts_of, place_of, slides_of
+from napari_bloodcell.core.report.provenance import Made, named, read_made
+from napari_bloodcell.core.store import clear_results, with_texts
 
 if TYPE_CHECKING:
     import pandas as pd
 
+DROPPED = "dropped"  # in the ledger: taken out by a person
 ROWS = 10_000  # in memory at a time: a few MB
 
 
@@ -54,6 +58,56 @@ def keep_only(out: Path, items: list[Item]) -> None:
     for path in (out / TABLE).glob("slide=*/*.parquet"):
         if path.name.startswith(".") or (path.name in names and path not in wanted):
             path.unlink()
+
+
+def earlier_in(out: Path, items: Sequence[Item]) -> list[Made]:
+    """Images of earlier runs that the folder still holds, and that are counted with those of this run."""
+    names = {item.folder.name for item in items}
+    left = [name for name in slides_of(out) if name not in names]
+    return [made for name in sorted(left) if (made := read_made(out / name)) is not None]
+
+
+def drop(out: Path, names: Sequence[str]) -> list[str]:
+    """Takes results out of ``out``: of images by the name of their folder, by their own, or by a pattern.
+    Returns the folders that were taken out. Files of other origin stay."""
+    with open_ledger(out) as ledger:
+        last = {line["folder"]: line for line in read_ledger(out) if line.get("folder")}
+        slides = slides_of(out)
+        there = {name: line for name, line in last.items() if line["state"] != DROPPED}
+        there |= {
+            name: {"image": _source_in(out, name), "folder": name} for name in slides if name not in there
+        }
+        chosen = dict.fromkeys(folder for name in names for folder in _chosen(name, there, out))
+        for folder in chosen:
+            place_of(out, slides.get(folder, ""), folder).unlink(missing_ok=True)
+            clear_results(out / folder)
+            path = Path(there[folder]["image"])
+            ledger.add(Item(path=path, folder=out / folder, state=DROPPED, slide=slides.get(folder, "")))
+    return list(chosen)
+
+
+def _source_in(out: Path, name: str) -> str:
+    made = read_made(out / name)
+    return made.source or made.image if made is not None else name
+
+
+def _chosen(name: str, there: Mapping[str, Mapping[str, str]], out: Path) -> list[str]:
+    """The folders that a name means. Two images of one name must be told apart; a pattern may mean many."""
+    if name in there:
+        return [name]
+    images = {folder: line["image"] for folder, line in there.items()}
+    found = [
+        folder for folder, image in images.items() if fnmatchcase(Path(image).name, name) or image == name
+    ]
+    found += [folder for folder in there if fnmatchcase(folder, name) and folder not in found]
+    if not found:
+        raise DataError(f"{out} holds no results of {name!r}. It has: {named(sorted(there)) or 'none'}.")
+    if len(found) > 1 and not set(name) & set("*?["):
+        raise DataError(
+            f"{len(found)} images in {out} are called {name!r}. Name the folder of their results: "
+            f"{named(sorted(found))}."
+        )
+    return found
 
 
 def pool_tables(out: Path, folders: Sequence[Path], config: CountConfig) -> Counter[str]:
@@ -115,8 +169,12 @@ def summarise(
     if not (Path(out) / TABLE).is_dir():
         raise DataError(f"{out} holds no results. Give the folder that was --out of an analysis.")
     slides = []
-    for name, files in parts_of(Path(out)):
-        if where not in name or not files:
+    parts = [(name, files) for name, files in parts_of(Path(out)) if files]
+    if where and not any(where in name for name, _ in parts):
+        there = ", ".join(name for name, _ in parts) or "none"
+        raise DataError(f"No slide in {out} has {where!r} in its name. Its slides: {there}.")
+    for name, files in parts:
+        if where not in name:
             continue
         table = ds.dataset([str(f) for f in files], format="parquet")
         keep = ds.field("cell_type_prob") >= least_probability if least_probability else None

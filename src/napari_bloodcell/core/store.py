@@ -74,6 +74,16 @@ def clear_others(folder: Path, written: frozenset[str]) -> None:
             shutil.rmtree(folder / name, ignore_errors=True)
 
 
+def clear_results(folder: Path) -> None:
+    """Takes an analysis away; the run record first, for without it the rest is no result. What else lies in
+    the folder stays, and so does the folder then."""
+    (folder / RUN).unlink(missing_ok=True)
+    clear_half_written(folder)
+    clear_others(folder, frozenset())
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
 def write_table(folder: Path, table: "pd.DataFrame") -> None:
     """``cells.csv`` for people and spreadsheets, ``cells.parquet`` with exact numbers and types."""
     with atomic_path(folder / "cells.csv") as temporary:

@@ -1,7 +1,7 @@
 """Result folders and sessions -> report: counted by slide and pooled, written in every form."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -9,15 +9,35 @@ from typing import TYPE_CHECKING, Any
 
 from napari_bloodcell.core.artifact import atomic_path, check_writable, write_bytes, write_json
 from napari_bloodcell.core.config.report import ReportConfig
+from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.report.differential import RESEARCH_USE, Differential, count_cells, to_json
 from napari_bloodcell.core.report.enough import Enough, enough
 from napari_bloodcell.core.report.gallery import Doubtful, Shown, doubtful_rows, pictures
 from napari_bloodcell.core.report.place import check_place
+from napari_bloodcell.core.report.provenance import (
+    Failure,
+    count_settings,
+    differences,
+    gone_text,
+    made_of,
+    named,
+    read_made,
+)
 from napari_bloodcell.core.report.readers import PERSON, Agreement, Reader, agreement, merge, read_reader
 from napari_bloodcell.core.report.sessions import Signature, read_work, readers_of, sessions_in
-from napari_bloodcell.core.report.slides import Run, on_cells, read_runs, together, with_answers
+from napari_bloodcell.core.report.slides import (
+    RUN,
+    Run,
+    failed_in,
+    on_cells,
+    read_runs,
+    result_folders,
+    together,
+    with_answers,
+)
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
+from napari_bloodcell.core.words import how_many
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +66,8 @@ class Report:
     made: str
     sign_off: tuple[str, ...] = ()  # of sessions: who signed, and whether the count is still the signed one
     comments: tuple[str, ...] = ()
+    failed: tuple[Failure, ...] = ()
+    warnings: tuple[str, ...] = ()  # what a reader must know of the images beside the count
 
     @property
     def calibration(self) -> tuple[str, ...]:
@@ -84,19 +106,22 @@ class Report:
         return (self.reviewed_text(), *agreed, *self.sign_off, *comments)
 
 
-def make_report(
+def make_report(  # noqa: PLR0913 (what is given, and how)
     results: Sequence[str | Path],
     out: Path,
     config: ReportConfig = ReportConfig(),
     *,
+    asked: Mapping[str, Any] | None = None,
     readers: Sequence[Path] = (),
     taxonomy: Taxonomy = DEFAULT,
     progress: Progress = silent,
 ) -> Report:
     """Read result folders of ``analyse``, sessions and readers' tables; write the report into ``out``.
-    ``taxonomy``: with the classes that are the readers' own."""
+    ``taxonomy``: with the classes that are the readers' own. With ``asked``, these settings and else those of
+    the analyses say how to count, not ``config.count``."""
     check_place(Path(out))
-    people = [read_reader(Path(path), taxonomy) for path in readers]
+    people = _people(readers, taxonomy)
+    config, told = _settled(config, asked, results)
     works = [read_work(folder, config) for folder in sessions_in(results)]
     runs = read_runs(results, [run for work in works for run in work.runs])
     others, notes = readers_of(works)
@@ -113,6 +138,7 @@ def make_report(
         (str(run.folder), str(run.image["source"])): Shown(str(run.image["sha256"]), run.page) for run in runs
     }
     doubtful = pictures(table, doubtful_rows(table, config.gallery), origins, progress=progress)
+    failed = failed_in(results)
     report = Report(
         config=config,
         slides=tuple(slides),
@@ -125,6 +151,8 @@ def make_report(
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         sign_off=_sign_off([signature for work in works for signature in work.signatures], bool(works)),
         comments=tuple(dict.fromkeys(text for work in works for text in work.comments)),
+        failed=tuple(failed),
+        warnings=(*_warnings(runs, failed), *told, *_alike(readers)),
     )
     _write(Path(out), report, progress)
     return report
@@ -177,11 +205,54 @@ def _count(name: str, runs: Sequence[Run], table: "pd.DataFrame", config: Report
 
 
 def _notes(runs: Sequence[Run]) -> tuple[str, ...]:
-    notes = [f"{run.image['name']}: {note}" for run in runs for note in run.notes]
-    bundles = dict.fromkeys(f"{run.bundle['name']} {run.bundle['sha256'][:12]}" for run in runs)
-    if len(bundles) > 1:
-        notes.append(f"The images were analysed with different models: {', '.join(bundles)}.")
-    return tuple(notes)
+    return tuple(f"{run.image['name']}: {note}" for run in runs for note in run.notes)
+
+
+def _people(readers: Sequence[Path], taxonomy: Taxonomy) -> list[Reader]:
+    """One table is one person's: given twice, it would agree with itself."""
+    people = [read_reader(Path(path), taxonomy) for path in readers]
+    for at, path in enumerate(readers):
+        if any(Path(one).samefile(path) for one in readers[:at]):
+            raise DataError(f"{path} is given as two readers: it would agree with itself. Name it once.")
+    return people
+
+
+def _alike(readers: Sequence[Path]) -> list[str]:
+    """Two people who write the same may be one who copied."""
+    seen: dict[bytes, Path] = {}
+    firsts = [(path, seen.setdefault(Path(path).read_bytes(), path)) for path in readers]
+    return [f"The tables {first} and {path} are the same." for path, first in firsts if first != path]
+
+
+def _settled(
+    config: ReportConfig, asked: Mapping[str, Any] | None, results: Sequence[str | Path]
+) -> tuple[ReportConfig, list[str]]:
+    """With the settings to count by, and what to tell of them."""
+    if asked is None:
+        return config, []
+    made = [read_made(folder) for folder in result_folders(results)]
+    count, told = count_settings([one for one in made if one is not None], asked)
+    values = {one.name: getattr(config, one.name) for one in fields(ReportConfig)}
+    return ReportConfig(**{**values, "count": count}), told
+
+
+def _warnings(runs: Sequence[Run], failed: Sequence[Failure]) -> list[str]:
+    warnings = []
+    twins = [f"{twin} (the same as {run.place})" for run in runs for twin in run.twins]
+    if failed:
+        warnings.append(
+            f"{len(failed)} of {how_many(len(failed) + len(runs) + len(twins), 'image')} failed and "
+            f"{'is' if len(failed) == 1 else 'are'} not counted: "
+            f"{named([f'{Path(one.image).name} ({one.reason})' for one in failed], '; ')}."
+        )
+    if twins:
+        warnings.append(
+            f"{how_many(len(twins), 'result')} left out, as the picture is counted already: {named(twins)}. "
+            "`analyse` and `results summary` count both."
+        )
+    made = [made_of(run.folder, run.record, run.config) for run in runs]
+    here = [one for one in made if (one.folder / RUN).is_file()]  # a session keeps its pictures by itself
+    return [*warnings, *differences(made), *gone_text(here)]
 
 
 def _write(out: Path, report: Report, progress: Progress) -> None:
@@ -241,6 +312,8 @@ def _body(report: Report) -> dict[str, Any]:
         },
         "sign_off": list(report.sign_off),
         "comments": list(report.comments),
+        "failed": [asdict(one) for one in report.failed],
+        "warnings": list(report.warnings),
         "notes": list(report.notes),
         "runs": [_provenance(run) for run in report.runs],
         "software": f"napari-bloodcell {version('napari-bloodcell')}",

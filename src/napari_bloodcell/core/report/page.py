@@ -42,7 +42,8 @@ def _head(report: "Report") -> str:
         f"<header><h1>{escape(report.config.title)}</h1>"
         f'<p class="warning">{escape(RESEARCH_USE)}</p>'
         f"<p>{_many(slides, 'slide')}, {_many(images, 'image')}. Report made {escape(report.made_text)}.</p>"
-        "</header>"
+        + "".join(f'<p class="open"><b>{escape(text)}</b></p>' for text in report.warnings)
+        + "</header>"
     )
 
 

@@ -45,6 +45,7 @@ def _first(report: "Report") -> "Figure":
     page = _page(report, report.config.title)
     d = report.pooled.differential
     said = [
+        *report.warnings,
         report.pooled.enough.text(),
         *report.said_by_people(),
         *report.calibration,

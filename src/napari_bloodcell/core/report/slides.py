@@ -13,6 +13,7 @@ from napari_bloodcell.core.cell_places import CellPlaces, names_apart
 from napari_bloodcell.core.errors import ArtifactError, DataError
 from napari_bloodcell.core.image import hash_file
 from napari_bloodcell.core.report.by_slide import slides_of
+from napari_bloodcell.core.report.provenance import Failure, failures_in
 from napari_bloodcell.core.report.readers import PERSON, Cell, Reader
 from napari_bloodcell.core.session.folder import SESSION
 
@@ -32,6 +33,7 @@ class Run:
     config: Mapping[str, Any]
     table: "pd.DataFrame"
     notes: tuple[str, ...] = field(default=())
+    twins: tuple[str, ...] = field(default=())  # other results of the same picture, which are not counted
 
     @property
     def image(self) -> Mapping[str, Any]:
@@ -44,6 +46,11 @@ class Run:
         return bundle
 
     @property
+    def place(self) -> str:
+        """Its picture, where it has a path; else its results."""
+        return str(self.image.get("source") or self.folder)
+
+    @property
     def page(self) -> int | None:
         """Of a file that holds several, as it was asked for."""
         page = (self.config.get("read") or {}).get("page")
@@ -51,22 +58,41 @@ class Run:
 
 
 def read_runs(paths: Iterable[str | Path], sessions: Sequence[Run] = ()) -> list[Run]:
-    """Every finished analysis in the folders, after the runs of sessions; an image counts once."""
-    folders = dict.fromkeys(folder for path in paths for folder in _folders_in(Path(path)))
-    slides = {out: slides_of(out) for out in dict.fromkeys(folder.parent for folder in folders)}
+    """Every finished analysis in the folders, after the runs of sessions; an image counts once. What is left
+    of an image that failed since is no result."""
+    folders = result_folders(paths)
+    outs = list(dict.fromkeys(folder.parent for folder in folders))
+    slides = {out: slides_of(out) for out in outs}
+    failed = {out / failure.folder for out in outs for failure in failures_in(out)}
     runs: dict[tuple[str, int], Run] = {}
     for run in (
         *sessions,
-        *(_read(folder, slides[folder.parent].get(folder.name, "")) for folder in folders),
+        *(
+            _read(folder, slides[folder.parent].get(folder.name, ""))
+            for folder in folders
+            if folder not in failed
+        ),
     ):
         key = (str(run.image["sha256"]), run.page or 0)
         same = runs.get(key)
         if same is not None:
             note = f"{run.folder} holds the same image as {same.folder}: it is counted once."
-            runs[key] = replace(same, notes=(*same.notes, note))
+            runs[key] = replace(same, notes=(*same.notes, note), twins=(*same.twins, run.place))
             continue
         runs[key] = run
     return list(runs.values())
+
+
+def result_folders(paths: Iterable[str | Path]) -> list[Path]:
+    """Those of the images, in the order given; each once."""
+    return list(dict.fromkeys(folder for path in paths for folder in _folders_in(Path(path))))
+
+
+def failed_in(paths: Iterable[str | Path]) -> list[Failure]:
+    """Images of these results that could not be analysed."""
+    outs = [*(folder.parent for folder in result_folders(paths)), *map(Path, paths)]
+    found = {failure.image: failure for out in dict.fromkeys(outs) for failure in failures_in(out)}
+    return list(found.values())
 
 
 def _folders_in(path: Path) -> list[Path]:
