@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Any
 from napari_bloodcell.core.artifact import atomic_path, check_writable, write_bytes, write_json
 from napari_bloodcell.core.config.report import ReportConfig
 from napari_bloodcell.core.progress import Progress, silent
-from napari_bloodcell.core.report.differential import RESEARCH_USE, Differential, count_cells, to_json
+from napari_bloodcell.core.report.differential import (
+    NOT_KNOWN,
+    RESEARCH_USE,
+    Differential,
+    count_cells,
+    to_json,
+)
 from napari_bloodcell.core.report.enough import Enough, enough
 from napari_bloodcell.core.report.gallery import Doubtful, doubtful_rows, pictures
 from napari_bloodcell.core.report.readers import PERSON, Agreement, Reader, agreement, merge, read_reader
 from napari_bloodcell.core.report.sessions import Signature, read_work, readers_of, sessions_in
-from napari_bloodcell.core.report.slides import Run, read_runs, together, with_answers
+from napari_bloodcell.core.report.slides import Run, known_classes, read_runs, together, with_answers
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
 if TYPE_CHECKING:
@@ -161,6 +167,7 @@ def _count(name: str, runs: Sequence[Run], table: "pd.DataFrame", config: Report
         table["touches_border"].astype(bool),
         config.count,
         merge_bands=config.merge_bands,
+        known=known_classes([run.record for run in runs if name in (run.slide, "All slides")]),
     )
     slides = set(table["slide"]) if len(table) else {name}
     return SlideCount(
@@ -268,6 +275,8 @@ def _counts_csv(report: Report) -> bytes:
         for row in d.rows:
             numbers = [f"{value:.2f}" for value in (row.percent, row.low, row.high)]
             writer.writerow([slide.name, row.class_name, row.n, *numbers, "yes", d.counted, d.reviewed])
+        for name in d.unknown:
+            writer.writerow([slide.name, name, "", "", "", "", NOT_KNOWN, d.counted, d.reviewed])
         for name, n in d.outside.items():
             writer.writerow([slide.name, name, n, "", "", "", "no", d.counted, d.reviewed])
     return out.getvalue().encode()
