@@ -84,15 +84,9 @@ def adapter(  # noqa: PLR0913
     config = AdapterConfig(masks=masks, views=views, lora=lora)
     with progress_bar() as bar, stopped_by_ctrl_c(bar) as progress:
         done = train_adapter(data, sam, out, config, plain(loop), progress=progress)
-    for note in done.notes:
-        print(note)
-    run = done.training
-    print(f"{done.cells[0]} cells trained on, {done.cells[1]} held out")
-    print(f"{run.ended} after {how_many(len(run.history), 'epoch')}, best {run.best_epoch}")
-    for name, after in done.after.items():
-        print(f"{name} {done.before[name].mean():.4f} before, {after.mean():.4f} after")
+    print(done.text())
     print(out)
-    return _code(run)
+    return _code(done.training)
 
 
 @train_app.command
