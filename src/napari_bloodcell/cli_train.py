@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from napari_bloodcell.cli_defaults import plain, with_defaults
-from napari_bloodcell.cli_notes import tell_left_out
+from napari_bloodcell.cli_notes import tell_of_sets
 from napari_bloodcell.cli_progress import INTERRUPTED, STOPPED, progress_bar, stopped_by_ctrl_c
 from napari_bloodcell.core.config import (
     ADAPTER_TRAINING,
@@ -150,7 +150,7 @@ def sada(
     from napari_bloodcell.core.embed.sada.fit import train_labs
 
     cells = load_dataset(data)
-    tell_left_out([cells])
+    tell_of_sets([cells])
     with progress_bar() as bar, stopped_by_ctrl_c(bar) as progress:
         done = train_labs(
             cells, out, config, backbone=backbone, training=plain(loop), leave=leave_out, progress=progress
@@ -175,7 +175,7 @@ def _train(
 
     config, loop = settings
     cells = load_dataset(data)
-    tell_left_out([cells])
+    tell_of_sets([cells])
     with progress_bar() as bar, stopped_by_ctrl_c(bar) as progress:
         run, embedder = train_embedder(
             cells, open_sam(sam, adapter), out, config, loop, store=store, progress=progress
