@@ -176,6 +176,15 @@ def test_too_few_corrections_are_one_line_and_leave_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def test_predict_takes_a_bundle_as_the_other_commands_do(tmp_path: Path) -> None:
+    home = lab(tmp_path / "home.parquet", 60, 0)
+    for flag in ("--classifier", "--bundle"):
+        out = tmp_path / f"{flag}.csv"
+        assert run("classify", "predict", home, "--out", out, flag, "nano", "--embedder", "details") == 0
+    first, second = (pd.read_csv(path) for path in sorted(tmp_path.glob("*.csv")))
+    pd.testing.assert_frame_equal(first, second)
+
+
 def test_a_class_with_a_single_cell_is_left_out_and_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
