@@ -1,6 +1,7 @@
 """The command line as a person types it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_bloodcell.cli import main
+from napari_bloodcell.cli import app, main
+from napari_bloodcell.cli_defaults import plain
 from napari_bloodcell.cli_progress import progress_bar
-from napari_bloodcell.core.config import AnalyseConfig, CountConfig, ReadConfig, SegmentConfig
+from napari_bloodcell.core.config import AnalyseConfig, CountConfig, EngineConfig, ReadConfig, SegmentConfig
 
 
 def run(*arguments: str | Path) -> int:
@@ -98,6 +100,27 @@ def test_a_mistake_is_one_line_and_exit_code_1(
     assert message in captured.err + captured.out
     assert "Traceback" not in captured.err + captured.out
     assert not (field.parent / "out").exists()
+
+
+def test_a_setting_of_the_engine_leaves_the_number_of_workers_to_the_images() -> None:
+    def engine(*flags: str) -> EngineConfig:
+        _, bound, _ = app.parse_args(["analyse", "fields", "--out", "results", *flags])
+        bound.apply_defaults()
+        return plain(bound.arguments["engine"])
+
+    assert engine() == EngineConfig(workers=None)
+    assert engine("--attempts", "2") == EngineConfig(workers=None, attempts=2)
+    assert engine("--workers", "1") == EngineConfig(workers=1)
+
+
+def test_the_help_of_analyse_names_no_other_workers_than_are_started(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("analyse", "--help") == 0
+    words = re.sub(r"[│\s]+", " ", capsys.readouterr().out)
+    told = words.partition("--workers")[2].partition("--scheduler")[0]
+    assert "Empty: one a core" in told
+    assert "default" not in told
 
 
 def test_sample_writes_picture_labels_and_classes(field: Path) -> None:

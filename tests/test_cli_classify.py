@@ -205,6 +205,33 @@ def test_too_few_corrections_are_one_line_and_leave_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def test_predict_takes_a_bundle_as_the_other_commands_do(tmp_path: Path) -> None:
+    home = lab(tmp_path / "home.parquet", 60, 0)
+    for flag in ("--classifier", "--bundle"):
+        out = tmp_path / f"{flag}.csv"
+        assert run("classify", "predict", home, "--out", out, flag, "nano", "--embedder", "details") == 0
+    first, second = (pd.read_csv(path) for path in sorted(tmp_path.glob("*.csv")))
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_a_class_with_a_single_cell_is_left_out_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = lab(tmp_path / "home.parquet", 60, 0)
+    table = pd.read_parquet(home)
+    table.loc[0, "class"], table.loc[1, "class"] = "basophil", ""
+    table.to_parquet(home)
+    quick = ["--strength", "0.1", "--folds", "2"]
+    assert run("classify", "train", home, "--out", tmp_path / "c.safetensors", *quick) == 0
+    told = capsys.readouterr().out
+    assert "58 cells of eosinophil, lymphocyte, monocyte; 1 without a class left out." in told
+    assert "Left out, with a single cell each: basophil. Add cells to have them learnt." in told
+    table.loc[2:, "class"] = "monocyte"
+    table.to_parquet(home)
+    assert run("classify", "train", home, "--out", tmp_path / "d.safetensors", *quick) == 1
+    assert "These classes have a single cell: basophil. Add cells" in capsys.readouterr().err
+
+
 def test_training_without_a_single_label_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

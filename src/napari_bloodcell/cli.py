@@ -6,12 +6,13 @@ Heavy imports happen inside the commands, so that ``--help`` answers at once.
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from napari_bloodcell.cli_bundle import bundle_app
 from napari_bloodcell.cli_classify import classify_app
+from napari_bloodcell.cli_defaults import plain, with_defaults
 from napari_bloodcell.cli_embed import embed_app
 from napari_bloodcell.cli_evaluate import evaluate
 from napari_bloodcell.cli_models import models
@@ -25,6 +26,11 @@ from napari_bloodcell.cli_stain import stain_app
 from napari_bloodcell.cli_train import train_app
 from napari_bloodcell.core.config import AnalyseConfig, EngineConfig, SmearConfig
 from napari_bloodcell.core.errors import BloodcellError, Cancelled
+
+if TYPE_CHECKING:
+    Engine = EngineConfig
+else:
+    Engine = with_defaults(EngineConfig(workers=None))
 
 
 def _version() -> str:
@@ -63,7 +69,7 @@ def analyse(
     out: Path,
     bundle: str = "nano",
     config: Annotated[AnalyseConfig, Parameter(name="*")] = AnalyseConfig(),
-    engine: Annotated[EngineConfig, Parameter(name="*")] = EngineConfig(workers=None),
+    engine: Annotated[Engine, Parameter(name="*")] = Engine(),
 ) -> int:
     """Find, outline, classify and count the white cells of images or folders of images.
 
@@ -84,7 +90,7 @@ def analyse(
     from napari_bloodcell.core.report import to_text
 
     with progress_bar() as progress:
-        result = analyse_files(paths, out, bundle, config, engine, progress=progress)
+        result = analyse_files(paths, out, bundle, config, plain(engine), progress=progress)
     images = "1 image" if len(result.items) == 1 else f"{len(result.items)} images"
     kept = sum(item.state == "kept" for item in result.items)
     print(to_text(result.differential))

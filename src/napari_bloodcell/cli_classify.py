@@ -66,7 +66,7 @@ def predict(
     /,
     *,
     out: Path,
-    classifier: str = "nano",
+    classifier: Annotated[str, Parameter(name=("--classifier", "--bundle"))] = "nano",
     embedder: Vectors = "",
     config: Annotated[ClassifyConfig, Parameter(name="*")] = ClassifyConfig(),
 ) -> int:

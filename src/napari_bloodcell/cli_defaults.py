@@ -6,25 +6,32 @@ a method differ, the class must be one that has them: else one flag would throw 
 
 import typing
 from dataclasses import dataclass, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, cast
 
-from napari_bloodcell.core.config import CountConfig, TrainConfig
+from napari_bloodcell.core.config import CountConfig
+from napari_bloodcell.core.config.base import Config
+
+C = TypeVar("C", bound=Config)
 
 
-def with_defaults(recipe: TrainConfig) -> type[TrainConfig]:
-    """``TrainConfig``, with the recipe's values as defaults; the help names them."""
-    body = {field.name: getattr(recipe, field.name) for field in fields(TrainConfig)}
+def with_defaults(recipe: C) -> type[C]:
+    """The class of ``recipe``, with the recipe's values as defaults; the help names them."""
+    kind = type(recipe)
+    body = {field.name: getattr(recipe, field.name) for field in fields(kind)}
     about = {
-        "__annotations__": typing.get_type_hints(TrainConfig, include_extras=True),
-        "__module__": TrainConfig.__module__,
-        "__doc__": TrainConfig.__doc__,
+        "__annotations__": typing.get_type_hints(kind, include_extras=True),
+        "__module__": kind.__module__,
+        "__doc__": kind.__doc__,
     }
-    return dataclass(frozen=True, kw_only=True)(type(TrainConfig.__name__, (TrainConfig,), body | about))
+    return dataclass(frozen=True, kw_only=True)(type(kind.__name__, (kind,), body | about))
 
 
-def plain(loop: TrainConfig) -> TrainConfig:
+def plain(given: C) -> C:
     """As scripts write it: equal to a recipe where nothing was changed."""
-    return TrainConfig.from_json(loop.to_json())
+    kind: type[Config] | None = type(given).__base__
+    if kind is None or kind is Config:  # not of ``with_defaults``
+        return given
+    return cast("C", kind.from_json(given.to_json()))
 
 
 def asked(config: type[Any], **parts: type[Any]) -> type[Any]:

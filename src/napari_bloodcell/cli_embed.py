@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from napari_bloodcell.cli_notes import tell_left_out
+from napari_bloodcell.cli_notes import tell_of_sets
 from napari_bloodcell.cli_progress import progress_bar
 from napari_bloodcell.core.config import JudgeConfig
 
@@ -38,7 +38,7 @@ def cells(
     from napari_bloodcell.core.embed.sources import embed_paths
 
     check_can_write(out)
-    tell_left_out(paths)
+    tell_of_sets(paths)
     with progress_bar() as progress:
         found = embed_paths(paths, embedder or ["measurements"], labels=labels or (), progress=progress)
         write(out, found)
@@ -76,7 +76,7 @@ def align(
     """
     from napari_bloodcell.core.embed.sources import align_paths
 
-    tell_left_out(paths)
+    tell_of_sets(paths)
     with progress_bar() as progress:
         made = align_paths(paths, out, pool, sam, add_to, progress=progress)
     print(f"{made.kind}: {', '.join(made.space.labs)}. {out}")
@@ -112,7 +112,7 @@ def judge(
 
     if out is not None:
         check_maps(out, how)
-    tell_left_out(paths)
+    tell_of_sets(paths)
     with progress_bar() as progress:
         found = embed_paths(paths, embedder or ["measurements"], labelled=True, progress=progress)
         judgements = judge_cells(found, config, progress=progress)

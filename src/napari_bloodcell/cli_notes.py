@@ -14,12 +14,13 @@ def tell(lines: Iterable[str]) -> None:
         print(f"note: {line}", file=sys.stderr)
 
 
-def tell_left_out(sets: "Sequence[Dataset | Path]") -> None:
-    """Of sets of cells, or of the folders that hold them, before any work; an image is passed over."""
-    from napari_bloodcell.core.datasets import Dataset, left_out, load_dataset
+def tell_of_sets(sets: "Sequence[Dataset | Path]") -> None:
+    """Before any work: what sets of cells, or the folders that hold them, leave out, and what contradicts
+    itself in them. An image is passed over."""
+    from napari_bloodcell.core.datasets import Dataset, contradictions, left_out, load_dataset
 
     read = [one if isinstance(one, Dataset) else load_dataset(one) for one in sets if not _is_file(one)]
-    tell(left_out(read))
+    tell([*left_out(read), *contradictions(cell for one in read for cell in one.cells)])
 
 
 def _is_file(one: "Dataset | Path") -> bool:

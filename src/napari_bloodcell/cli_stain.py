@@ -121,7 +121,7 @@ def compare(
     labs: list[Path],
     /,
     *,
-    out: Path = Path("stains.png"),
+    out: Path | None = None,
     config: Annotated[StainConfig, Parameter(name="*")] = StainConfig(),
     groups: Annotated[ClusterConfig, Parameter(name="*")] = ClusterConfig(),
 ) -> int:
@@ -132,16 +132,18 @@ def compare(
     labs: list[Path]
         Two or more: folders of images, images, or saved profiles (.json).
     out: Path
-        Picture to write (.png).
+        Picture to write (.png). Empty: stains.png in this folder, unless there is one.
     """
+    from napari_bloodcell.core.artifact import not_taken
     from napari_bloodcell.core.stain.compare import compare as compare_labs
     from napari_bloodcell.core.stain.compare import draw_comparison
 
+    picture = out or not_taken(Path("stains.png"))
     with progress_bar() as progress:
         comparison = compare_labs(labs, config, groups, progress=progress)
-        draw_comparison(out, comparison)
+        draw_comparison(picture, comparison)
     print(comparison.text())
-    print(out)
+    print(picture.absolute())
     return 0
 
 

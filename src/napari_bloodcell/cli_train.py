@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from napari_bloodcell.cli_defaults import plain, with_defaults
-from napari_bloodcell.cli_notes import tell_left_out
+from napari_bloodcell.cli_notes import tell_of_sets
 from napari_bloodcell.cli_progress import INTERRUPTED, STOPPED, progress_bar, stopped_by_ctrl_c
 from napari_bloodcell.core.config import (
     ADAPTER_TRAINING,
@@ -84,15 +84,9 @@ def adapter(  # noqa: PLR0913
     config = AdapterConfig(masks=masks, views=views, lora=lora)
     with progress_bar() as bar, stopped_by_ctrl_c(bar) as progress:
         done = train_adapter(data, sam, out, config, plain(loop), progress=progress)
-    for note in done.notes:
-        print(note)
-    run = done.training
-    print(f"{done.cells[0]} cells trained on, {done.cells[1]} held out")
-    print(f"{run.ended} after {how_many(len(run.history), 'epoch')}, best {run.best_epoch}")
-    for name, after in done.after.items():
-        print(f"{name} {done.before[name].mean():.4f} before, {after.mean():.4f} after")
+    print(done.text())
     print(out)
-    return _code(run)
+    return _code(done.training)
 
 
 @train_app.command
@@ -156,7 +150,7 @@ def sada(
     from napari_bloodcell.core.embed.sada.fit import train_labs
 
     cells = load_dataset(data)
-    tell_left_out([cells])
+    tell_of_sets([cells])
     with progress_bar() as bar, stopped_by_ctrl_c(bar) as progress:
         done = train_labs(
             cells, out, config, backbone=backbone, training=plain(loop), leave=leave_out, progress=progress
@@ -181,7 +175,7 @@ def _train(
 
     config, loop = settings
     cells = load_dataset(data)
-    tell_left_out([cells])
+    tell_of_sets([cells])
     with progress_bar() as bar, stopped_by_ctrl_c(bar) as progress:
         run, embedder = train_embedder(
             cells, open_sam(sam, adapter), out, config, loop, store=store, progress=progress

@@ -302,6 +302,11 @@ def test_a_list_as_spreadsheets_write_it(tmp_path: Path) -> None:
         ("file\na.png\n", r"has the columns file; it needs 'image'"),
         ("image\n", "names no image"),
         ("image,um_per_px\na.png,small\n", r"line 2: um_per_px is 'small'; it takes a number"),
+        (
+            "image,um_per_px\na.png,0.08\nb.png,-1\n",
+            r"list.csv, line 3: um_per_px is '-1'; it takes 0.005 to 20 µm",
+        ),
+        ("image,um_per_px\na.png,nan\n", r"line 2: um_per_px is 'nan'; it takes 0.005 to 20 µm"),
         ("image,slide\n,S1\n", r"line 2: no image is named"),
     ],
 )

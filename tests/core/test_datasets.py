@@ -1,6 +1,7 @@
 """Every loader on a small tree made in its real layout, with the traps found in the real one."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from napari_bloodcell.core.datasets import (
     CellImage,
     Dataset,
     check,
+    contradictions,
     load_dataset,
     read_parts,
     split_of,
@@ -629,6 +631,40 @@ def test_the_table_of_counts_has_classes_down_and_domains_across(tmp_path: Path)
     assert "monocyte           2  -    2\n" in text
     assert "total              3  1    4\n" in text
     assert "skipped: 1\n      1  empty file (0 bytes), e.g. b/neutrophil/2.png" in text
+
+
+def test_a_picture_sorted_into_two_classes_is_told_with_both_names(tmp_path: Path) -> None:
+    lab = tmp_path / "lab"
+    for number, place in enumerate(
+        ("monocyte/1.png", "monocyte/2.png", "eosinophil/1.png", "eosinophil/2.png")
+    ):
+        write(lab / place, f"picture {number}")  # as long as each other, and not the same
+    assert not contradictions(load_dataset(lab).cells)
+    shutil.copyfile(lab / "monocyte" / "1.png", lab / "eosinophil" / "zz.png")
+    shutil.copyfile(
+        lab / "monocyte" / "2.png", lab / "monocyte" / "copy.png"
+    )  # of one class: no contradiction
+    said = (
+        "The same picture has two classes: eosinophil/zz.png (eosinophil) and monocyte/1.png (monocyte). Keep "
+        "one of them."
+    )
+    assert check(lab).notes == (said,)
+    assert f"note: {said}" in check(lab).text()
+    for number in range(2, 9):
+        shutil.copyfile(lab / "monocyte" / "1.png", lab / "eosinophil" / f"{number}.png")
+        write(lab / "monocyte" / f"m{number}.png", f"other {number}")
+        shutil.copyfile(lab / "monocyte" / f"m{number}.png", lab / "eosinophil" / f"m{number}.png")
+    told = contradictions(load_dataset(lab).cells)
+    assert len(told) == 6
+    assert told[-1] == "3 more pictures with two classes."
+
+
+def test_classes_with_a_single_cell_are_told(tmp_path: Path) -> None:
+    for number, place in enumerate(("monocyte/1.png", "monocyte/2.png", "basophil/1.png")):
+        write(tmp_path / "lab" / place, f"picture {number}")
+    assert check(tmp_path / "lab").notes == (
+        "Classes with a single cell, which no classifier can be trained on: basophil.",
+    )
 
 
 def test_a_coarse_label_counts_as_present_where_another_domain_is_fine(tmp_path: Path) -> None:

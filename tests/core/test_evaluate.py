@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,6 +148,29 @@ def test_everything_is_written_and_says_the_same(labs: list[Path], tmp_path: Pat
     assert "most possible" in text
     for name in ("calibration", "risk-coverage", "confusion-measurements-logistic"):
         assert (out / "figures" / f"{name}.png").stat().st_size > 5000
+
+
+def test_figures_of_methods_that_are_no_longer_compared_go_and_a_persons_own_stay(
+    labs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(folder: Path, scores: Any, protocol: str) -> list[Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / f"confusion-{name.replace('/', '-')}.png" for name in {s.method for s in scores}]
+        for path in paths:
+            path.write_text(f"drawn {path.name}")
+        return paths
+
+    monkeypatch.setattr("napari_bloodcell.core.evaluate.files.draw_all", draw)
+    others = ["measurements/svm_linear", "measurements/random_forest"]
+    figures = tmp_path / "out" / "figures"
+    evaluate(labs, [*METHOD, *others], tmp_path / "out", QUICK)
+    assert len(list(figures.iterdir())) == 3
+    (figures / "mine.png").write_text("of a person")
+    (figures / "confusion-measurements-random_forest.png").write_text("a person's by now")
+    evaluate(labs, METHOD, tmp_path / "out", QUICK)
+    left = {path.name for path in figures.iterdir()}
+    kept = f"confusion-{METHOD[0].replace('/', '-')}.png"
+    assert left == {kept, "mine.png", "confusion-measurements-random_forest.png"}
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -6,12 +6,23 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from scipy import stats
 
+from napari_bloodcell.core.artifact import hash_of
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.records import UNIDENTIFIED
-from napari_bloodcell.core.report import count, exact_limits, to_json, to_text, write_differential
-from napari_bloodcell.core.taxonomy import Taxonomy
+from napari_bloodcell.core.report import (
+    count,
+    digest_of,
+    draw,
+    exact_limits,
+    to_json,
+    to_text,
+    write_differential,
+)
+from napari_bloodcell.core.taxonomy import COARSE, Taxonomy
 
 FINE = CountConfig(level="fine")
 
@@ -149,6 +160,49 @@ def test_csv_and_json_say_the_same(tmp_path: Path) -> None:
         assert float(row["percent"]) == pytest.approx(other["percent"], abs=0.01)
     assert stored["complete"] is False
     assert json.loads(json.dumps(to_json(d)))["counted"] == 4
+
+
+FOUR = ("neutrophil_banded", "lymphocyte", "monocyte", "eosinophil")  # classes of a model: no basophil
+
+
+def test_a_class_the_model_cannot_name_has_no_count_and_no_limits(tmp_path: Path) -> None:
+    d = count(["monocyte"] * 3 + ["neutrophil_banded"], known=FOUR)
+    assert d.unknown == ("basophil",)
+    assert [row.class_name for row in d.rows] == [*COARSE[:-1], UNIDENTIFIED]
+    said = [line for line in to_text(d).splitlines() if line.startswith("basophil")]
+    assert [line.split(maxsplit=3) for line in said] == [["basophil", "-", "-", "not known to this model"]]
+    write_differential(tmp_path, d, title="t", parents={})
+    (row,) = (
+        row
+        for row in csv.DictReader((tmp_path / "differential.csv").read_text().splitlines())
+        if row["class"] == "basophil"
+    )
+    assert (row["n"], row["high"], row["in_denominator"]) == ("", "", "no")
+    assert row["note"] == "not known to this model"
+    assert json.loads((tmp_path / "differential.json").read_text())["unknown"] == ["basophil"]
+
+
+def test_the_picture_says_which_classes_the_model_cannot_name() -> None:
+    axes = Figure().add_subplot()
+    draw(axes, count(["monocyte"] * 3, known=FOUR))
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["basophil", "unidentified", "eosinophil", "monocyte", "lymphocyte", "neutrophil"]
+    at = {text.xy[1]: text.get_text() for text in axes.texts if isinstance(text, Annotation)}
+    assert at[0] == "not known to this model"
+    assert at[3] == "3  (100.0 %)"
+
+
+def test_a_class_that_a_person_gave_is_counted_whatever_the_model_knows() -> None:
+    d = count(["monocyte", "basophil"], known=FOUR)
+    assert (d.percent("basophil"), d.unknown) == (50, ())
+    assert count(["monocyte"] * 2, known=FOUR, reviewed=2).unknown == (), "a person looked at every cell"
+    assert count(["monocyte"] * 2, known=FOUR, reviewed=1).unknown == ("basophil",)
+
+
+def test_what_was_signed_before_classes_could_be_unknown_stays_signed() -> None:
+    d = count(["monocyte"])
+    before = {name: value for name, value in to_json(d).items() if name != "unknown"}
+    assert digest_of(d, []) == hash_of([before])
 
 
 def test_limits_bracket_the_truth_as_often_as_they_promise() -> None:

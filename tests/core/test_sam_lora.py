@@ -180,6 +180,11 @@ def test_an_adapter_that_was_changed_or_cut_off_is_refused(tmp_path: Path) -> No
     (tmp_path / HEADER).unlink()
     with pytest.raises(ArtifactError, match=r"holds no adapter.json: .* its writing was cut off"):
         load_adapter(new_model("nano"), tmp_path)
+    with pytest.raises(
+        ArtifactError, match=r"There is no adapter .*nowhere: no such folder or file"
+    ) as missing:
+        load_adapter(new_model("nano"), tmp_path / "nowhere")
+    assert "import_released" not in str(missing.value), "a name of ours says nothing to who typed a command"
 
 
 def test_an_adapter_of_another_rank_than_it_says_is_refused(tmp_path: Path) -> None:

@@ -23,9 +23,11 @@ from napari_bloodcell.core.config import (
 from napari_bloodcell.core.datasets import split_of
 from napari_bloodcell.core.errors import Cancelled, DataError, ImageError, TrainingError, WeightsError
 from napari_bloodcell.core.finetune import from_labels, read_pictures, train_adapter
-from napari_bloodcell.core.finetune.adapter import RUN, loop_of
+from napari_bloodcell.core.finetune.adapter import RUN, AdapterRun, loop_of
 from napari_bloodcell.core.finetune.memory import Memory, measure
 from napari_bloodcell.core.finetune.pictures import divide
+from napari_bloodcell.core.finetune.report import title_of
+from napari_bloodcell.core.finetune.verdict import words
 from napari_bloodcell.core.image import write_labels_ome_tiff
 from napari_bloodcell.core.sam.adapter import load_adapter
 from napari_bloodcell.core.sam.ground import GROUND, on_white
@@ -41,7 +43,7 @@ from napari_bloodcell.core.sam.train.views import (
     shares_of,
 )
 from napari_bloodcell.core.segment.choose import find_segmenter
-from napari_bloodcell.core.training import train
+from napari_bloodcell.core.training import Epoch, TrainingRun, train
 
 SMALL = MaskTrainConfig(size_px=32, batch=4, steps_per_epoch=2)
 QUICK = TrainConfig(epochs=2, learning_rate=1e-3, device="cpu")
@@ -475,6 +477,7 @@ def test_pictures_go_in_and_a_scored_adapter_with_its_report_comes_out(tmp_path:
     assert (info.data["sources"], info.data["cells"]) == (["data"], done.cells[0])
     report = json.loads((out / "report.json").read_text())
     assert len(report["cells"]) == done.cells[1]
+    assert report["verdict"] == words(done.before, done.after) != []
     assert report["summary"]["cell_iou"]["before"]["mean"] == pytest.approx(done.before["cell_iou"].mean())
     with Image.open(out / "report.png") as picture:
         assert picture.size[0] > 1000
@@ -484,6 +487,35 @@ def test_pictures_go_in_and_a_scored_adapter_with_its_report_comes_out(tmp_path:
         score_cells(model, held_out, 32)["cell_iou"], done.after["cell_iou"], atol=0.02
     )
     assert find_segmenter(base, out).config.size_px == 32  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("cells", "nucleus", "said"),
+    [
+        (1, 0.92, ["none better than the start", "No better than before", "rest on 1 held-out cell, which"]),
+        (19, 0.97, ["best 1", "rest on 19 held-out cells, which proves little"]),
+        (20, 0.95, ["none better than the start", "No better than before"]),
+        (20, 0.97, ["best 1"]),
+    ],
+)
+def test_an_adapter_that_is_no_better_is_called_so_with_the_cells_it_was_tried_on(
+    tmp_path: Path, cells: int, nucleus: float, said: list[str]
+) -> None:
+    before = {"cell_iou": np.full(cells, 0.98), "nucleus_iou": np.full(cells, 0.95)}
+    after = {"cell_iou": np.full(cells, 0.98), "nucleus_iou": np.full(cells, nucleus)}
+    epoch = Epoch(number=1, losses={"total": 1.0}, figures={"score": 0.9}, learning_rate=0.1, seconds=1.0)
+    run = TrainingRun(
+        folder=tmp_path, history=(epoch,), best_epoch=1, figures=epoch.figures, ended="finished"
+    )
+    done = AdapterRun(
+        folder=tmp_path, sha256="", training=run, before=before, after=after, cells=(9, cells), notes=()
+    )
+    told = "cell IoU 0.9800 before, 0.9800 after", f"nucleus IoU 0.9500 before, {nucleus:.4f} after"
+    for place in (done.text(), "\n".join(title_of((before, after)))):
+        assert all(one in place for one in told)
+        held = [word for word in ("No better than before", "which proves little") if word in place]
+        assert len(held) == sum("better than before" in one or "rest on" in one for one in said)
+    assert all(word in done.text() for word in said)
 
 
 @pytest.mark.usefixtures("tiny")

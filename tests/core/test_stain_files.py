@@ -99,6 +99,23 @@ def test_compare_draws_points_matrix_and_strip_and_names_labs_apart(
     assert picture.std() > 20
 
 
+def test_a_comparison_without_a_name_does_not_take_the_place_of_another(
+    labs: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profiles = [tmp_path / f"{look}.json" for look in ("giemsa_blue", "rapid_yellow")]
+    for path in profiles:
+        profile_from(labs / path.stem).save(path)
+    monkeypatch.chdir(tmp_path)
+    assert command("compare", *profiles) == 0
+    assert str(tmp_path / "stains.png") in capsys.readouterr().out
+    (tmp_path / "stains.png").write_bytes(b"the first")
+    assert command("compare", *profiles) == 1
+    assert f"{tmp_path / 'stains.png'} is there already" in capsys.readouterr().err
+    assert (tmp_path / "stains.png").read_bytes() == b"the first"
+    assert command("compare", *profiles, "--out", "stains.png") == 0, "who names it means it"
+    assert (tmp_path / "stains.png").read_bytes() != b"the first"
+
+
 def test_saved_profiles_are_compared_without_images(labs: Path, tmp_path: Path) -> None:
     for look in ("giemsa_blue", "rapid_yellow"):
         profile_from(labs / look).save(tmp_path / f"{look}.json")

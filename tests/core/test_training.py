@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -170,12 +171,36 @@ def test_other_settings_do_not_go_on_in_the_same_folder(tmp_path: Path) -> None:
     train(LineRecipe(), CONFIG, tmp_path, progress=StopAt(5))
     before = (tmp_path / "last.safetensors").read_bytes()
     other = TrainConfig(epochs=6, learning_rate=0.1, device="cpu", weight_decay=0.0)
-    with pytest.raises(TrainingError, match=r"loop\.learning_rate was 0\.3, now it is 0\.1.*another folder"):
+    with pytest.raises(
+        TrainingError,
+        match=r"loop\.learning_rate was 0\.3, now it is 0\.1.*another folder \(--out\), or delete",
+    ):
         train(LineRecipe(), other, tmp_path)
     with pytest.raises(TrainingError, match=r"method\.cells was 16, now it is 8"):
         train(LineRecipe(cells=8), CONFIG, tmp_path)
     assert (tmp_path / "last.safetensors").read_bytes() == before
     assert train(LineRecipe(), other, tmp_path, resume=False).ended == "finished"
+
+
+def test_a_finished_training_goes_on_to_more_epochs_as_if_begun_with_them(tmp_path: Path) -> None:
+    steady = replace(CONFIG, schedule="constant")
+    whole, grown = LineRecipe(), LineRecipe()
+    expected = train(whole, steady, tmp_path / "whole")
+    assert train(LineRecipe(), replace(steady, epochs=4), tmp_path / "grown").ended == "finished"
+    run = train(grown, steady, tmp_path / "grown")
+    assert [e.losses for e in run.history] == [e.losses for e in expected.history]
+    assert weights(grown) == weights(whole)
+
+
+def test_a_training_laid_out_over_its_epochs_says_why_it_cannot_grow(tmp_path: Path) -> None:
+    train(LineRecipe(), CONFIG, tmp_path)
+    with pytest.raises(TrainingError) as refused:
+        train(LineRecipe(), replace(CONFIG, epochs=9), tmp_path)
+    said = str(refused.value)
+    assert "laid out over 6 epochs and cannot go on to 9, for its learning rate falls to zero" in said
+    assert f"To begin anew, choose another folder (--out), or delete {tmp_path}." in said
+    with pytest.raises(TrainingError, match=r"loop\.learning_rate was 0\.3, now it is 0\.1"):
+        train(LineRecipe(), replace(CONFIG, epochs=9, learning_rate=0.1), tmp_path)
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:

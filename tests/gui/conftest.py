@@ -100,7 +100,7 @@ def made_up() -> Callable[..., Any]:
             hash="0" * 64,
             segmenter=StainSegmenter(),
             embedder=embedder,
-            classifier=SimpleNamespace(calibration=SimpleNamespace(basis="nothing")),
+            classifier=SimpleNamespace(calibration=SimpleNamespace(basis="nothing"), class_names=names),
             scores={},
             card="",
         )

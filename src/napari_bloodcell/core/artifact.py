@@ -98,6 +98,16 @@ def check_writable(folder: Path) -> None:
         raise cannot_write(folder, error) from error
 
 
+def not_taken(path: Path) -> Path:
+    """Before long work: a name that nobody chose never costs the file that has it."""
+    if path.exists():
+        raise ArtifactError(
+            f"{path.absolute()} is there already and would be written over. Name another file with --out, or "
+            "the same one to replace it."
+        )
+    return path
+
+
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
     """One run at a time writes to a folder; the lock goes with the process that holds it."""

@@ -214,7 +214,8 @@ def _folders(images: Sequence[Path], out: Path, page: int | None = None) -> list
 
 def _pool(items: Sequence[Item], out: Path, bundle: Bundle, config: AnalyseConfig) -> Differential:
     analysed = [item.folder for item in items if item.state != "failed"]
-    differential = count(pool_tables(out, analysed, config.count), config.count)
+    cells = pool_tables(out, analysed, config.count)
+    differential = count(cells, config.count, known=bundle.classifier.class_names)
     if analysed:
         title = f"{len(analysed)} images, bundle {bundle.name}"
         write_differential(out, differential, title=title, parents={"bundle": bundle.hash})

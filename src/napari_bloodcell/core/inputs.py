@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from napari_bloodcell.core.errors import DataError
+from napari_bloodcell.core.config import ReadConfig
+from napari_bloodcell.core.errors import ConfigError, DataError
 from napari_bloodcell.core.image import find_images, place_of, well_of
 from napari_bloodcell.core.rows import Row, read_rows
 
@@ -95,8 +96,13 @@ def _entry(path: Path, row: Row) -> Input:
     if not row.get("image"):
         raise DataError(f"{path}, line {row.line}: no image is named. Fill in the column 'image'.")
     image, scale = path.parent / row.get("image"), row.get("um_per_px")
+    where = f"{path}, line {row.line}: um_per_px is {scale!r}"
     try:
         um_per_px = float(scale.replace(",", ".")) if scale else None
+        ReadConfig(um_per_px=um_per_px)
     except ValueError as error:
-        raise DataError(f"{path}, line {row.line}: um_per_px is {scale!r}; it takes a number.") from error
+        raise DataError(f"{where}; it takes a number.") from error
+    except ConfigError as error:
+        accepted = str(error).rpartition("; ")[2]
+        raise DataError(f"{where}; {accepted} Correct it, or leave it empty.") from error
     return Input(path=image, slide=row.get("slide"), um_per_px=um_per_px)

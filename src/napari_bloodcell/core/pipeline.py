@@ -138,7 +138,9 @@ def classify_masks(
         measurements=measurements,
         embeddings=embeddings,
         predictions=predictions,
-        differential=count(list(predictions.labels[counted]), config.count),
+        differential=count(
+            list(predictions.labels[counted]), config.count, known=bundle.classifier.class_names
+        ),
         bundle=bundle,
         config=config,
     )

@@ -11,17 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from napari_bloodcell.core.artifact import atomic_path
+from napari_bloodcell.core.artifact import atomic_path, read_json
 from napari_bloodcell.core.config import CountConfig
-from napari_bloodcell.core.errors import DataError
+from napari_bloodcell.core.errors import ArtifactError, DataError
 from napari_bloodcell.core.jobs import Item
 from napari_bloodcell.core.ledger import open_ledger, read_ledger
 from napari_bloodcell.core.report import Differential, count
 from napari_bloodcell.core.report.by_slide import TABLE, parts_of, place_of, slides_of
 from napari_bloodcell.core.report.provenance import Made, named, read_made
-from napari_bloodcell.core.store import clear_results, with_texts
+from napari_bloodcell.core.report.slides import known_classes
+from napari_bloodcell.core.store import RUN, clear_results, with_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +37,7 @@ class Slide:
     images: int
     cells: Counter[str]  # of each class
     differential: Differential
+    known: frozenset[str] = frozenset()  # what the models of its images can name, where all of them say
 
 
 def add_to_table(out: Path, item: Item) -> None:
@@ -183,12 +185,23 @@ def summarise(
         for batch in table.to_batches(columns=columns, filter=keep):
             types, cut = batch.column(0).to_pylist(), batch.column(1).to_pylist()
             cells.update(t for t, c in zip(types, cut, strict=True) if config.count_border or not c)
-        differential = count(cells, config)
-        slides.append(Slide(name=name, images=len(files), cells=cells, differential=differential))
+        known = known_classes([_record(Path(out) / file.stem) for file in files])
+        differential = count(cells, config, known=known)
+        slides.append(
+            Slide(name=name, images=len(files), cells=cells, differential=differential, known=known)
+        )
     return slides
 
 
 def pooled(slides: list[Slide], config: CountConfig = CountConfig()) -> Differential:
     """All slides as one."""
     total: Counter[str] = sum((s.cells for s in slides), Counter())
-    return count(total, config)
+    known = frozenset[str]().union(*(s.known for s in slides)) if all(s.known for s in slides) else ()
+    return count(total, config, known=known)
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    try:
+        return read_json(folder / RUN, "run")[1]
+    except ArtifactError:  # it is being made anew
+        return {}

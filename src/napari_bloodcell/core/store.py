@@ -166,6 +166,7 @@ def _run_record(folder: Path, analysis: Analysis) -> dict[str, Any]:
             "embedder": analysis.embeddings.embedder,
             "classifier": analysis.predictions.classifier,
             "calibration": analysis.bundle.classifier.calibration.basis,
+            "classes": list(analysis.bundle.classifier.class_names),
         },
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),

@@ -26,8 +26,8 @@ from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.gui import layers, preferences, samples
 from napari_bloodcell.gui.choices import Chooser, keep_narrow
-from napari_bloodcell.gui.counted_once import counted_once
 from napari_bloodcell.gui.corrections import hear_all
+from napari_bloodcell.gui.counted_once import counted_once
 from napari_bloodcell.gui.form import Form
 from napari_bloodcell.gui.outlines import outlines
 from napari_bloodcell.gui.task import Call, Run, Task, is_taken_out

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_bloodcell.core.cell_tables import read_cells
 from napari_bloodcell.core.classify.fitting import fit
@@ -27,10 +28,14 @@ def train_on_tables(  # noqa: PLR0913 (what is given, what is made, and how)
     taxonomy: Taxonomy = DEFAULT,
     progress: Progress = silent,
 ) -> str:
-    """Writes the classifier; returns what to tell. Cells without a class are left out."""
+    """Writes the classifier; returns what to tell. Cells without a class are left out, and those that are the
+    only one of theirs: nothing of the class could be held out."""
     cells = read_cells(tables, embedder, taxonomy)
     rows = np.flatnonzero(cells.label != "")
-    if not len(rows):
+    without = len(cells) - len(rows)
+    lonely = _lonely(cells.label[rows])
+    rows = rows[~np.isin(cells.label[rows], lonely)]
+    if without == len(cells):
         raise DataError(
             "No cell of these tables has a class that a person gave: what a model said is no label. "
             "Give tables with a column class or cell_type."
@@ -57,9 +62,19 @@ def train_on_tables(  # noqa: PLR0913 (what is given, what is made, and how)
     else:
         classifier = fit(vectors, labels, config, groups=groups, labs=labs, progress=progress)
     classifier.write(out)
-    left = len(cells) - len(rows)
     lines.append(
-        f"{len(rows)} cells of {', '.join(classifier.class_names)}; {left} without a class left out."
+        f"{len(rows)} cells of {', '.join(classifier.class_names)}; {without} without a class left out."
     )
+    if lonely:
+        lines.append(
+            f"Left out, with a single cell each: {', '.join(lonely)}. Add cells to have them learnt."
+        )
     lines += [*classifier.notes, f"Calibration: {classifier.calibration.basis}.", str(out)]
     return "\n".join(lines)
+
+
+def _lonely(labels: NDArray[np.str_]) -> list[str]:
+    """Where more than these remain; else the training says what it needs."""
+    names, counts = np.unique(labels, return_counts=True)
+    few = [str(name) for name in names[counts < 2]]
+    return few if len(names) - len(few) > 1 else []

@@ -5,6 +5,7 @@ One file a layout, each with ``recognises(root)`` and ``load(root)``; ``registry
 """
 
 from napari_bloodcell.core.datasets.check import CheckReport, check
+from napari_bloodcell.core.datasets.doubles import contradictions
 from napari_bloodcell.core.datasets.left_out import left_out
 from napari_bloodcell.core.datasets.masks import read_parts
 from napari_bloodcell.core.datasets.records import UNLABELLED, CellImage, Dataset, Preset, Skipped
@@ -24,6 +25,7 @@ __all__ = [
     "Skipped",
     "Split",
     "check",
+    "contradictions",
     "left_out",
     "load_dataset",
     "read_parts",

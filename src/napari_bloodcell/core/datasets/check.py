@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from napari_bloodcell.core.datasets.doubles import contradictions
 from napari_bloodcell.core.datasets.headers import read_header
 from napari_bloodcell.core.datasets.records import CellImage, Dataset, Preset, Skipped
 from napari_bloodcell.core.datasets.registry import load_dataset
@@ -119,9 +120,18 @@ def check(
     domains = tuple(
         _domain(dataset, domain, present, dataset.taxonomy, looked.get(domain)) for domain in dataset.domains
     )
+    notes = (*dataset.notes, *contradictions(dataset.cells), *_lonely(dataset))
     return CheckReport(
-        dataset.root, dataset.name, domains, _grouped(dataset.skipped, dataset.root), dataset.notes, deep
+        dataset.root, dataset.name, domains, _grouped(dataset.skipped, dataset.root), notes, deep
     )
+
+
+def _lonely(dataset: Dataset) -> list[str]:
+    counts = Counter(cell.class_name for cell in dataset.cells)
+    lonely = sorted(name for name, cells in counts.items() if cells == 1)
+    if not lonely:
+        return []
+    return [f"Classes with a single cell, which no classifier can be trained on: {', '.join(lonely)}."]
 
 
 def _domain(

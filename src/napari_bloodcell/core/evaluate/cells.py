@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_bloodcell.core.config import EvaluateConfig
-from napari_bloodcell.core.datasets import CellImage, Dataset, left_out, load_dataset
+from napari_bloodcell.core.datasets import CellImage, Dataset, contradictions, left_out, load_dataset
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.image import hash_file
 from napari_bloodcell.core.progress import Progress, silent
@@ -61,7 +61,12 @@ def gather(paths: Sequence[str | Path], config: EvaluateConfig, *, progress: Pro
         group=np.asarray(group, np.str_),
         key=np.asarray(keys, np.str_),
         level=level,
-        notes=(*notes, *(note for one in sets for note in one.notes), *left_out(sets)),
+        notes=(
+            *notes,
+            *(note for one in sets for note in one.notes),
+            *left_out(sets),
+            *contradictions(cells),
+        ),
     )
 
 

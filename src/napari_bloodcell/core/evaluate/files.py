@@ -3,11 +3,12 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_bloodcell.core.artifact import write_bytes, write_json
+from napari_bloodcell.core.artifact import read_json, write_bytes, write_json
+from napari_bloodcell.core.errors import ArtifactError
 from napari_bloodcell.core.evaluate.figures import draw_all
 from napari_bloodcell.core.evaluate.metrics import METRICS
 from napari_bloodcell.core.evaluate.published import DORL_SVM_LINEAR_MEAN, SADA_MEANS
@@ -19,6 +20,7 @@ from napari_bloodcell.core.evaluate.table import (
     published_tables,
     wide_table,
 )
+from napari_bloodcell.core.image import hash_file
 from napari_bloodcell.core.report import RESEARCH_USE
 
 if TYPE_CHECKING:
@@ -35,7 +37,9 @@ def tables_of(evaluation: "Evaluation") -> list[Table]:
 def write_evaluation(folder: Path, evaluation: "Evaluation") -> list[Path]:
     """``table.md``, ``table.csv``, ``scores.csv``, ``recalls.csv``, ``evaluation.json`` and ``figures/``."""
     tables = tables_of(evaluation)
+    before = _figures_listed(folder)
     figures = draw_all(folder / "figures", evaluation.scores, evaluation.config.protocol)
+    _clear(folder, before, figures)
     write_bytes(folder / "table.md", to_markdown(evaluation, tables).encode())
     rows = [row for table in tables for row in ([table.title], *table.csv_rows(), [])]
     write_bytes(folder / "table.csv", _csv(rows))
@@ -50,12 +54,31 @@ def write_evaluation(folder: Path, evaluation: "Evaluation") -> list[Path]:
             "embedders": dict(evaluation.embedders),
             "notes": list(evaluation.notes),
             "scores": [score.to_json() for score in evaluation.scores],
+            "figures": {path.name: hash_file(path) for path in figures},
             "note": RESEARCH_USE,
         },
         config=evaluation.config.to_json(),
     )
     names = ("table.md", "table.csv", "scores.csv", "recalls.csv", "evaluation.json")
     return [*(folder / name for name in names), *figures]
+
+
+def _figures_listed(folder: Path) -> Mapping[str, str]:
+    """Name and hash of each figure that an evaluation before this one drew here."""
+    try:
+        listed = read_json(folder / "evaluation.json", "evaluation")[1].get("figures")
+    except ArtifactError:
+        return {}
+    return listed if isinstance(listed, Mapping) else {}
+
+
+def _clear(folder: Path, before: Mapping[str, str], figures: Sequence[Path]) -> None:
+    """No figure of an earlier evaluation stands beside the tables of this one. What is not as it was drawn is
+    a person's own, and stays."""
+    for name in set(before) - {path.name for path in figures}:
+        path = folder / "figures" / Path(name).name
+        if path.is_file() and hash_file(path) == before[name]:
+            path.unlink()
 
 
 def to_markdown(evaluation: "Evaluation", tables: Sequence[Table]) -> str:

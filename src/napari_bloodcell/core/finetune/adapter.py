@@ -17,6 +17,7 @@ from napari_bloodcell.core.config import (
     TrainConfig,
 )
 from napari_bloodcell.core.device import resolve
+from napari_bloodcell.core.finetune import verdict
 from napari_bloodcell.core.finetune.memory import free_bytes, measure
 from napari_bloodcell.core.finetune.pictures import Picture, divide, read_pictures
 from napari_bloodcell.core.finetune.report import Outlines, write_report
@@ -28,6 +29,7 @@ from napari_bloodcell.core.sam.train.cells import MaskedCells
 from napari_bloodcell.core.sam.train.recipe import MaskRecipe, choose_trained, outline_cells, scores_of
 from napari_bloodcell.core.segment.choose import read_network
 from napari_bloodcell.core.training import TrainingRun, Watch, train
+from napari_bloodcell.core.words import how_many
 
 RUN = "run"  # the folder of the loop's own files, beside the adapter
 WARMUP_EPOCHS = 10  # as published; the loop counts steps
@@ -44,6 +46,18 @@ class AdapterRun:
     after: dict[str, NDArray[np.float64]]
     cells: tuple[int, int]  # trained on, held out
     notes: tuple[str, ...]
+
+    def text(self) -> str:
+        """For a person, at the end."""
+        return "\n".join(
+            (
+                *self.notes,
+                f"{how_many(self.cells[0], 'cell')} trained on, {self.cells[1]} held out",
+                verdict.course(self.training, self.before, self.after),
+                *verdict.figures(self.before, self.after),
+                *verdict.words(self.before, self.after),
+            )
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_bloodcell.core.artifact import atomic_path, write_json
+from napari_bloodcell.core.finetune import verdict
 from napari_bloodcell.core.records import ByteArray
 from napari_bloodcell.core.sam.train.cells import NUCLEUS, MaskedCells
 from napari_bloodcell.core.sam.train.recipe import windows_of
 from napari_bloodcell.core.training import TrainingRun
 from napari_bloodcell.core.training.checkpoint import jsonable
+from napari_bloodcell.core.words import how_many
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,6 +46,7 @@ def write_report(folder: Path, run: TrainingRun, scores: tuple[Scores, Scores], 
             | {f"{part}_after": float(after[part][i]) for part in after}
             for i, name in enumerate(outlines.cells.names)
         ],
+        "verdict": verdict.words(before, after),
         "ended": run.ended,
         "best_epoch": run.best_epoch,
         "history": [
@@ -73,7 +76,7 @@ def _draw(path: Path, run: TrainingRun, scores: tuple[Scores, Scores], outlines:
     parts: Any = figure.subfigures(2, 1, height_ratios=[1, 1.55])
     top, bottom = parts
     course, spread = top.subplots(1, 2)
-    _course(course, run)
+    _course(course, run, better=verdict.is_better(*scores))
     _spread(spread, scores)
     axes = bottom.subplots(2, len(shown), squeeze=False)
     pixels, truth = windows_of(outlines.cells, shown, outlines.size_px)
@@ -84,16 +87,21 @@ def _draw(path: Path, run: TrainingRun, scores: tuple[Scores, Scores], outlines:
             axis = axes[row, column]
             _cell(axis, pixels[column], truth[column], found[i])
             axis.set_title(f"{when}: {iou['cell_iou'][i]:.3f}", fontsize=9)
-    figure.suptitle(
-        f"Held-out cells: IoU {scores[0]['cell_iou'].mean():.3f} before, {scores[1]['cell_iou'].mean():.3f} "
-        "after. Green: as marked; red: as found; yellow: nucleus as found",
-        fontsize=10,
-    )
+    figure.suptitle("\n".join(title_of(scores)), fontsize=10)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")
 
 
-def _course(axes: "Axes", run: TrainingRun) -> None:
+def title_of(scores: tuple[Scores, Scores]) -> list[str]:
+    cells = how_many(len(scores[1]["cell_iou"]), "held-out cell")
+    return [
+        f"{cells}: {'; '.join(verdict.figures(*scores))}",
+        *verdict.words(*scores),
+        "Green: as marked; red: as found; yellow: nucleus as found",
+    ]
+
+
+def _course(axes: "Axes", run: TrainingRun, *, better: bool) -> None:
     scored = [e for e in run.history if "score" in e.figures]
     axes.plot([e.number for e in run.history], [e.losses["total"] for e in run.history], ".-", color="0.4")
     axes.set_xlabel("epoch")
@@ -102,7 +110,9 @@ def _course(axes: "Axes", run: TrainingRun) -> None:
     other.plot([e.number for e in scored], [e.figures["score"] for e in scored], ".-", color=FOUND)
     other.set_ylabel("Dice of held-out cells (red)")
     axes.axvline(run.best_epoch, color="0.7", linestyle=":")
-    axes.set_title(f"best: epoch {run.best_epoch}", fontsize=9)
+    axes.set_title(
+        f"best: epoch {run.best_epoch}" if better else "no epoch better than the start", fontsize=9
+    )
 
 
 def _spread(axes: "Axes", scores: tuple[Scores, Scores]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_bloodcell.core.artifact import atomic_path
-from napari_bloodcell.core.report.differential import RESEARCH_USE, Differential
+from napari_bloodcell.core.report.differential import NOT_KNOWN, RESEARCH_USE, Differential
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def draw_to_file(path: Path, differential: Differential, *, title: str) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 0.9 + 0.42 * max(len(differential.rows), 3)), dpi=130, layout="constrained")
+    figure = Figure(figsize=(6.4, 0.9 + 0.42 * max(differential.lines, 3)), dpi=130, layout="constrained")
     draw(figure.add_subplot(), differential)
     figure.suptitle(title, fontsize=10)
     with atomic_path(path) as temporary:
@@ -27,7 +27,7 @@ def draw(axes: "Axes", differential: Differential) -> None:
     from napari_bloodcell.core.palette import colour_of
 
     rows = list(reversed(differential.rows))
-    places = np.arange(len(rows))
+    places = np.arange(len(rows)) + len(differential.unknown)
     percents = np.array([row.percent for row in rows])
     axes.barh(places, percents, color=[colour_of(row.class_name) for row in rows], height=0.66)
     if differential.counted:
@@ -44,7 +44,19 @@ def draw(axes: "Axes", differential: Differential) -> None:
             va="center",
             fontsize=8,
         )
-    axes.set_yticks(places, [row.class_name.replace("_", " ") for row in rows], fontsize=9)
+    for line in range(len(differential.unknown)):
+        axes.annotate(
+            NOT_KNOWN,
+            (0, line),
+            (6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color="#777777",
+        )
+    names = [*reversed(differential.unknown), *(row.class_name for row in rows)]
+    axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=9)
+    axes.set_ylim(-0.6, len(names) - 0.4)  # lines without a bar would be cut off
     axes.set_xlim(0, 125)
     axes.set_xticks(range(0, 101, 20))
     axes.set_xlabel(

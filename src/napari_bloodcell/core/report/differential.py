@@ -6,7 +6,7 @@ given per 100 white cells.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ STRANGE = (
     "Look at them before any figure is trusted; corrected ones teach the model (Adapt)."
 )
 MOSTLY, LEAST_TO_WARN = 0.5, 10  # share of unidentified cells that casts doubt on the rest; white cells
+NOT_KNOWN = "not known to this model"
 BANDS = {"neutrophil_banded": "neutrophil", "neutrophil_segmented": "neutrophil"}
 
 
@@ -38,7 +39,8 @@ class CountRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Differential:
-    """What was counted. ``rows`` add up to ``counted``, "unidentified" among them."""
+    """What was counted. ``rows`` add up to ``counted``, "unidentified" among them. ``unknown`` are classes
+    without a cell because the model cannot name them: none is no count of them, and has no limits."""
 
     rows: tuple[CountRow, ...]
     counted: int  # the denominator: intact white cells, identified or not
@@ -49,7 +51,13 @@ class Differential:
     level: str
     confidence: float
     reviewed: int = 0  # cells a person has confirmed or corrected
+    unknown: tuple[str, ...] = ()
     research_use: str = RESEARCH_USE
+
+    @property
+    def lines(self) -> int:
+        """How many classes are shown."""
+        return len(self.rows) + len(self.unknown)
 
     @property
     def complete(self) -> bool:
@@ -70,17 +78,23 @@ def count(
     *,
     taxonomy: Taxonomy = DEFAULT,
     reviewed: int = 0,
+    known: Collection[str] = (),
 ) -> Differential:
     """The differential of a list of class names, or of how many there are of each; zero cells give an empty
-    one."""
+    one. ``known``: the classes that the model can name, where that is known."""
     outside_names = NOT_IN_DENOMINATOR | PER_HUNDRED
     tally: Counter[str] = Counter()
     for label, number in (labels if isinstance(labels, Mapping) else Counter(labels)).items():
         tally[_counted_as(str(label), config.level, taxonomy)] += number
     total = sum(n for name, n in tally.items() if name not in outside_names)
+    unknown = (
+        ()
+        if reviewed and reviewed >= sum(tally.values())
+        else _not_known(tally, config.level, known, taxonomy)
+    )
     rows = []
     for name in _row_order(tally, config.level):
-        if name in outside_names:
+        if name in outside_names or name in unknown:
             continue
         low, high = exact_limits(tally[name], total, config.confidence)
         percent = 100 * tally[name] / total if total else 0.0
@@ -97,6 +111,7 @@ def count(
         level=config.level,
         confidence=config.confidence,
         reviewed=reviewed,
+        unknown=unknown,
     )
 
 
@@ -107,6 +122,7 @@ def count_cells(
     config: CountConfig,
     *,
     merge_bands: bool = False,
+    known: Collection[str] = (),
 ) -> Differential:
     """The differential of cells. Of each is known its class, whether a person has looked, and whether the
     border cuts it. Windows and reports count by this."""
@@ -115,12 +131,18 @@ def count_cells(
         for kind, looked, cut in zip(kinds, seen, at_border, strict=True)
         if config.count_border or not cut
     ]
-    return count([kind for kind, _ in rows], config, reviewed=sum(bool(looked) for _, looked in rows))
+    reviewed = sum(bool(looked) for _, looked in rows)
+    return count([kind for kind, _ in rows], config, reviewed=reviewed, known=known)
 
 
 def digest_of(pooled: Differential, slides: Iterable[tuple[str, Differential]]) -> str:
     """What a signature is under: it changes whenever a figure does."""
-    return hash_of([to_json(pooled), *([name, to_json(one)] for name, one in slides)])
+    return hash_of([_signed(pooled), *([name, _signed(one)] for name, one in slides)])
+
+
+def _signed(d: Differential) -> dict[str, Any]:
+    """As it was before classes could be unknown, where none is: what was signed then stays signed."""
+    return {name: value for name, value in to_json(d).items() if name != "unknown" or value}
 
 
 def exact_limits(n: float, total: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -140,6 +162,16 @@ def _counted_as(name: str, level: str, taxonomy: Taxonomy) -> str:
     return name if level == "fine" or name == UNIDENTIFIED else taxonomy.coarse(name)
 
 
+def _not_known(
+    tally: Counter[str], level: str, known: Collection[str], taxonomy: Taxonomy
+) -> tuple[str, ...]:
+    """Of the classes that every differential shows. One that a person gave is counted all the same."""
+    if not known or level != "coarse":
+        return ()
+    nameable = {_counted_as(name, level, taxonomy) for name in known}
+    return tuple(name for name in COARSE if name not in nameable and not tally[name])
+
+
 def _row_order(tally: Counter[str], level: str) -> list[str]:
     """Known classes first, in the order labs print them; then the others found; doubt last."""
     expected = list(COARSE) if level == "coarse" else [n for n in FINE if n in tally]
@@ -151,12 +183,13 @@ def _row_order(tally: Counter[str], level: str) -> list[str]:
 def to_text(differential: Differential) -> str:
     """The table as printed in a terminal."""
     d = differential
-    width = max([len(row.class_name) for row in d.rows] + [12])
+    width = max([len(name) for name in (*(row.class_name for row in d.rows), *d.unknown)] + [12])
     level = f"{100 * d.confidence:g} % limits"
     lines = [f"{'class':<{width}}     n       %   {level}"]
     for row in d.rows:
         limits = f"{row.low:5.1f} to {row.high:5.1f}" if d.counted else "-"
         lines.append(f"{row.class_name:<{width}} {row.n:5d}  {row.percent:6.1f}   {limits}")
+    lines += [f"{name:<{width}} {'-':>5}  {'-':>6}   {NOT_KNOWN}" for name in d.unknown]
     lines.append(f"{'white cells':<{width}} {d.counted:5d}")
     lines += [f"{name}: {n} (outside the count)" for name, n in d.outside.items()]
     lines += [f"{name}: {rate:.1f} per 100 white cells" for name, rate in d.per_hundred.items()]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from napari_bloodcell.core.artifact import write_bytes, write_json
 from napari_bloodcell.core.report.chart import draw_to_file
-from napari_bloodcell.core.report.differential import Differential, state_of, to_json
+from napari_bloodcell.core.report.differential import NOT_KNOWN, Differential, state_of, to_json
 
 
 def write_differential(
@@ -26,6 +26,8 @@ def _to_csv(d: Differential) -> str:
     for row in d.rows:
         numbers = [f"{v:.2f}" for v in (row.percent, row.low, row.high)]
         table.writerow([row.class_name, row.n, *numbers, "yes", ""])
+    for name in d.unknown:
+        table.writerow([name, "", "", "", "", "no", NOT_KNOWN])
     for name, n in d.outside.items():
         rate = d.per_hundred.get(name)
         note = "" if rate is None else f"{rate:.1f} per 100 white cells"

@@ -11,7 +11,13 @@ from napari_bloodcell.core.artifact import atomic_path, check_writable, write_by
 from napari_bloodcell.core.config.report import ReportConfig
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress, silent
-from napari_bloodcell.core.report.differential import RESEARCH_USE, Differential, count_cells, to_json
+from napari_bloodcell.core.report.differential import (
+    NOT_KNOWN,
+    RESEARCH_USE,
+    Differential,
+    count_cells,
+    to_json,
+)
 from napari_bloodcell.core.report.enough import Enough, enough
 from napari_bloodcell.core.report.gallery import Doubtful, Shown, doubtful_rows, pictures
 from napari_bloodcell.core.report.place import check_place
@@ -30,6 +36,7 @@ from napari_bloodcell.core.report.slides import (
     RUN,
     Run,
     failed_in,
+    known_classes,
     on_cells,
     read_runs,
     result_folders,
@@ -194,6 +201,7 @@ def _count(name: str, runs: Sequence[Run], table: "pd.DataFrame", config: Report
         table["touches_border"].astype(bool),
         config.count,
         merge_bands=config.merge_bands,
+        known=known_classes([run.record for run in runs if name in (run.slide, "All slides")]),
     )
     slides = set(table["slide"]) if len(table) else {name}
     return SlideCount(
@@ -346,6 +354,8 @@ def _counts_csv(report: Report) -> bytes:
         for row in d.rows:
             numbers = [f"{value:.2f}" for value in (row.percent, row.low, row.high)]
             writer.writerow([slide.name, row.class_name, row.n, *numbers, "yes", d.counted, d.reviewed])
+        for name in d.unknown:
+            writer.writerow([slide.name, name, "", "", "", "", NOT_KNOWN, d.counted, d.reviewed])
         for name, n in d.outside.items():
             writer.writerow([slide.name, name, n, "", "", "", "no", d.counted, d.reviewed])
     return out.getvalue().encode()

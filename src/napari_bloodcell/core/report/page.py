@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari_bloodcell.core.palette import colour_of
 from napari_bloodcell.core.report.chart import draw
-from napari_bloodcell.core.report.differential import RESEARCH_USE, Differential, state_of
+from napari_bloodcell.core.report.differential import NOT_KNOWN, RESEARCH_USE, Differential, state_of
 from napari_bloodcell.core.report.style import CSS
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def _table(d: Differential) -> str:
         limits = f"{row.low:.1f} to {row.high:.1f}" if d.counted else "-"
         swatch = f'<i style="background:{colour_of(row.class_name)}"></i>'
         rows.append((swatch + _named(row.class_name), str(row.n), f"{row.percent:.1f}", limits))
+    rows += [(_named(name), "-", "-", NOT_KNOWN) for name in d.unknown]
     rows.append(("<b>white cells</b>", f"<b>{d.counted}</b>", "", ""))
     for name, n in d.outside.items():
         rate = d.per_hundred.get(name)
@@ -90,6 +91,9 @@ def _by_slide(report: "Report") -> str:
         cells = []
         for name in shown:
             row = by_name.get(name)
+            if name in d.unknown:
+                cells.append('<span class="none">not known</span>')
+                continue
             if row is None or not row.n:
                 cells.append('<span class="none">0</span>')
                 continue
@@ -173,7 +177,7 @@ def _chart(differential: Differential) -> str:
     """As SVG, inside the page."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2, 0.8 + 0.4 * max(len(differential.rows), 3)), layout="constrained")
+    figure = Figure(figsize=(5.2, 0.8 + 0.4 * max(differential.lines, 3)), layout="constrained")
     draw(figure.add_subplot(), differential)
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None})

@@ -56,7 +56,7 @@ def _first(report: "Report") -> "Figure":
     table = 0.90 - 0.0165 * len(lines)
     page.text(0.07, table, to_text(d), va="top", family="monospace", fontsize=8)
     chart = table - 0.0125 * len(to_text(d).splitlines()) - 0.02
-    height = min(0.04 * len(d.rows), chart - 0.1)
+    height = min(0.04 * d.lines, chart - 0.1)
     draw(page.add_axes((0.24, chart - height, 0.66, height)), d)
     return page
 

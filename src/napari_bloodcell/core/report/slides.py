@@ -136,6 +136,15 @@ def _usual_slide(body: Mapping[str, Any]) -> str:
     return Path(source).parent.name or str(body["image"]["name"]) if source else str(body["image"]["name"])
 
 
+def known_classes(records: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """What the models of these run records can name; nothing where one of them does not say: a person's, or
+    one made before it was recorded."""
+    classes = [record.get("bundle", {}).get("classes") for record in records]
+    if not all(isinstance(one, list) for one in classes):
+        return frozenset()
+    return frozenset(str(name) for one in classes for name in one)
+
+
 def together(runs: Sequence[Run]) -> "pd.DataFrame":
     """All cells in one table, with their slide, and whether a person has looked."""
     import pandas as pd

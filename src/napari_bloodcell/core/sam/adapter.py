@@ -81,10 +81,14 @@ def save_adapter(
 def read_adapter_info(folder: Path) -> AdapterInfo:
     """The header alone, after its files have been compared with their hashes."""
     folder = Path(folder)
+    accepted = (
+        "Give the folder that `train adapter` wrote, or the file itself where BC-SAM or DoRL released one."
+    )
+    if not folder.exists():
+        raise ArtifactError(f"There is no adapter {folder}: no such folder or file. {accepted}")
     if not (folder / HEADER).is_file():
         raise ArtifactError(
-            f"{folder} holds no {HEADER}: it is no adapter of ours, or its writing was cut off. "
-            "Files named w_a_000 and so on are imported by import_released()."
+            f"{folder} holds no {HEADER}: it is no adapter of ours, or its writing was cut off. {accepted}"
         )
     header, body = read_json(folder / HEADER, "adapter")
     for name, wanted in body["files"].items():

@@ -76,7 +76,7 @@ def _tensors(content: object, source: str) -> dict[str, Tensor]:
                 return {str(key): value for key, value in inner.items() if isinstance(value, Tensor)}
     raise WeightsError(
         f"{source} is no released BC-SAM or DoRL adapter: it holds no w_a_000. A folder with "
-        "adapter_config.json is loaded by load_adapter(), a whole checkpoint by load_model()."
+        "adapter_config.json is given as the folder, a whole checkpoint as the model."
     )
 
 

@@ -107,7 +107,7 @@ def analyse_slide(
         packed = cached(lambda number: read_outlines(files[number]), table.starts)
         outlines, um = (lambda row: unpacked(packed(row))), slide.um_per_px
         write_labels(folder, plan.shape, table.boxes, outlines, um_per_px=um, progress=progress)
-        differential = count(table.counted(config), config.count)
+        differential = count(table.counted(config), config.count, known=model.classifier.class_names)
         title = f"{slide.name}, bundle {model.name}"
         write_differential(folder, differential, title=title, parents=parents, picture=pictures)
         if pictures:
@@ -298,6 +298,7 @@ def _record(
             "embedder": model.embedder.hash,
             "classifier": model.classifier.hash,
             "calibration": model.classifier.calibration.basis,
+            "classes": list(model.classifier.class_names),
         },
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),

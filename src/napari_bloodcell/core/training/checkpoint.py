@@ -17,6 +17,11 @@ KIND = "training"
 LAST, BEST, HISTORY = "last.safetensors", "best.safetensors", "history.json"
 # Settings that do not change what is computed in an epoch: they may differ when a run goes on.
 FREE = ("device", "patience")
+# Why a training whose settings hold this may not grow.
+BOUND_TO_EPOCHS = {
+    "loop.epochs": "its learning rate falls to zero over all of them (with schedule constant it could)",
+    "method.epochs": "its second stage begins at half of them",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +44,19 @@ def settings_of(name: str, settings: Mapping[str, Any], config: TrainConfig) -> 
 def check_same(folder: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """A run goes on only with the settings it was begun with; the first that differs is named."""
     before, now = _flat(stored), _flat(wanted)
-    for name in sorted(set(before) | set(now)):
-        if before.get(name) != now.get(name):
-            raise TrainingError(
-                f"{folder} holds a training with other settings: {name} was {before.get(name)!r}, now it is "
-                f"{now.get(name)!r}. Use the same settings to go on, or another folder to start anew."
-            )
+    anew = f"To begin anew, choose another folder (--out), or delete {folder}."
+    other = [name for name in sorted(set(before) | set(now)) if before.get(name) != now.get(name)]
+    first = next((name for name in other if name not in BOUND_TO_EPOCHS), None)
+    if first is not None:
+        raise TrainingError(
+            f"{folder} holds a training with other settings: {first} was {before.get(first)!r}, now it is "
+            f"{now.get(first)!r}. Use the same settings to go on. {anew}"
+        )
+    for name in other:
+        raise TrainingError(
+            f"{folder} holds a training with other settings: it was laid out over {before.get(name)} epochs "
+            f"and cannot go on to {now.get(name)}, for {BOUND_TO_EPOCHS[name]}. {anew}"
+        )
 
 
 def write_state(path: Path, parts: Mapping[str, Mapping[str, Tensor]], config: Mapping[str, Any]) -> str:
