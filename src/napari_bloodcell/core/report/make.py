@@ -145,7 +145,7 @@ def make_report(  # noqa: PLR0913 (what is given, and how)
         (str(run.folder), str(run.image["source"])): Shown(str(run.image["sha256"]), run.page) for run in runs
     }
     doubtful = pictures(table, doubtful_rows(table, config.gallery), origins, progress=progress)
-    failed = failed_in(results)
+    failed = failed_in(results, runs)
     report = Report(
         config=config,
         slides=tuple(slides),

@@ -88,10 +88,10 @@ def result_folders(paths: Iterable[str | Path]) -> list[Path]:
     return list(dict.fromkeys(folder for path in paths for folder in _folders_in(Path(path))))
 
 
-def failed_in(paths: Iterable[str | Path]) -> list[Failure]:
+def failed_in(paths: Iterable[str | Path], runs: Iterable[Run]) -> list[Failure]:
     """Images of these results that could not be analysed."""
-    outs = [*(folder.parent for folder in result_folders(paths)), *map(Path, paths)]
-    found = {failure.image: failure for out in dict.fromkeys(outs) for failure in failures_in(out)}
+    outs = dict.fromkeys([*map(Path, paths), *(run.folder.parent for run in runs)])
+    found = {failure.image: failure for out in outs for failure in failures_in(out)}
     return list(found.values())
 
 
