@@ -128,6 +128,7 @@ def test_widgets_do_not_import_each_other(path: Path) -> None:
         "steps",
         "garbage",
         "counted_once",
+        "reader_name",
         "corrected_rows",
         "places",
         "gallery_order",

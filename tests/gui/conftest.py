@@ -44,13 +44,14 @@ def own_preferences(
     """Preferences of the test alone: napari writes each change to the disk at once, and a test may be killed."""
     from napari import settings
 
-    from napari_bloodcell.gui import preferences
+    from napari_bloodcell.gui import preferences, reader_name
 
     if hasattr(settings, "_PLUGIN_SETTINGS"):
         folder = tmp_path_factory.mktemp("preferences")
         monkeypatch.setattr(settings, "_CFG_PATH", str(folder / "settings.yaml"))
         monkeypatch.setattr(settings, "_PLUGIN_SETTINGS", {})
     yield
+    reader_name._said().name = ""
     for variable in list(preferences._set_by_us):
         os.environ.pop(variable, None)
     preferences._set_by_us.clear()

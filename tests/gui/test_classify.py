@@ -404,6 +404,20 @@ def test_classes_are_saved_and_loaded(viewer, panel, counted, click, wait, tmp_p
     assert counted.features["cell_type_source"].astype(str).tolist()[0] == "person ada"
 
 
+def test_of_a_table_of_several_images_the_rows_of_this_one_are_taken(viewer, panel, counted, click, tmp_path):
+    cell, kind, _ = classes.rows(counted)[0]
+    other = "monocyte" if kind != "monocyte" else "basophil"
+    panel.ask_open = lambda: tmp_path / "many.csv"
+    rows = f"/lab/A/smear.png,{cell},{kind},bo\n/lab/B/other.png,{cell},{other},bo\n"
+    (tmp_path / "many.csv").write_text("image,cell_id,cell_type,person\n" + rows)
+    click(panel.load_button)
+    assert kinds(counted)[cell] == kind
+    assert classes.rows(counted)[0][2] == "person bo"
+    (tmp_path / "many.csv").write_text("image,cell_id,cell_type\na.png,1.0,monocyte\nb.png,1.0,monocyte\n")
+    click(panel.load_button)
+    assert "has cells of a.png, b.png, none of smear" in panel.task.message.text()
+
+
 def test_a_table_that_repeats_what_is_there_changes_nothing(viewer, panel, counted, click, wait, tmp_path):
     classes.give(viewer, {counted: [first(counted)]}, "unidentified", "ada")
     before = classes.rows(counted)

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QScrollArea
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.errors import Cancelled
 from napari_bloodcell.core.report import count
+from napari_bloodcell.gui import classes
 from napari_bloodcell.gui.count import CountCells, new_folder
 from napari_bloodcell.gui.tally import rows_of
 from napari_bloodcell.gui.task import under_way
@@ -155,6 +156,25 @@ def test_counting_again_adds_and_never_overwrites(viewer, quick, add_smear, pres
     assert names(viewer)[4:] == ["smear nuclei [1]", "smear classes [1]", "smear cells [1]"]
     np.testing.assert_array_equal(mine.data, kept)
     assert image.name == "smear"
+
+
+def test_cells_corrected_since_are_told_and_a_confirmation_is_no_correction(
+    viewer, quick, add_smear, press_run, qtbot
+):
+    add_smear()
+    press_run(quick)
+    cells = viewer.layers["smear cells"]
+    cell, kind, _ = classes.rows(cells)[0]
+    as_counted = quick.state.text()
+    classes.give(viewer, {cells: [cell]}, kind, "ada")
+    assert quick.state.text() == as_counted
+    classes.give(viewer, {cells: [cell]}, "basophil" if kind != "basophil" else "monocyte", "ada")
+    assert "The cells were corrected since: Differential" in quick.state.text()
+    classes.undo(viewer, [cells])
+    assert quick.state.text() == as_counted
+    press_run(quick)  # the newer cells are followed
+    classes.give(viewer, {cells: [cell]}, "erythroblast", "ada")
+    assert "corrected since" not in quick.state.text()
 
 
 def test_settings_reach_the_core_and_the_record(viewer, quick, add_smear, press_run):
@@ -440,6 +460,7 @@ def test_the_sample_of_three_labs_has_cells_with_features_at_once(viewer, open_p
         np.testing.assert_allclose(outlines.translate, image.translate)
         assert outlines.features["cell_type"].notna().all()
         assert len(outlines.features.columns) > 10
+        assert outlines.data.flags.writeable, "its cells can be painted and deleted"
     differential = open_panel("Differential")
     qtbot.waitUntil(lambda: differential.shown is not None, timeout=60_000)
 

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 
 from napari_bloodcell.core.config import CountConfig, ReadConfig
 from napari_bloodcell.core.report import count
@@ -51,6 +52,28 @@ def test_the_count_is_that_of_the_core(panel, counted):
     assert panel.shown.pooled == wanted
     assert [row[1] for row in shown(panel)][: len(wanted.rows)] == [str(row.n) for row in wanted.rows]
     assert panel.progress.format() == f"{wanted.counted} of 100 white cells"
+
+
+def test_classes_have_the_colours_that_a_person_chose(viewer, panel, counted, qtbot):
+    name = panel.shown.pooled.rows[0].class_name
+    before = panel.bars.colour_of(name)
+    classes.set_classes(viewer, counted, classes.class_list(counted).recoloured(name, "#12a4f0"))
+    qtbot.waitUntil(lambda: panel.bars.colour_of(name) == "#12a4f0")
+    assert before != "#12a4f0"
+    icon = panel.table.item(0, 0).icon().pixmap(12, 12).toImage()
+    assert icon.pixelColor(6, 6).name() == "#12a4f0"
+
+
+def test_a_reader_is_named_once_for_all_panels(viewer, panel, open_panel, counted, qtbot):
+    panel.reader.setText("")
+    classify, session = open_panel("Classify"), open_panel("Session")
+    classify.reader.clear()
+    qtbot.keyClicks(classify.reader, "grace")
+    qtbot.keyClick(classify.reader, Qt.Key.Key_Return)
+    assert [one.reader.name for one in (panel, classify, session)] == ["grace"] * 3
+    assert open_panel("Gallery").reader.name == "grace"
+    qtbot.mouseClick(panel.sign_button, Qt.MouseButton.LeftButton)
+    assert counted.metadata["napari_bloodcell"]["signed"]["who"] == "grace"
 
 
 def test_a_change_of_class_shows_at_once(viewer, panel, counted, qtbot):

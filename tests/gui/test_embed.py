@@ -333,3 +333,11 @@ def test_the_panel_fits_a_small_screen_in_both_themes(viewer, shown, theme):
     viewer.theme = theme
     assert viewer.window._qt_window.height() <= 768
     assert shown.widget().width() <= shown.viewport().width()
+
+
+def test_cells_deleted_since_are_told_and_not_saved(viewer, panel, shown):
+    cells = panel.rows.layers()[0]
+    assert panel.save_button.isEnabled()
+    cells.features = cells.features.iloc[1:].reset_index(drop=True)
+    assert panel.task.message.text() == "1 cell of the map deleted since: press Embed again."
+    assert not panel.save_button.isEnabled()

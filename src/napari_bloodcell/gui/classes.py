@@ -369,6 +369,11 @@ def image_name(cells: "Labels") -> str:
     return str(made_from.get("layer") or cells.name)
 
 
+def image_source(cells: "Labels") -> str:
+    """The path of that image; empty where it has none."""
+    return str(cells.metadata.get(layers.KEY, {}).get("image", {}).get("source") or "")
+
+
 def row_of(cells: "Labels", cell_id: int) -> dict[str, Any] | None:
     """Everything the table says of one cell."""
     found = np.flatnonzero(ids(cells) == cell_id)

@@ -15,7 +15,7 @@ from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.words import how_many
-from napari_bloodcell.gui import classes, classify_calls, preferences
+from napari_bloodcell.gui import classes, classify_calls
 from napari_bloodcell.gui.choices import BundleChoice
 from napari_bloodcell.gui.class_keys import ClassKeys, hand_to
 from napari_bloodcell.gui.class_table import ClassTable
@@ -25,6 +25,7 @@ from napari_bloodcell.gui.outlines import image_of, nuclei_of, outlined
 from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import CellsPanel
 from napari_bloodcell.gui.places import centre_on
+from napari_bloodcell.gui.reader_name import ReaderName
 from napari_bloodcell.gui.selection import CellPicker, Marks
 
 if TYPE_CHECKING:
@@ -72,8 +73,7 @@ class ClassifyCells(CellsPanel):
         self._marks = Marks(napari_viewer)
         self.model = BundleChoice()
         self.choices.addRow("Model", self.model)
-        self.reader = QLineEdit(preferences.reader())
-        self.reader.setToolTip("Your name or sign: it stands beside every class you give.")
+        self.reader = ReaderName("Your name or sign: it stands beside every class you give.")
         self.choices.addRow("Reader", self.reader)
         self.form = Form(AnalyseConfig(), without=EARLIER_STEPS)
         self._build()
@@ -264,9 +264,7 @@ class ClassifyCells(CellsPanel):
         if not name:
             self.task.say("Choose a class in the list first.")
             return
-        classes.give(
-            self.viewer, {self.layer: cells}, name, self.reader.text().strip() or preferences.reader()
-        )
+        classes.give(self.viewer, {self.layer: cells}, name, self.reader.name)
 
     def step(self, *, back: bool) -> bool:
         self.task.say(classes.told_step(self.viewer, self.chosen, back=back))
@@ -364,8 +362,9 @@ class ClassifyCells(CellsPanel):
         if path is None or layer is None:
             return
         try:
-            me = self.reader.text().strip() or preferences.reader()
-            named = classify_calls.given_in(path, classes.image_name(layer), me)
+            me = self.reader.name
+            image = classes.image_name(layer), classes.image_source(layer)
+            named = classify_calls.given_in(path, *image, me)
             known = classes.class_list(layer)
             for name in dict.fromkeys(name for name, _ in named.values()):
                 known = known.with_class(name)

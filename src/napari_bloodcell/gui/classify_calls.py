@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_bloodcell.core.cell_places import CellPlaces
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.core.records import UNIDENTIFIED
-from napari_bloodcell.core.rows import read_rows
+from napari_bloodcell.core.rows import Row, read_rows, whole_number
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.classes import PERSON
 from napari_bloodcell.gui.outlines import Outlined
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from napari_bloodcell.core.pipeline import Analysis
 
 MOST_SUGGESTED = 200
+MOST_NAMED = 5  # images of a table
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -190,36 +192,48 @@ def write_classes(path: Path, image: str, rows: Sequence[tuple[int, str, str]]) 
     )
 
 
-def given_in(path: Path, image: str, reader: str) -> dict[int, tuple[str, str]]:
+def given_in(path: Path, image: str, source: str, reader: str) -> dict[int, tuple[str, str]]:
     """Cell id -> class and what it goes by: the person who gave it (the reader, where the table has no such
     column), or the table. A model's guess that was saved and loaded is no person's answer."""
 
-    def source(person: str | None) -> str:
+    def by(person: str | None) -> str:
         who = reader if person is None else person
         return f"{PERSON}{who}" if who else f"table {path.name}"
 
-    found = read_classes(path, image)
+    found = read_classes(path, image, source)
     # "unidentified" is an answer where a person is named; else nobody has found out what the cell is.
     named = {c: (name, who) for c, (name, who) in found.items() if name and (name != UNIDENTIFIED or who)}
-    return {cell: (name, source(who)) for cell, (name, who) in named.items()}
+    return {cell: (name, by(who)) for cell, (name, who) in named.items()}
 
 
-def read_classes(path: Path, image: str | None = None) -> dict[int, tuple[str, str | None]]:
+def read_classes(path: Path, image: str | None = None, source: str = "") -> dict[int, tuple[str, str | None]]:
     """Cell id -> class, and the person who gave it ("" where nobody did, None where the table does not tell);
-    of one image, where the table has several."""
+    of one image (its name, and its path where it has one), where the table has several."""
     table = read_rows(path)
     if not {"cell_id", "cell_type"} <= set(table.columns):
         raise DataError(
             f"{path} has the columns {table.has}; it needs cell_id and cell_type. "
             "Save classes from this panel to see how such a table looks."
         )
-    rows = table.rows
-    images = {row.get("image") for row in rows}
-    if image in images and len(images) > 1:
-        rows = tuple(row for row in rows if row.get("image") == image)
+    rows = table.rows if image is None else _rows_of(table.rows, image, source, path)
     try:
-        return {int(r.get("cell_id")): (r.get("cell_type"), r.values.get("person")) for r in rows}
+        return {whole_number(r.get("cell_id")): (r.get("cell_type"), r.values.get("person")) for r in rows}
     except ValueError as error:
         raise DataError(
             f"{path} has a cell_id that is no whole number ({error}). Correct the table."
         ) from error
+
+
+def _rows_of(rows: Sequence[Row], image: str, source: str, path: Path) -> Sequence[Row]:
+    said = [row.get("source") or row.get("image") for row in rows]
+    if len(set(said)) < 2:
+        return rows
+    place = CellPlaces([image], [source], [0])
+    found = [row for row, one in zip(rows, said, strict=True) if place.rows(one, 0)]
+    if not found:
+        named = ", ".join(sorted(set(said))[:MOST_NAMED])
+        raise DataError(
+            f"{path} has cells of {named}, none of {source or image}. Choose the table of this image, or the "
+            "outlines of one of those."
+        )
+    return found

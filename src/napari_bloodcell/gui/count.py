@@ -15,16 +15,18 @@ from qtpy.QtWidgets import (
 
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.progress import Progress
-from napari_bloodcell.gui import layers
+from napari_bloodcell.gui import classes, layers
 from napari_bloodcell.gui.choices import BundleChoice
 from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
+from napari_bloodcell.gui.outlines import outlines
 from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import ImagePanel
 from napari_bloodcell.gui.tally import DifferentialTable
 
 if TYPE_CHECKING:
     import pandas as pd
+    from napari.layers import Labels
     from napari.viewer import Viewer
 
     from napari_bloodcell.core.pipeline import Analysis
@@ -108,6 +110,7 @@ class CountCells(ImagePanel):
         self.ask_folder = self._ask_folder
         self.analysis: Analysis | None = None
         self._then_count = False
+        self._followed: Labels | None = None  # the cells that this panel counted last
 
         self.model = BundleChoice()
         self.bundle = self.model.box
@@ -175,6 +178,7 @@ class CountCells(ImagePanel):
     def _forget(self) -> None:
         """A new count has begun: what is shown must not be taken for its result."""
         self.analysis = None
+        self._unfollow()
         for widget in self.results:
             widget.hide()
 
@@ -190,12 +194,43 @@ class CountCells(ImagePanel):
         if picture.is_in(self.viewer):
             steps = layers.add_analysis(self.viewer, picture, self.analysis, table, rims)
             yield from painted_apart(self, steps)
+            self._follow(picture)
             told = "".join(f" Note: {note}." for note in self.analysis.masks.about_image)
             self.task.say(f"Counted {picture.name}.{told}")
         else:
             self.task.say(
                 f"Counted {picture.name}. The image is gone from the viewer, so no outlines were added."
             )
+
+    def _follow(self, picture: layers.Picture) -> None:
+        """What a person corrects is in Differential; here stays what the model said, and says so."""
+        made = [one for one in outlines(self.viewer) if _lies_on(one, picture)]
+        self._unfollow()
+        self._followed = made[-1] if made else None
+        if self._followed is not None:
+            self._followed.events.features.connect(self._corrected)
+
+    def _unfollow(self) -> None:
+        if self._followed is not None:
+            self._followed.events.features.disconnect(self._corrected)
+        self._followed = None
+
+    def _corrected(self, _event: object = None) -> None:
+        if self.analysis is None or self._followed is None:
+            return
+        said = zip(self.analysis.masks.cell_id.tolist(), self.analysis.predictions.labels, strict=True)
+        now = zip(classes.ids(self._followed).tolist(), classes.kinds(self._followed), strict=True)
+        text = _state(self.analysis.differential)
+        if sorted(said) != sorted(now):
+            text = (
+                "as the model said. The cells were corrected since: Differential shows and exports them as "
+                "they are now."
+            )
+        self.state.setText(f"{self.analysis.image.name}: {text}")
+
+    def closing(self) -> None:
+        super().closing()
+        self._unfollow()
 
     def _export(self) -> None:
         folder = self.ask_folder()
@@ -214,6 +249,11 @@ class CountCells(ImagePanel):
 
         self.research_use.setText(RESEARCH_USE)
         self.research_use.setWordWrap(True)
+
+
+def _lies_on(cells: "Labels", picture: layers.Picture) -> bool:
+    made_from = cells.metadata.get(layers.KEY, {}).get("image", {})
+    return bool(made_from.get("layer_id") == picture.layer_id)
 
 
 def _state(differential: "Differential") -> str:

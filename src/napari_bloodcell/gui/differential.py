@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.session import Change
-from napari_bloodcell.gui import autosave, classes, differential_calls, layers, preferences
+from napari_bloodcell.gui import autosave, classes, differential_calls, layers
 from napari_bloodcell.gui.class_table import shown as plain
 from napari_bloodcell.gui.counted_once import told_once
 from napari_bloodcell.gui.differential_calls import POOLED, Shown, Slide
@@ -33,6 +33,7 @@ from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.outlines import outlines
 from napari_bloodcell.gui.panel import ALL, CellsPanel
 from napari_bloodcell.gui.places import centre_on
+from napari_bloodcell.gui.reader_name import ReaderName
 from napari_bloodcell.gui.tally import Bars, DifferentialTable, SlidesTable
 from napari_bloodcell.gui.task import Run
 
@@ -72,8 +73,7 @@ class DifferentialPanel(CellsPanel):
         self._second: Any = None
         self._loading: Run | None = None
         self._loaded = False
-        self.reader = QLineEdit(preferences.reader())
-        self.reader.setToolTip("Your name or sign, for the sign-off and for the comparison of two readers.")
+        self.reader = ReaderName("Your name or sign, for the sign-off and for the comparison of two readers.")
         self.choices.addRow("Reader", self.reader)
         self.form = Form(CountConfig())
         self.form.changed.connect(self.cells_changed)
@@ -169,8 +169,9 @@ class DifferentialPanel(CellsPanel):
             return
         shown = differential_calls.counted(self._slides, config, merge_bands=self.merge.isChecked())
         self.shown = shown
-        self.table.show_differential(shown.pooled)
-        self.bars.show_differential(shown.pooled)
+        colours = {name: one for layer in there for name, one in classes.class_list(layer).colours.items()}
+        self.table.show_differential(shown.pooled, colours)
+        self.bars.show_differential(shown.pooled, colours)
         self.by_slide.setVisible(len(shown.slides) > 1)
         if len(shown.slides) > 1:
             self.by_slide.show_slides([*shown.slides, (POOLED, shown.pooled)])
@@ -225,7 +226,7 @@ class DifferentialPanel(CellsPanel):
             return
         from napari_bloodcell.core.report.readers import agreement
 
-        name = self.reader.text().strip() or preferences.reader()
+        name = self.reader.name
         found = agreement(differential_calls.reader_of(self._slides, name), self._second)
         self.agreement.setText(found.text())
         self.shown = replace(self.shown, agreement=found.text())
@@ -259,7 +260,7 @@ class DifferentialPanel(CellsPanel):
     def _sign(self) -> None:
         if self.shown is None:
             return
-        who = self.reader.text().strip() or preferences.reader()
+        who = self.reader.name
         when = datetime.now(UTC).isoformat(timespec="seconds")
         counted_by = {"count": self.shown.config.to_json(), "merge_bands": self.shown.merge_bands}
         signed = {"who": who, "when": when, "digest": self.shown.digest} | counted_by

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_bloodcell.core.errors import BloodcellError, DataError
+from napari_bloodcell.core.words import how_many
 from napari_bloodcell.gui import embed_calls as calls
 from napari_bloodcell.gui import outlines
 from napari_bloodcell.gui.choices import Chooser
@@ -182,6 +183,10 @@ class EmbedCells(Panel):
 
     def _features_changed(self, event: object = None) -> None:  # noqa: ARG002 (napari's event)
         self._recolour()
+        self._show_ready()
+        gone = 0 if self.rows is None else self.rows.gone()
+        if gone:
+            self.task.say(f"{how_many(gone, 'cell')} of the map deleted since: press Embed again.")
 
     # Both ways
 
@@ -250,7 +255,8 @@ class EmbedCells(Panel):
         self.task.start(call, lambda done: self.task.say(f"Written to {done}"))
 
     def _show_ready(self, *_: object) -> None:
-        self.save_button.setEnabled(self.rows is not None and not self.task.busy)
+        is_true = self.rows is not None and not self.rows.gone()
+        self.save_button.setEnabled(is_true and not self.task.busy)
 
     # The parts of the panel
 

@@ -50,6 +50,16 @@ class Rows:
         chosen = np.asarray(rows, int)
         return [int(i) for i in self.embedded.cell_id[chosen[self.embedded.field[chosen] == field]]]
 
+    def gone(self) -> int:
+        """Cells on the map that are in their outlines no more."""
+        there = {field: set(cell_classes.ids(layer).tolist()) for field, layer in self._by_field()}
+        pairs = zip(self.embedded.field.tolist(), self.embedded.cell_id.tolist(), strict=True)
+        return sum(cell not in there.get(field, {cell}) for field, cell in pairs)
+
+    def _by_field(self) -> "list[tuple[int, Labels]]":
+        found = [(field, self.layer(field)) for field in range(len(self.embedded.fields))]
+        return [(field, layer) for field, layer in found if layer is not None]
+
     def classes(self) -> list[str]:
         return [str(one) for one in self._column(cell_classes.kinds, UNIDENTIFIED)]
 

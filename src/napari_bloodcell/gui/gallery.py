@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtGui import QPixmap
-from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QLineEdit, QPushButton
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QPushButton
 
 from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.errors import BloodcellError, SegmentError
 from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.core.records import UNIDENTIFIED
-from napari_bloodcell.gui import classes, layers, preferences
+from napari_bloodcell.gui import classes, layers
 from napari_bloodcell.gui.class_table import shown
 from napari_bloodcell.gui.classify_calls import said_of
 from napari_bloodcell.gui.gallery_order import labs_of, order_of, sureness
@@ -21,6 +21,7 @@ from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.outlines import image_of, outlined
 from napari_bloodcell.gui.panel import CellsPanel
 from napari_bloodcell.gui.places import Uncovered, centre_on
+from napari_bloodcell.gui.reader_name import ReaderName
 from napari_bloodcell.gui.selection import Marks
 from napari_bloodcell.gui.shelf import Shelf, read_shelves
 from napari_bloodcell.gui.slide_layers import is_slide
@@ -68,8 +69,7 @@ class Gallery(CellsPanel):
         self._covered = ""  # what hides the picture of that cell
         self._uncovered = Uncovered(napari_viewer)
         self._marks = Marks(napari_viewer, stays=True)
-        self.reader = QLineEdit(preferences.reader())
-        self.reader.setToolTip("Your name or sign: it stands beside every class you give.")
+        self.reader = ReaderName("Your name or sign: it stands beside every class you give.")
         self.choices.addRow("Reader", self.reader)
         self.sort = self._box(
             SORTS, "Which cells come first: the least sure, the furthest from the known, the largest."
@@ -369,7 +369,7 @@ class Gallery(CellsPanel):
             for number, layer in enumerate(self._layers)
             if layer in self.viewer.layers
         }
-        n = classes.give(self.viewer, chosen, name, self.reader.text().strip() or preferences.reader())
+        n = classes.give(self.viewer, chosen, name, self.reader.name)
         self.task.say(f"{n} cell{'' if n == 1 else 's'}: {shown(name)}.")
 
     def step(self, *, back: bool) -> bool:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.config import SmearConfig, SmearLook
 from napari_bloodcell.core.progress import Progress, silent
 
@@ -33,7 +36,9 @@ def three_labs() -> list[LayerData]:
         options |= {"name": look.replace("_", " ")}
         options["translate"] = (0.0, place * 1.03 * pixels.shape[1] * options["scale"][1])
         found.append((pixels, options, kind))
-        found += cells_data(analysis.masks.labels, drawn.table, options, None)
+        known = ClassList.of([*analysis.predictions.class_names, *analysis.predictions.labels])
+        labels = np.array(analysis.masks.labels)  # ours cannot be written to; a layer's can
+        found += cells_data(labels, drawn.table, options, known)
     return found
 
 

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QLineEdit, QPushButton
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton
 
 from napari_bloodcell.core.errors import BloodcellError
-from napari_bloodcell.gui import autosave, classes, preferences, session_calls
+from napari_bloodcell.gui import autosave, classes, session_calls
 from napari_bloodcell.gui.autosave import OpenSession
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.outlines import nuclei_of, outlined, outlines
 from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import Panel
+from napari_bloodcell.gui.reader_name import ReaderName
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -50,8 +51,7 @@ class SessionPanel(Panel):
         self._tried: weakref.WeakSet[Labels] = weakref.WeakSet()
         self._empty: weakref.WeakSet[Labels] = weakref.WeakSet()  # nothing is drawn on them yet
         self._waiting: weakref.WeakKeyDictionary[Labels, str] = weakref.WeakKeyDictionary()
-        self.reader = QLineEdit(preferences.reader())
-        self.reader.setToolTip("Your name or sign: it stands beside every change.")
+        self.reader = ReaderName("Your name or sign: it stands beside every change.")
         self.reader.editingFinished.connect(self._rename_person)
         row = QHBoxLayout()
         row.addWidget(QLabel("Reader"))
@@ -105,7 +105,7 @@ class SessionPanel(Panel):
         if self.session is not None:
             self.task.say("Close the open session first.", error=True)
             return
-        who = self.reader.text().strip() or preferences.reader()
+        who = self.reader.name
         self.task.start(partial(self.open_folder, folder, who), self._opened)
 
     def _opened(self, opened: session_calls.Opened) -> Iterator[None]:
@@ -216,7 +216,7 @@ class SessionPanel(Panel):
 
     def _rename_person(self) -> None:
         if self.session is not None:
-            self.session.session.who = self.reader.text().strip()
+            self.session.session.who = self.reader.name
 
     def _show_state(self, _lines: int = 0) -> None:
         is_open = self.session is not None

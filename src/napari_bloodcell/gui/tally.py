@@ -1,6 +1,6 @@
 """A differential as a table: for every panel that shows one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
@@ -37,7 +37,8 @@ class DifferentialTable(QTableWidget):
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         header.setSectionsClickable(False)
 
-    def show_differential(self, differential: "Differential") -> None:
+    def show_differential(self, differential: "Differential", colours: Mapping[str, str] = {}) -> None:
+        """``colours``: where a person chose others than the usual ones."""
         rows = rows_of(differential)
         self.setHorizontalHeaderLabels(["Class", "n", "%", f"{100 * differential.confidence:g} % limits"])
         self.setRowCount(len(rows))
@@ -46,7 +47,7 @@ class DifferentialTable(QTableWidget):
                 item = QTableWidgetItem(text)
                 if column == 0:
                     item.setText(text.replace("_", " "))
-                    item.setIcon(_swatch(text))
+                    item.setIcon(_swatch(colours.get(text) or _usual(text)))
                 else:
                     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 self.setItem(at, column, item)
@@ -67,11 +68,15 @@ def rows_of(differential: "Differential") -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _swatch(class_name: str) -> QIcon:
+def _usual(class_name: str) -> str:
     from napari_bloodcell.core.palette import colour_of
 
+    return colour_of(class_name)
+
+
+def _swatch(colour: str) -> QIcon:
     square = QPixmap(12, 12)
-    square.fill(QColor(colour_of(class_name)))
+    square.fill(QColor(colour))
     return QIcon(square)
 
 
@@ -109,18 +114,20 @@ class Bars(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._rows: Sequence[CountRow] = ()
+        self._colours: Mapping[str, str] = {}
         self._counted = 0
         self.setToolTip("Per cent of the white cells; the thin line spans the exact limits.")
         self.setAccessibleName("Bars of the differential")
 
-    def show_differential(self, differential: "Differential") -> None:
-        self._rows, self._counted = differential.rows, differential.counted
+    def show_differential(self, differential: "Differential", colours: Mapping[str, str] = {}) -> None:
+        self._rows, self._counted, self._colours = differential.rows, differential.counted, colours
         self.setFixedHeight(self.ROW_PX * len(self._rows) + self.ROW_PX)
         self.update()
 
-    def paintEvent(self, _event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
-        from napari_bloodcell.core.palette import colour_of
+    def colour_of(self, class_name: str) -> str:
+        return self._colours.get(class_name) or _usual(class_name)
 
+    def paintEvent(self, _event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         text = self.palette().color(QPalette.ColorRole.WindowText)
@@ -132,7 +139,7 @@ class Bars(QWidget):
             painter.setPen(text)
             painter.drawText(0, top, left - 8, self.ROW_PX, int(_LINE), names[at])
             bar = round(wide * row.percent / 100)
-            painter.fillRect(left, top + 4, bar, self.ROW_PX - 8, QColor(colour_of(row.class_name)))
+            painter.fillRect(left, top + 4, bar, self.ROW_PX - 8, QColor(self.colour_of(row.class_name)))
             if self._counted:
                 low, high = (left + round(wide * limit / 100) for limit in (row.low, row.high))
                 middle = top + self.ROW_PX // 2
