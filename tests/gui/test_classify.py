@@ -101,7 +101,7 @@ def test_keys_give_classes_to_the_chosen_cell_on_our_layers_only(viewer, panel, 
     assert set(rim) == {code}
     panel.parentWidget().destroyOnClose()
     qtbot.wait(50)
-    assert not counted.keymap
+    assert not [key for key in counted.keymap if str(key).isdigit()]
 
 
 def test_a_key_pressed_in_the_canvas_gives_its_class(viewer, panel, counted, qtbot):

@@ -174,6 +174,13 @@ def test_cells_are_picked_and_merged_by_the_mouse_alone(viewer, part, click, qtb
     qtbot.waitUntil(lambda: part.picked == [3])
 
 
+def test_cells_are_counted_where_no_ground_is_left(part, qtbot):
+    part.layer.fill(tuple(middle(part.layer.data == 0)), NEW)
+    qtbot.waitUntil(lambda: part.task.message.text().startswith("Painted"))
+    assert 0 not in part.layer.data
+    assert f"{len(drawn(part.layer))} cells now" in part.task.message.text()
+
+
 def test_drop_has_nothing_to_do_before_a_prompt_is_taken_up(viewer, part, click, qtbot):
     assert not part.drop_button.isEnabled()
     part.answers.value = BY_STAIN
@@ -198,3 +205,106 @@ def test_painting_names_buttons_that_are_there_and_no_key_that_gives_a_class(vie
     assert "eraser" in eraser.toolTip().lower()
     qtbot.mouseClick(camera, Qt.MouseButton.LeftButton)
     assert part.layer.mode == "pan_zoom"
+
+
+NEW = 77
+
+
+def draw_one_and_erase_one(layer):
+    """With napari's own brush and eraser."""
+    layer.paint(tuple(middle(layer.data == 0)), NEW)
+    layer.brush_size = 400
+    layer.paint(tuple(middle(layer.data == 1)), 0)
+    assert 1 not in layer.data
+    assert NEW in layer.data
+
+
+def drawn(layer):
+    return sorted(set(np.unique(layer.data).tolist()) - {0})
+
+
+def middle(mask):
+    depth = ndi.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    return [int(place) for place in np.unravel_index(depth.argmax(), depth.shape)]
+
+
+def close(panel):
+    while not hasattr(panel, "destroyOnClose"):
+        panel = panel.parentWidget()
+    panel.destroyOnClose()
+
+
+def fits(layer):
+    return classes.ids(layer).tolist() == drawn(layer)
+
+
+@pytest.mark.parametrize("panel", ["Differential", "Gallery", "Classify"])
+def test_strokes_are_in_the_table_whichever_panel_is_open(counted, open_panel, qtbot, panel):
+    open_panel(panel)
+    qtbot.wait(50)
+    draw_one_and_erase_one(counted)
+    qtbot.waitUntil(lambda: fits(counted))
+    assert classes.row_of(counted, NEW)["cell_type"] == "unidentified"
+
+
+def test_strokes_are_in_the_table_after_the_panel_is_closed(viewer, counted, open_panel, qtbot):
+    panel = open_panel("Segment cells")
+    close(panel)
+    qtbot.wait(50)
+    draw_one_and_erase_one(counted)
+    qtbot.waitUntil(lambda: fits(counted))
+
+
+def test_strokes_before_any_panel_was_open_are_in_the_table_and_in_the_count(counted, open_panel, qtbot):
+    draw_one_and_erase_one(counted)
+    assert not fits(counted)
+    panel = open_panel("Differential")
+    qtbot.waitUntil(lambda: fits(counted))
+    qtbot.waitUntil(lambda: panel.shown is not None and panel.shown.pooled.counted == len(drawn(counted)))
+
+
+def test_a_drawn_cell_gets_a_class_and_the_way_back(viewer, counted, open_panel, qtbot):
+    open_panel("Classify")
+    qtbot.wait(50)
+    draw_one_and_erase_one(counted)
+    qtbot.waitUntil(lambda: fits(counted))
+    assert classes.give(viewer, {counted: [NEW]}, "basophil", "ada") == 1
+    classes.undo(viewer, [counted])
+    assert classes.row_of(counted, NEW)["cell_type"] == "unidentified"
+    assert classes.row_of(counted, NEW)["cell_type_source"] == ""
+
+
+def test_other_pixels_given_to_the_layer_are_in_the_table(counted, open_panel, qtbot):
+    open_panel("Differential")
+    qtbot.wait(50)
+    counted.data = np.where(counted.data == 2, 0, counted.data)
+    qtbot.waitUntil(lambda: fits(counted))
+    counted.data = counted.data[:-5]
+    qtbot.wait(50)
+    assert fits(counted)
+
+
+def test_a_drawing_of_the_person_is_theirs_again_when_the_panel_closes(viewer, open_panel, add_smear, qtbot):
+    image = add_smear()
+    mine = viewer.add_labels(np.zeros(image.data.shape[:2], int), features={"index": [1], "notes": ["mine"]})
+    before = mine.features.copy()
+    keys = dict(mine.keymap)
+    panel = open_panel("Segment cells")
+    assert dict(mine.keymap) != keys
+    close(panel)
+    qtbot.wait(50)
+    mine.paint((20, 20), 5)
+    qtbot.wait(50)
+    assert mine.features.equals(before)
+
+
+def test_a_layer_that_is_removed_is_not_heard_any_more(viewer, counted, open_panel, qtbot):
+    open_panel("Differential")
+    qtbot.wait(50)
+    before = counted.features.copy()
+    viewer.layers.remove(counted)
+    draw_one_and_erase_one(counted)
+    qtbot.wait(50)
+    assert counted.features.equals(before)
+    viewer.add_layer(counted)
+    qtbot.waitUntil(lambda: fits(counted))

@@ -347,3 +347,20 @@ def test_which_outlines_changed():
     assert [(line.cell_id, line.old, line.new) for line in lines] == [(1, 4, 0), (3, 0, 1)]
     assert changed_outlines(None, after, "k") == []
     assert all(isinstance(line, Change) for line in lines)
+
+
+def test_cells_drawn_and_erased_by_napari_alone_are_in_the_table_that_is_kept(kept, counted, qtbot):
+    folder = kept.session.session.folder
+    counted.brush_size = 400
+    counted.paint(tuple(np.argwhere(counted.data == 1).mean(axis=0).astype(int)), 0)
+    counted.brush_size = 10
+    counted.paint(tuple(np.argwhere(counted.data == 0)[0]), 77)
+
+    def on_disk():
+        cells = read_session(folder).cells(autosave.session_of(counted)[1])
+        return cells.table["label"].tolist(), sorted(set(np.unique(cells.labels).tolist()) - {0})
+
+    qtbot.waitUntil(lambda: 77 in on_disk()[1], timeout=20_000)
+    rows, drawn = on_disk()
+    assert rows == drawn
+    assert 1 not in rows

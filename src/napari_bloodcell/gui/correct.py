@@ -16,7 +16,7 @@ from napari_bloodcell.gui import layers, outlines
 from napari_bloodcell.gui import prompt_layers as prompts
 from napari_bloodcell.gui import segment_calls as calls
 from napari_bloodcell.gui.choices import Chooser
-from napari_bloodcell.gui.corrections import Corrections
+from napari_bloodcell.gui.corrections import Corrections, corrections_of, let_go
 from napari_bloodcell.gui.selection import CellPicker, Marks
 from napari_bloodcell.gui.task import Latest, Task
 
@@ -88,7 +88,7 @@ class Correct(QWidget):
         self._drop_picks()
         if layer is not None:
             try:
-                self.corrections = Corrections(self.viewer, layer)
+                self.corrections = corrections_of(self.viewer, layer)
                 self.corrections.changed.connect(self._tell)
             except SegmentError as error:
                 self.corrections = None
@@ -97,7 +97,8 @@ class Correct(QWidget):
 
     def _let_go(self) -> None:
         if self.corrections is not None:
-            self.corrections.stop()
+            self.corrections.changed.disconnect(self._tell)
+            let_go(self.corrections)
             self.corrections = None
 
     # Picking
@@ -205,7 +206,7 @@ class Correct(QWidget):
 
     def _tell(self, text: str) -> None:
         if self.corrections is not None:
-            count = len(np.unique(self.corrections.labels)) - 1
+            count = int(np.count_nonzero(np.unique(self.corrections.labels)))
             self.task.say(f"{text} {how_many(count, 'cell')} now.")
         self.show_state()
 

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_bloodcell.core.records import UNIDENTIFIED
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -26,6 +28,7 @@ def rows_after(
     ids = np.sort(np.concatenate([others, np.asarray(there, int)]))
     table = features.set_index("index", drop=False).rename_axis(None)
     table = table[~table.index.duplicated()].reindex(ids)
+    _name_new(table, [cell for cell in there if cell not in set(features["index"])])
     for cell in there:
         _measure(table, cell, _box(labels, cell), labels.shape)
     if known is not None:
@@ -33,6 +36,21 @@ def rows_after(
     for name in table:
         table[name] = _like(table[name], features[name].dtype)
     return table.reset_index(drop=True)
+
+
+def without_match(features: "pd.DataFrame", labels: Any) -> tuple[int, ...]:
+    """Cells in the table that are not drawn, and those drawn that are not in the table."""
+    is_drawn = np.zeros(int(labels.max(initial=0)) + 1, bool)
+    is_drawn[labels] = True
+    differ = np.setxor1d(np.flatnonzero(is_drawn), features["index"].to_numpy(int))
+    return tuple(int(cell) for cell in differ if cell > 0)
+
+
+def _name_new(table: "pd.DataFrame", cells: list[int]) -> None:
+    """Nobody has said yet what they are."""
+    for name, value in (("cell_type", UNIDENTIFIED), ("cell_type_source", "")):
+        if name in table:
+            table[name] = _with(table[name], cells, [value] * len(cells))
 
 
 def _measure(

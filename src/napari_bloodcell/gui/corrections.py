@@ -1,9 +1,11 @@
 """Corrections of the outlines of one Labels layer: on the layers, in the table, with the way back.
 
-The brush counts too: each stroke is one correction. The layer of nuclei and the coloured rims follow.
+The brush counts too: each stroke is one correction. The layer of nuclei and the coloured rims follow. Our own
+layers are heard from when a panel of ours first sees them until they go, whichever panel is open by then.
 """
 
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,9 +15,9 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_bloodcell.core.errors import BloodcellError, SegmentError
 from napari_bloodcell.core.segment import edit as editing
-from napari_bloodcell.gui import classes, layers
-from napari_bloodcell.gui.corrected_rows import rows_after
-from napari_bloodcell.gui.outlines import image_of, nuclei_of, shown_plane
+from napari_bloodcell.gui import autosave, classes, layers
+from napari_bloodcell.gui.corrected_rows import rows_after, without_match
+from napari_bloodcell.gui.outlines import image_of, nuclei_of, outlines, shown_plane
 from napari_bloodcell.gui.steps import at_once
 from napari_bloodcell.gui.task import Latest
 
@@ -36,13 +38,14 @@ class _Done:
 
 
 class Corrections(QObject):
-    """``changed`` tells what was done, in words. One for each layer; its history outlives the panel."""
+    """``changed`` tells what was done, in words. One for each layer, made by ``corrections_of``; it holds
+    neither the layer nor the viewer, and its history outlives it."""
 
     changed = Signal(str)
 
     def __init__(self, viewer: "Viewer", cells: "Labels") -> None:
         super().__init__()
-        self._viewer, self._layer = viewer, weakref.ref(cells)
+        self._viewer_ref, self._layer = weakref.ref(viewer), weakref.ref(cells)
         self._history = _histories.setdefault(cells, editing.History())
         self._rows = _rows.setdefault(cells, {})
         self._writing = False
@@ -51,9 +54,20 @@ class Corrections(QObject):
         self._soon.setSingleShot(True)
         self._soon.timeout.connect(self._collect)
         self._seen = self.labels.copy()
+        self._is_unsure = True  # whether the table fits: somebody may have drawn while nobody heard
+        self._soon.start()
         cells.events.paint.connect(self._painted)
+        cells.events.data.connect(self._painted)
+        viewer.layers.events.removed.connect(self._removed)
         cells.bind_key(UNDO, lambda _: self.undo(), overwrite=True)
         cells.bind_key(REDO, lambda _: self.redo(), overwrite=True)
+
+    @property
+    def _viewer(self) -> "Viewer":
+        viewer = self._viewer_ref()
+        if viewer is None:
+            raise SegmentError("The viewer of these outlines is closed.")
+        return viewer
 
     @property
     def layer(self) -> "Labels | None":
@@ -128,11 +142,20 @@ class Corrections(QObject):
     def stop(self) -> None:
         self._rims.stop()
         self._soon.stop()
+        _heard.discard(self)
+        if (viewer := self._viewer_ref()) is not None:
+            viewer.layers.events.removed.disconnect(self._removed)
         layer = self._layer()
         if layer is not None:
             layer.events.paint.disconnect(self._painted)
+            layer.events.data.disconnect(self._painted)
             for key in (UNDO, REDO):
                 layer.bind_key(key, None, overwrite=True)
+        self.deleteLater()  # here: Python's collector might do it in a thread, which Qt does not survive
+
+    def _removed(self, event: Any) -> None:
+        if event.value is self._layer():
+            self.stop()
 
     def _painted(self, _event: object = None) -> None:
         """A stroke of the person's brush: napari may tell before the pixels have changed."""
@@ -146,14 +169,27 @@ class Corrections(QObject):
             labels = self.labels
         except SegmentError:
             return
-        if labels.shape != self._seen.shape:
-            self._seen = labels.copy()
-            return
+        if labels.shape != self._seen.shape:  # another picture
+            self._seen, self._is_unsure = labels.copy(), True
+            self._history.done.clear()
+            self._history.undone.clear()
+        if self._is_unsure:
+            self._is_unsure = False
+            self._make_table_fit()
         rows, columns = np.nonzero(labels != self._seen)
         if not len(rows):
             return
         stroke = editing.brush(rows, columns, self._seen[rows, columns], labels[rows, columns], self.nucleus)
         self._add(stroke)
+
+    def _make_table_fit(self) -> None:
+        layer = self.cells
+        if not _is_ours(layer) or not (cells := without_match(layer.features, self._seen)):
+            return
+        layer.features = rows_after(layer.features, self._seen, cells, None)
+        session, key = autosave.session_of(layer)
+        if session is not None:
+            session.save_now(key)
 
     def _write(self, edit: editing.Edit, values: Any, inside: Any, known: "pd.DataFrame | None") -> None:
         """Outlines, nuclei and table; where one of them fails, all stay as they were."""
@@ -218,6 +254,45 @@ class Corrections(QObject):
 
 _histories: "weakref.WeakKeyDictionary[Labels, editing.History]" = weakref.WeakKeyDictionary()
 _rows: "weakref.WeakKeyDictionary[Labels, dict[int, _Done]]" = weakref.WeakKeyDictionary()
+_heard: set[Corrections] = set()
+
+
+def corrections_of(viewer: "Viewer", cells: "Labels") -> Corrections:
+    """Whoever asks for those of a layer gets the same ones."""
+    layer = _unwrapped(cells)
+    for one in _heard:
+        if one.layer is layer:
+            return one
+    made = Corrections(_unwrapped(viewer), layer)
+    _heard.add(made)
+    return made
+
+
+def hear_all(viewer: "Viewer") -> None:
+    """From now on what is drawn on layers whose table is ours is in the table, whichever panel is open."""
+    for layer in outlines(viewer):
+        if _is_ours(layer):
+            with suppress(SegmentError):  # stacks, and slides read piece by piece, are not corrected
+                corrections_of(viewer, layer)
+
+
+def let_go(corrections: Corrections) -> None:
+    """By a panel: a person's own drawing is then theirs again."""
+    layer = corrections.layer
+    if layer is None or not _is_ours(layer):
+        corrections.stop()
+
+
+def _is_ours(layer: "Labels") -> bool:
+    """A table of cells that a panel made, on a layer of ours or on a person's drawing."""
+    columns = set(layer.features)
+    is_table = "cell_type_source" in columns or columns == {"index", "label"}
+    return "index" in columns and (is_table or layers.role_of(layer) == layers.CELLS)
+
+
+def _unwrapped(one: Any) -> Any:
+    """Plugins are handed the viewer, and some layers, in a wrapping that goes before they do."""
+    return getattr(one, "__wrapped__", one)
 
 
 def _pixels(layer: "Labels", viewer: "Viewer", edit: editing.Edit) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.gui import layers, preferences, samples
 from napari_bloodcell.gui.choices import Chooser
+from napari_bloodcell.gui.corrections import hear_all
 from napari_bloodcell.gui.form import Form
 from napari_bloodcell.gui.outlines import outlines
 from napari_bloodcell.gui.task import Call, Run, Task, is_taken_out
@@ -61,6 +62,7 @@ class Panel(QScrollArea):
     def reset_choices(self, event: object = None) -> None:  # noqa: ARG002 (napari calls it with an event)
         """The layers have changed. napari calls this for every docked widget."""
         if not self._closed:
+            hear_all(self.viewer)
             self.layers_changed()
 
     def layers_changed(self) -> None:
@@ -233,6 +235,7 @@ class CellsPanel(Panel):
 
     def _tell(self) -> None:
         if not self._closed:
+            hear_all(self.viewer)  # a drawing may have got a table
             self.cells_changed()
 
     def _open_sample(self) -> None:
