@@ -145,7 +145,7 @@ def test_widgets_do_not_import_each_other(path: Path) -> None:
         "selection",
     }
     shared |= {"stain_calls", "stain_layers", "stain_parts", "embed_calls", "embed_map"}
-    shared |= {"segment_calls", "correct", "corrections", "prompt_layers"}
+    shared |= {"segment_calls", "correct", "corrections", "corrected_rows", "prompt_layers"}
     shared |= {"reader"}  # no widget: results as layers, for the samples too
     shared |= {"train_calls", "train_methods", "train_data", "train_result", "curves"}
     shared |= {"gallery_view", "shelf", "slide_layers", "differential_calls", "session_calls", "preferences"}
