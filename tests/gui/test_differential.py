@@ -76,6 +76,20 @@ def test_a_reader_is_named_once_for_all_panels(viewer, panel, open_panel, counte
     assert counted.metadata["napari_bloodcell"]["signed"]["who"] == "grace"
 
 
+def test_a_class_the_model_cannot_name_is_no_zero_with_limits(viewer, panel, counted, qtbot):
+    ours = counted.metadata[layers.KEY]
+    names = [name for name in ours["bundle"]["classes"] if name != "basophil"]
+    assert "basophil" in ours["bundle"]["classes"]
+    counted.metadata = counted.metadata | {layers.KEY: ours | {"bundle": ours["bundle"] | {"classes": names}}}
+    others = classes.ids(counted)[1:]
+    classes.give(viewer, {counted: others}, "monocyte", "ada")
+    qtbot.waitUntil(lambda: panel.shown.pooled.unknown == ("basophil",))
+    assert ["basophil", "", "", "not known to this model"] in shown(panel)
+    classes.give(viewer, {counted: others[:1]}, "basophil", "ada")
+    qtbot.waitUntil(lambda: panel.shown.pooled.unknown == ())
+    assert next(row for row in shown(panel) if row[0] == "basophil")[1] == "1"
+
+
 def test_a_change_of_class_shows_at_once(viewer, panel, counted, qtbot):
     classes.give(viewer, {counted: classes.ids(counted)}, "basophil", "ada")
     n = len(counted.features)

@@ -42,7 +42,7 @@ class Predicted:
         """For the layer's metadata."""
         image = self.analysis.image
         return {
-            "bundle": {"name": self.analysis.bundle.name, "sha256": self.analysis.bundle.hash},
+            "bundle": layers.bundle_of(self.analysis),
             "config": self.analysis.config.to_json(),
             "image": {
                 "sha256": image.sha256,

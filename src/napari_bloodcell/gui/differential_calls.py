@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -178,7 +178,14 @@ def _count(slides: Sequence[Slide], config: CountConfig, *, merge_bands: bool) -
         [cut for slide in slides for cut in slide.at_border],
         config,
         merge_bands=merge_bands,
+        known=_known(slides),
     )
+
+
+def _known(slides: Sequence[Slide]) -> Collection[str]:
+    """The classes that the models can name; none where one of them does not say."""
+    each = [slide.made_from.get("bundle", {}).get("classes", ()) for slide in slides]
+    return {name for names in each for name in names} if all(each) else ()
 
 
 def _cells(slides: Sequence[Slide]) -> str:

@@ -152,6 +152,12 @@ def _um_per_px(layer: "Image") -> float | None:
     return width if width > 0 and abs(height - width) <= 0.01 * width else None
 
 
+def bundle_of(analysis: "Analysis") -> dict[str, Any]:
+    """For the metadata of a layer: the model, and the classes that it can name."""
+    names = list(analysis.predictions.class_names)
+    return {"name": analysis.bundle.name, "sha256": analysis.bundle.hash, "classes": names}
+
+
 def add_analysis(
     viewer: "Viewer", picture: Picture, analysis: "Analysis", table: "pd.DataFrame", rims: Any
 ) -> Iterator[None]:
@@ -161,7 +167,7 @@ def add_analysis(
         picture,
         analysis.image,
         analysis.config,
-        bundle={"name": analysis.bundle.name, "sha256": analysis.bundle.hash},
+        bundle=bundle_of(analysis),
     )
     features = features_of(table)
     nuclei = _labels_layer(picture, NUCLEI, _nuclei(analysis.masks), metadata)

@@ -57,10 +57,13 @@ class DifferentialTable(QTableWidget):
 
 def rows_of(differential: "Differential") -> list[tuple[str, str, str, str]]:
     """The table's text. Without any cell there is neither per cent nor limit to show."""
+    from napari_bloodcell.core.report.differential import NOT_KNOWN
+
     rows = []
     for row in differential.rows:
         percent, limits = f"{row.percent:.1f}", f"{row.low:.1f} to {row.high:.1f}"
         rows.append((row.class_name, str(row.n), *((percent, limits) if differential.counted else ("", ""))))
+    rows += [(name, "", "", NOT_KNOWN) for name in differential.unknown]
     for name, n in differential.outside.items():
         rate = differential.per_hundred.get(name)
         note = "not counted" if rate is None else f"{rate:.1f} per 100"

@@ -17,7 +17,7 @@ from napari_bloodcell.core.config.report import ReportConfig
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.report.differential import Differential, count_cells, digest_of
 from napari_bloodcell.core.report.readers import PERSON, Cell, Reader
-from napari_bloodcell.core.report.slides import Run
+from napari_bloodcell.core.report.slides import Run, known_classes
 from napari_bloodcell.core.session import ACTIONS_ON_CLASSES, Event, SessionCells, read_session
 from napari_bloodcell.core.session.folder import SESSION, Content, is_session
 
@@ -193,9 +193,11 @@ def _run(
     )
 
 
-def _bundle(made_from: Mapping[str, Any]) -> dict[str, str]:
+def _bundle(made_from: Mapping[str, Any]) -> dict[str, Any]:
     bundle = made_from.get("bundle") or {}
-    return {"name": bundle} if isinstance(bundle, str) else {k: str(v) for k, v in bundle.items()}
+    if isinstance(bundle, str):
+        return {"name": bundle}
+    return {key: value if key == "classes" else str(value) for key, value in bundle.items()}
 
 
 def _table(cells: SessionCells, name: str, source: str) -> "pd.DataFrame":
@@ -262,6 +264,7 @@ def counted(runs: Sequence[Run], config: ReportConfig) -> tuple[Differential, li
             [bool(cut) for run in some for cut in run.table["touches_border"]],
             config.count,
             merge_bands=config.merge_bands,
+            known=known_classes([run.record for run in some]),
         )
 
     slides = list(dict.fromkeys(run.slide for run in runs))
