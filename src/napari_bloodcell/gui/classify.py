@@ -58,6 +58,7 @@ class ClassifyCells(CellsPanel):
 
     def __init__(self, napari_viewer: "Viewer") -> None:
         super().__init__(napari_viewer, "Predict classes")
+        self.task.run_button.setToolTip("Let the model name every cell that no person has named.")
         self.predict = classify_calls.predict
         self.adapt = classify_calls.adapt
         self.ask_open: Callable[[], Path | None] = self._ask_open

@@ -105,6 +105,9 @@ class CountCells(ImagePanel):
 
     def __init__(self, napari_viewer: "Viewer") -> None:
         super().__init__(napari_viewer, "Count cells", prepare)
+        self.task.run_button.setToolTip(
+            "Find, outline and name the white cells of the image, and count them."
+        )
         self.analyse = count_cells
         self.export = export
         self.ask_folder = self._ask_folder

@@ -62,6 +62,7 @@ class EmbedCells(Panel):
 
     def __init__(self, napari_viewer: "Viewer") -> None:
         super().__init__(napari_viewer, "Embed")
+        self.task.run_button.setToolTip("Describe the ticked cells and draw each as a point of a map.")
         self.embed = calls.embed_fields
         self.ask_save, self.ask_model = self._ask_save, self._ask_model
         self.rows: Rows | None = None

@@ -59,6 +59,9 @@ class Gallery(CellsPanel):
 
     def __init__(self, napari_viewer: "Viewer") -> None:
         super().__init__(napari_viewer, "Read again", several=True)
+        self.task.run_button.setToolTip(
+            "Cut the pictures of the cells anew, after outlines or images changed."
+        )
         self.read = read_shelves
         self._shelves: list[Shelf] = []
         self._layers: list[Labels] = []  # of the shelves, in their order

@@ -53,6 +53,7 @@ class SegmentCells(ImagePanel):
 
     def __init__(self, napari_viewer: "Viewer") -> None:
         super().__init__(napari_viewer, "Segment cells", calls.prepare)
+        self.task.run_button.setToolTip("Find and outline the white cells, without naming them.")
         self.segment = calls.segment_fields
         self.model = BundleChoice()
         self.choices.addRow("Model", self.model)

@@ -56,6 +56,7 @@ class StainPreview(ImagePanel):
     def __init__(self, napari_viewer: "Viewer") -> None:
         self.stains = Chooser("The stain to show the image in.")
         super().__init__(napari_viewer, "Preview", calls.prepare)
+        self.task.run_button.setToolTip("Show the image in the stain chosen.")
         self.preview_call, self.try_call = calls.preview_stain, calls.try_stains
         self.ask_save, self.ask_open = self._ask_save, self._ask_open
         self._labs: list[StainProfile] = []
