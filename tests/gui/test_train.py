@@ -103,7 +103,7 @@ def test_corrected_outlines_train_an_adapter_that_other_panels_then_offer(  # no
     assert panel.trained is not None, panel.task.message.text()
     assert len(panel.curves.losses()) == len(panel.curves.scores()) == 2
     assert panel.result.isVisible()
-    assert "cell iou" in panel.result.words.text()
+    assert "cell IoU" in panel.result.words.text()
     assert panel.result.report.full is not None
     assert (tmp_path / "mine" / "adapter.json").is_file()
     do.click(panel.result.keep_button)

@@ -139,13 +139,8 @@ def _train_adapter(wanted: Wanted, watch: Watch, tell: Tell, progress: Progress)
     ready = _ready(wanted, progress)
     tell(ready.text())
     done = train_ready(ready, wanted.out, watch=watch, progress=progress)
-    lines = [f"{done.cells[0]} cells trained on, {done.cells[1]} held out.", _ended(done.training)]
-    lines += [
-        f"{name.replace('_', ' ')}: {done.before[name].mean():.3f} before, {after.mean():.3f} after"
-        for name, after in done.after.items()
-    ]
-    said = [note for note in done.notes if note not in ready.notes]
-    return Trained(wanted=wanted, run=done.training, lines=(*lines, *said), picture=wanted.out / PICTURE)
+    lines = [line for line in done.text().splitlines() if line not in ready.notes]
+    return Trained(wanted=wanted, run=done.training, lines=tuple(lines), picture=wanted.out / PICTURE)
 
 
 def _train_embedder(wanted: Wanted, watch: Watch, tell: Tell, progress: Progress) -> Trained:
