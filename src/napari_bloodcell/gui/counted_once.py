@@ -53,7 +53,8 @@ def _same_cells(a: "Labels", b: "Labels") -> bool:
 def _same_picture(a: "Labels", b: "Labels") -> bool:
     """By what the pictures show, for one file may be open twice; else by the layer they lie on."""
     one, other = (cells.metadata.get(layers.KEY, {}).get("image", {}) for cells in (a, b))
+    is_one_layer = bool(one.get("layer_id")) and one.get("layer_id") == other.get("layer_id")
+    if is_one_layer and not np.allclose(a.translate, b.translate):
+        return False  # two planes of a stack
     shown = one.get("sha256"), other.get("sha256")
-    if all(shown):
-        return bool(shown[0] == shown[1])
-    return bool(one.get("layer_id")) and one.get("layer_id") == other.get("layer_id")
+    return bool(shown[0] == shown[1]) if all(shown) else is_one_layer

@@ -134,12 +134,19 @@ def _ready(wanted: Wanted, progress: Progress) -> Any:
 
 
 def _train_adapter(wanted: Wanted, watch: Watch, tell: Tell, progress: Progress) -> Trained:
-    from napari_bloodcell.core.finetune import train_ready
+    from napari_bloodcell.core.finetune import train_ready, verdict
 
     ready = _ready(wanted, progress)
     tell(ready.text())
     done = train_ready(ready, wanted.out, watch=watch, progress=progress)
-    lines = [line for line in done.text().splitlines() if line not in ready.notes]
+    better = verdict.is_better(done.before, done.after)
+    lines = [
+        *(note for note in done.notes if note not in ready.notes),
+        f"{done.cells[0]} cells trained on, {done.cells[1]} held out.",
+        _ended(done.training, better=better),
+        *verdict.figures(done.before, done.after),
+        *verdict.words(done.before, done.after),
+    ]
     return Trained(wanted=wanted, run=done.training, lines=tuple(lines), picture=wanted.out / PICTURE)
 
 
@@ -190,10 +197,11 @@ def _train_sada(wanted: Wanted, watch: Watch, tell: Tell, progress: Progress) ->
 _TRAINERS = {ADAPTER: _train_adapter, BCSAM: _train_embedder, DORL: _train_embedder, SADA: _train_sada}
 
 
-def _ended(run: "TrainingRun") -> str:
+def _ended(run: "TrainingRun", *, better: bool = True) -> str:
     words = {"finished": "Finished", "stopped": "Stopped by you", "patience": "No better for a while: ended"}
     epochs = how_many(len(run.history), "epoch")
-    return f"{words[run.ended]} after {epochs}; the best, epoch {run.best_epoch}, is kept."
+    best = f"the best, epoch {run.best_epoch}, is kept" if better else "none is better than the start"
+    return f"{words[run.ended]} after {epochs}; {best}."
 
 
 def _first(run: "TrainingRun", figure: str) -> str:
