@@ -122,18 +122,8 @@ def test_nothing_loads_a_pickle(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((PACKAGE / "gui").glob("*.py")), ids=lambda p: p.name)
 def test_widgets_do_not_import_each_other(path: Path) -> None:
     shared = {"task", "form", "layers", "panel", "help", "samples", "choices", "scatter"}
-    shared |= {
-        "painting",
-        "rims",
-        "steps",
-        "garbage",
-        "counted_once",
-        "reader_name",
-        "corrected_rows",
-        "places",
-        "gallery_order",
-        "class_keys",
-    }
+    shared |= {"painting", "rims", "steps", "garbage", "places", "reader_name", "class_keys"}
+    shared |= {"counted_once", "corrected_rows", "gallery_order"}
     shared |= {
         "classes",
         "autosave",
@@ -145,7 +135,7 @@ def test_widgets_do_not_import_each_other(path: Path) -> None:
         "selection",
     }
     shared |= {"stain_calls", "stain_layers", "stain_parts", "embed_calls", "embed_map"}
-    shared |= {"segment_calls", "correct", "corrections", "corrected_rows", "prompt_layers"}
+    shared |= {"segment_calls", "correct", "corrections", "prompt_layers"}
     shared |= {"reader"}  # no widget: results as layers, for the samples too
     shared |= {"train_calls", "train_methods", "train_data", "train_result", "curves"}
     shared |= {"places", "class_keys", "gallery_order"}  # no widgets either
