@@ -122,8 +122,7 @@ def test_nothing_loads_a_pickle(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((PACKAGE / "gui").glob("*.py")), ids=lambda p: p.name)
 def test_widgets_do_not_import_each_other(path: Path) -> None:
     shared = {"task", "form", "layers", "panel", "help", "samples", "choices", "scatter"}
-    shared |= {"painting", "rims", "steps", "garbage", "places", "reader_name", "class_keys"}
-    shared |= {"counted_once", "corrected_rows", "gallery_order"}
+    shared |= {"painting", "rims", "steps", "garbage", "reader_name", "counted_once", "corrected_rows"}
     shared |= {
         "classes",
         "autosave",
