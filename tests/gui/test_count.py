@@ -121,7 +121,8 @@ def test_the_real_model_counts_a_smear(viewer, panel, add_smear, smear, qtbot, p
     assert panel.task.message.text() == "Counted smear."
     assert len(viewer.layers["smear cells"].features) == len(smear.masks)
     bundle = viewer.layers["smear cells"].metadata["napari_bloodcell"]["bundle"]
-    assert bundle == {"name": "nano", "sha256": panel.analysis.bundle.hash}
+    names = ["basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil"]
+    assert bundle == {"name": "nano", "sha256": panel.analysis.bundle.hash, "classes": names}
 
 
 def test_the_panel_and_the_command_line_give_the_same_numbers(
