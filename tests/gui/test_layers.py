@@ -183,7 +183,8 @@ def test_layers_say_what_they_were_made_from(viewer, counted):
         told = viewer.layers[name].metadata["napari_bloodcell"]
         assert told["schema"] == 1
         assert told["role"] == name.removeprefix("smear ")
-        assert told["bundle"] == {"name": "nano", "sha256": "0" * 64}
+        names = list(counted.predictions.class_names)
+        assert told["bundle"] == {"name": "nano", "sha256": "0" * 64, "classes": names}
         assert told["made"] == viewer.layers["smear cells"].metadata["napari_bloodcell"]["made"]
         assert told["image"] == {
             "sha256": counted.image.sha256,
