@@ -90,6 +90,15 @@ def test_a_class_the_model_cannot_name_is_no_zero_with_limits(viewer, panel, cou
     assert next(row for row in shown(panel) if row[0] == "basophil")[1] == "1"
 
 
+@pytest.mark.parametrize("model", [None, "nano", {"name": "nano"}])
+def test_cells_that_no_model_or_an_older_release_named_are_counted(viewer, panel, counted, qtbot, model):
+    ours = counted.metadata[layers.KEY]
+    counted.metadata = counted.metadata | {layers.KEY: ours | {"bundle": model}}
+    classes.give(viewer, {counted: classes.ids(counted)}, "monocyte", "ada")
+    qtbot.waitUntil(lambda: panel.shown.pooled.percent("monocyte") == 100)
+    assert panel.shown.pooled.unknown == ()
+
+
 def test_a_change_of_class_shows_at_once(viewer, panel, counted, qtbot):
     classes.give(viewer, {counted: classes.ids(counted)}, "basophil", "ada")
     n = len(counted.features)

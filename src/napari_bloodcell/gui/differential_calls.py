@@ -184,7 +184,8 @@ def _count(slides: Sequence[Slide], config: CountConfig, *, merge_bands: bool) -
 
 def _known(slides: Sequence[Slide]) -> Collection[str]:
     """The classes that the models can name; none where one of them does not say."""
-    each = [slide.made_from.get("bundle", {}).get("classes", ()) for slide in slides]
+    models = [slide.made_from.get("bundle") for slide in slides]  # None where no model named the cells
+    each = [model.get("classes", ()) if isinstance(model, Mapping) else () for model in models]
     return {name for names in each for name in names} if all(each) else ()
 
 
