@@ -1,5 +1,6 @@
 """Fixtures the tests of the core share."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,3 +18,13 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> "Variant":
 
     monkeypatch.setitem(VARIANTS, "tiny", TINY)
     return TINY
+
+
+@pytest.fixture
+def fields(tmp_path: Path) -> Path:
+    """A folder of two drawn fields."""
+    from drawn_fields import draw
+
+    for seed in (1, 2):
+        draw(tmp_path / "in" / f"f{seed}.png", seed)
+    return tmp_path / "in"

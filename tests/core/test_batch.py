@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from drawn_fields import draw
 from PIL import Image
 
 from napari_bloodcell.core import results, store
@@ -26,20 +27,6 @@ FILES = {
     "cells.csv", "cells.parquet", "differential.csv", "differential.json", "differential.png", "labels.ome.tif",
     "nuclei.ome.tif", "overlay.png", "run.json",
 }  # fmt: skip
-
-
-def draw(path: Path, seed: int) -> Path:
-    path.parent.mkdir(exist_ok=True)
-    smear = make_smear(SmearConfig(width_px=320, height_px=240, white_cells=2, seed=seed))
-    Image.fromarray(np.array(smear.image.pixels)).save(path)
-    return path
-
-
-@pytest.fixture
-def fields(tmp_path: Path) -> Path:
-    for seed in (1, 2):
-        draw(tmp_path / "in" / f"f{seed}.png", seed)
-    return tmp_path / "in"
 
 
 def test_each_image_has_its_folder_and_the_run_its_pool(fields: Path, tmp_path: Path) -> None:

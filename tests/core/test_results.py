@@ -3,35 +3,19 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from drawn_fields import draw
 
 from napari_bloodcell.core.batch import analyse_files
-from napari_bloodcell.core.config import AnalyseConfig, ClassifyConfig, CountConfig, ReadConfig, SmearConfig
+from napari_bloodcell.core.config import AnalyseConfig, ClassifyConfig, CountConfig, ReadConfig
 from napari_bloodcell.core.errors import ConfigError, DataError
 from napari_bloodcell.core.ledger import read_ledger
 from napari_bloodcell.core.report.make import make_report
 from napari_bloodcell.core.report.provenance import count_settings, differences, gone_text, made_in
 from napari_bloodcell.core.results import drop, summarise
-from napari_bloodcell.core.synthetic import make_smear
 
 MODEL = "stain"
-
-
-def draw(path: Path, seed: int) -> Path:
-    path.parent.mkdir(exist_ok=True)
-    smear = make_smear(SmearConfig(width_px=320, height_px=240, white_cells=2, seed=seed))
-    Image.fromarray(np.array(smear.image.pixels)).save(path)
-    return path
-
-
-@pytest.fixture
-def fields(tmp_path: Path) -> Path:
-    for seed in (1, 2):
-        draw(tmp_path / "in" / f"f{seed}.png", seed)
-    return tmp_path / "in"
 
 
 def test_images_of_earlier_runs_are_told_and_can_be_taken_out(fields: Path, tmp_path: Path) -> None:

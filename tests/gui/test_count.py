@@ -491,21 +491,3 @@ def test_a_long_name_of_a_picture_makes_no_panel_wider(viewer, open_panel, smear
     panel = open_panel(name)
     qtbot.wait(100)
     assert panel.minimumWidth() < 400
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "Count cells",
-        "Segment cells",
-        "Stain preview",
-        "Embed",
-        "Classify",
-        "Gallery",
-        "Differential",
-        "Session",
-        "Train",
-    ],
-)
-def test_the_main_button_of_each_panel_says_what_it_does(open_panel, name):
-    assert len(open_panel(name).task.run_button.toolTip()) > 20

@@ -1,6 +1,9 @@
-"""What all panels share: where they are docked."""
+"""What all panels share: where they are docked, and that the main button says what it does."""
+
+from importlib.resources import files
 
 import pytest
+from npe2 import PluginManifest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
@@ -35,3 +38,9 @@ def test_a_panel_that_was_moved_away_stays_alone(viewer, open_panel, qtbot):
     third = open_panel("Gallery").parentWidget()
     qtbot.wait(50)
     assert window.tabifiedDockWidgets(first) == [third]
+
+
+def test_the_main_button_of_each_panel_says_what_it_does(open_panel):
+    manifest = PluginManifest.from_file(str(files("napari_bloodcell") / "napari.yaml"))
+    for widget in manifest.contributions.widgets:
+        assert len(open_panel(widget.display_name).task.run_button.toolTip()) > 20, widget.display_name
