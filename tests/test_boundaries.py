@@ -32,6 +32,7 @@ ORDER = [
     {"uncertainty"},
     {"classify"},
     {"report"},
+    {"export"},
     {"bundle"},
     {"evaluate"},
     {"adapt", "finetune"},

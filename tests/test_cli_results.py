@@ -49,6 +49,18 @@ def test_summary_and_report_count_as_the_analysis_did(
     assert "CountConfig.confidence = 7.0 is out of range" in capsys.readouterr().err
 
 
+def test_export_writes_cells_for_other_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fields, out = draw(tmp_path / "in" / "a.png", 1).parent, tmp_path / "out"
+    run("analyse", fields, "--out", out, "--bundle", "stain")
+    capsys.readouterr()
+    assert run("results", "export", out, "--out", tmp_path / "qupath") == 0
+    assert capsys.readouterr().out == f"2 cells of 1 picture written to {tmp_path / 'qupath'}\n"
+    assert run("results", "export", out, "--out", tmp_path / "coco", "--to", "coco") == 0
+    assert [path.name for path in (tmp_path / "coco").iterdir()] == ["coco.json"]
+    assert run("results", "export", out, "--out", tmp_path / "none", "--only-reviewed") == 1
+    assert "No person has looked at a cell of these results" in capsys.readouterr().err
+
+
 def test_a_slide_that_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for slide in ("A", "B"):
         draw(tmp_path / slide / "1.png", 1)

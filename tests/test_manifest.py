@@ -71,6 +71,7 @@ def test_names_and_ids_stay_as_they_were_published(manifest):
         "napari-bloodcell.open",
         "napari-bloodcell.save_outlines",
         "napari-bloodcell.save_table",
+        "napari-bloodcell.save_geojson",
         "napari-bloodcell.save_folder",
         "napari-bloodcell.sample_giemsa",
         "napari-bloodcell.sample_wright",

@@ -6,14 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from napari_bloodcell.cli_defaults import asked, said
+from napari_bloodcell.cli_progress import progress_bar
+from napari_bloodcell.cli_report import OwnClasses
 from napari_bloodcell.core.config import CountConfig
+from napari_bloodcell.core.config.report import ExportConfig
 
 if TYPE_CHECKING:
     AskedCount = CountConfig
 else:
     AskedCount = asked(CountConfig)
 
-results_app = App(name="results", help="Results of many images: counts, slide by slide; taking some out.")
+results_app = App(
+    name="results",
+    help="Results of many images: counts, slide by slide; taking some out; cells for QuPath or COCO.",
+)
 
 
 @results_app.command
@@ -81,4 +87,41 @@ def drop(out: Path, names: list[str], /) -> int:
 
     dropped = take_out(out, names)
     print(f"Taken out of {out}: {', '.join(dropped)}. Its cells.csv is that of the last `analyse`.")
+    return 0
+
+
+@results_app.command
+def export(
+    results: list[Path],
+    /,
+    *,
+    out: Path,
+    readers: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
+    classes: OwnClasses = None,
+    config: Annotated[ExportConfig, Parameter(name="*")] = ExportConfig(),
+) -> int:
+    """Cells with outlines and classes for other programs: GeoJSON that QuPath opens, or COCO.
+
+    Parameters
+    ----------
+    results: list[Path]
+        Folders that `analyse --out` wrote, or folders of sessions, with every correction.
+    out: Path
+        Folder for the files; those of the same names are replaced.
+    readers: list[Path]
+        Tables of people who named cells (CSV with image, cell_id, cell_type), as `report` takes them.
+    """
+    from napari_bloodcell.core.datasets.own_classes import with_own
+    from napari_bloodcell.core.export import export_cells
+    from napari_bloodcell.core.words import how_many
+
+    with progress_bar() as progress:
+        done = export_cells(
+            results, out, config, readers=readers or (), taxonomy=with_own(classes), progress=progress
+        )
+    for note in done.notes:
+        print(f"note: {note}")
+    if done.left_out:
+        print(f"note: {how_many(done.left_out, 'cell')} left out, which no person has looked at.")
+    print(f"{how_many(done.cells, 'cell')} of {how_many(done.images, 'picture')} written to {out}")
     return 0

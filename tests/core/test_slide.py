@@ -1,6 +1,7 @@
 """Whole slides: where to look, block by block, stopped and gone on, labels as OME-Zarr, against the truth."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from napari_bloodcell.core.artifact import only_writer, read_json
 from napari_bloodcell.core.batch import analyse_files
 from napari_bloodcell.core.config import AnalyseConfig, SegmentConfig, SlideConfig
 from napari_bloodcell.core.errors import ArtifactError, Cancelled, EngineError, ImageError, SegmentError
+from napari_bloodcell.core.export import export_cells
 from napari_bloodcell.core.image.lazy import LazyImage
 from napari_bloodcell.core.report.gallery import _cut
 from napari_bloodcell.core.report.make import make_report
@@ -178,6 +180,18 @@ def test_labels_are_an_ome_zarr_pyramid_of_the_cells_in_the_table(whole: SlideRe
     assert set(np.unique(inner)) == set(np.unique(labels))
     assert not (inner[inner != labels]).any()
     np.testing.assert_array_equal(group["labels/cells/1"][:], labels[::2, ::2])
+
+
+def test_cells_of_a_slide_go_to_other_programs(whole: SlideResult, tmp_path: Path) -> None:
+    done = export_cells([whole.folder], tmp_path)
+    table = pd.read_parquet(whole.folder / "cells.parquet").set_index("cell_id")
+    told = json.loads(done.files[0].read_text())["features"]
+    assert len(told) == done.cells == whole.cells
+    for one in told:
+        ring = np.array(one["geometry"]["coordinates"][0])
+        row = table.loc[int(one["properties"]["name"])]
+        assert [*ring.min(0), *ring.max(0)] == [row["x0"], row["y0"], row["x1"], row["y1"]]
+        assert one["nucleusGeometry"]["coordinates"]
 
 
 KILLED = """

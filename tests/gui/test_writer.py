@@ -1,5 +1,7 @@
 """File > Save on our layers, through napari, by the plugin's name."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,6 +37,17 @@ def test_the_table_alone_is_what_loading_classes_takes(viewer, counted, tmp_path
     assert {cell: name for cell, (name, _) in read.items()} == kinds
 
 
+def test_qupath_gets_the_outlines_with_the_classes_on_the_screen(viewer, counted, tmp_path):
+    cell = int(classes.ids(counted)[0])
+    classes.give(viewer, {counted: [cell]}, "monocyte", "Dr Ada")
+    counted.save(str(tmp_path / "field.geojson"), plugin=PLUGIN)
+    told = json.loads((tmp_path / "field.geojson").read_text())["features"]
+    said = {int(one["properties"]["name"]): one["properties"]["classification"] for one in told}
+    shown = dict(zip(classes.ids(counted).tolist(), classes.kinds(counted), strict=True))
+    assert {number: one["name"] for number, one in said.items()} == shown
+    assert said[cell] == {"name": "monocyte", "color": [0xF0, 0xE4, 0x42]}
+
+
 def test_several_layers_go_into_a_folder(viewer, counted, tmp_path):
     viewer.layers.selection = {layer for layer in viewer.layers if layer._type_string == "labels"}
     names = {layer.name for layer in viewer.layers.selection}
@@ -50,6 +63,10 @@ def test_labels_of_a_person_are_saved_too(viewer, tmp_path):
     assert layer.save(str(tmp_path / "mine.ome.tif"), plugin=PLUGIN) == [str(tmp_path / "mine.ome.tif")]
     layer.save(str(tmp_path / "mine.csv"), plugin=PLUGIN)
     assert pd.read_csv(tmp_path / "mine.csv").to_dict("list") == {"image": ["mine"], "cell_id": [7]}
+    layer.save(str(tmp_path / "mine.geojson"), plugin=PLUGIN)
+    (one,) = json.loads((tmp_path / "mine.geojson").read_text())["features"]
+    assert one["properties"]["classification"]["name"] == "unidentified"
+    assert sorted(one["geometry"]["coordinates"][0][:-1]) == [[3, 2], [3, 9], [9, 2], [9, 9]]
 
 
 def test_a_stack_is_refused_with_what_to_do(viewer, tmp_path):

@@ -1,7 +1,8 @@
 """File > Save selected layers: Labels as a label image with its pixel size, their cells as a table.
 
 ``.ome.tif`` holds the numbers of the cells; a table of the same name lies beside it where the layer has one.
-``.csv`` is the table alone. Several layers go into a folder, each under its name.
+``.csv`` is the table alone, ``.geojson`` outlines and classes for QuPath. Several layers go into a folder,
+each under its name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.errors import ImageError
 from napari_bloodcell.gui import layers
 
 if TYPE_CHECKING:
     import pandas as pd
 
-IMAGE, TABLE = ".ome.tif", ".csv"
+IMAGE, TABLE, GEOJSON = ".ome.tif", ".csv", ".geojson"
 LayerData = tuple[Any, dict[str, Any], str]
 
 
@@ -44,6 +46,18 @@ def write_table(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         table = pd.DataFrame({"cell_id": ids[ids > 0]})
         table.insert(0, "image", _image_name(meta))
     return _write_table(_named(Path(path), TABLE), table)
+
+
+def save_geojson(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """The outlines of one Labels layer with their classes and measurements."""
+    from napari_bloodcell.core.export import cells_on, write_geojson
+
+    target, name = _named(Path(path), GEOJSON), _image_name(meta)
+    ours = meta.get("metadata", {}).get(layers.KEY)
+    classes = ours.get("classes", ()) if isinstance(ours, Mapping) else ()
+    colours = ClassList.from_json(classes).colours
+    write_geojson(target, name, cells_on(_plane(data, meta), table_of(meta)), colours)
+    return [str(target)]
 
 
 def write_folder(path: str, layer_data: Sequence[LayerData]) -> list[str]:

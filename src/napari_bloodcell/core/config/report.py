@@ -22,3 +22,14 @@ class ReportConfig(Config):
     """How many of the most doubtful cells are pictured."""
     title: Annotated[str, Knob("Title")] = "White-cell differential"
     """Printed at the head."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig(Config):
+    """Cells in the format of another program."""
+
+    to: Annotated[Literal["geojson", "coco"], Knob("Format")] = "geojson"
+    """geojson: a file an image, as QuPath opens it, with nuclei and measurements. coco: one file, coco.json,
+    for training detectors elsewhere."""
+    only_reviewed: Annotated[bool, Knob("Only reviewed cells")] = False
+    """Only cells whose class a person gave or confirmed."""

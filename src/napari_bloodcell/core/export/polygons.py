@@ -59,8 +59,8 @@ def _rings(pieces: IntArray) -> Iterator[tuple[int, Ring]]:
 def _edges(inside: BoolArray) -> set[Edge]:
     edges: set[Edge] = set()
     for direction, (beside_x, beside_y) in enumerate(BESIDE):
-        rows, columns = np.nonzero(inside & ~np.roll(inside, *ACROSS[direction]))
-        edges |= {(int(c) - beside_x, int(r) - beside_y, direction) for r, c in zip(rows, columns, strict=True)}
+        found = np.argwhere(inside & ~np.roll(inside, *ACROSS[direction])).tolist()
+        edges |= {(column - beside_x, row - beside_y, direction) for row, column in found}
     return edges
 
 

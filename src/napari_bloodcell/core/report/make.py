@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from napari_bloodcell.core.artifact import atomic_path, check_writable, write_bytes, write_json
 from napari_bloodcell.core.config.report import ReportConfig
-from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.report.differential import (
     NOT_KNOWN,
@@ -30,18 +29,17 @@ from napari_bloodcell.core.report.provenance import (
     named,
     read_made,
 )
-from napari_bloodcell.core.report.readers import PERSON, Agreement, Reader, agreement, merge, read_reader
+from napari_bloodcell.core.report.readers import PERSON, Agreement, Reader, agreement, read_readers
 from napari_bloodcell.core.report.sessions import Signature, read_work, readers_of, sessions_in
 from napari_bloodcell.core.report.slides import (
     RUN,
     Run,
+    answered,
     failed_in,
     known_classes,
-    on_cells,
     read_runs,
     result_folders,
     together,
-    with_answers,
 )
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 from napari_bloodcell.core.words import how_many
@@ -127,7 +125,7 @@ def make_report(  # noqa: PLR0913 (what is given, and how)
     ``taxonomy``: with the classes that are the readers' own. With ``asked``, these settings and else those of
     the analyses say how to count, not ``config.count``."""
     check_place(Path(out))
-    people = _people(readers, taxonomy)
+    people = read_readers(readers, taxonomy)
     config, told = _settled(config, asked, results)
     works = [read_work(folder, config) for folder in sessions_in(results)]
     runs = read_runs(results, [run for work in works for run in work.runs])
@@ -135,11 +133,7 @@ def make_report(  # noqa: PLR0913 (what is given, and how)
     if config.slide_by == "image":
         runs = _each_alone(runs)
     check_writable(Path(out))
-    table = together(runs)
-    people = [on_cells(reader, table) for reader in people]
-    merged = merge(people)
-    if merged:
-        table = with_answers(table, merged, " and ".join(reader.name for reader in people))
+    table, people = answered(together(runs), people)
     slides = [_count(name, runs, table[table["slide"] == name], config) for name in _slides(runs)]
     origins = {
         (str(run.folder), str(run.image["source"])): Shown(str(run.image["sha256"]), run.page) for run in runs
@@ -214,15 +208,6 @@ def _count(name: str, runs: Sequence[Run], table: "pd.DataFrame", config: Report
 
 def _notes(runs: Sequence[Run]) -> tuple[str, ...]:
     return tuple(f"{run.image['name']}: {note}" for run in runs for note in run.notes)
-
-
-def _people(readers: Sequence[Path], taxonomy: Taxonomy) -> list[Reader]:
-    """One table is one person's: given twice, it would agree with itself."""
-    people = [read_reader(Path(path), taxonomy) for path in readers]
-    for at, path in enumerate(readers):
-        if any(Path(one).samefile(path) for one in readers[:at]):
-            raise DataError(f"{path} is given as two readers: it would agree with itself. Name it once.")
-    return people
 
 
 def _alike(readers: Sequence[Path]) -> list[str]:

@@ -56,6 +56,15 @@ class Agreement:
         return f"{said}, Cohen's kappa {self.kappa:.2f} (95 % limits {self.low:.2f} to {self.high:.2f})."
 
 
+def read_readers(paths: Sequence[Path], taxonomy: Taxonomy = DEFAULT) -> list[Reader]:
+    """One table is one person's: given twice, it would agree with itself."""
+    people = [read_reader(Path(path), taxonomy) for path in paths]
+    for at, path in enumerate(paths):
+        if any(Path(one).samefile(path) for one in paths[:at]):
+            raise DataError(f"{path} is given as two readers: it would agree with itself. Name it once.")
+    return people
+
+
 def read_reader(path: Path, taxonomy: Taxonomy = DEFAULT) -> Reader:
     """One person's table. An unknown class is named with its line."""
     table = read_rows(path)

@@ -173,7 +173,7 @@ def _run(
 ) -> Run:
     record, made = content.images[key], cells.made_from
     source = str(content.folder / record.file)
-    table = _table(cells, name, source)
+    table = full_table(cells, name, source)
     table["model_type"] = [
         firsts.get((key, int(cell)), kind)
         for cell, kind in zip(table["cell_id"], table["cell_type"], strict=True)
@@ -190,6 +190,7 @@ def _run(
         },
         config=made.get("config") or {},
         table=table,
+        key=key,
     )
 
 
@@ -200,7 +201,7 @@ def _bundle(made_from: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value if key == "classes" else str(value) for key, value in bundle.items()}
 
 
-def _table(cells: SessionCells, name: str, source: str) -> "pd.DataFrame":
+def full_table(cells: SessionCells, name: str, source: str) -> "pd.DataFrame":
     """As ``analyse`` writes it: what the table lacks is filled in, boxes are those of the outlines."""
     from scipy.ndimage import find_objects
 

@@ -14,7 +14,7 @@ from napari_bloodcell.core.errors import ArtifactError, DataError
 from napari_bloodcell.core.image import hash_file
 from napari_bloodcell.core.report.by_slide import slides_of
 from napari_bloodcell.core.report.provenance import Failure, failures_in
-from napari_bloodcell.core.report.readers import PERSON, Cell, Reader
+from napari_bloodcell.core.report.readers import PERSON, Cell, Reader, merge
 from napari_bloodcell.core.session.folder import SESSION
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Run:
     record: Mapping[str, Any]
     config: Mapping[str, Any]
     table: "pd.DataFrame"
+    key: str = ""  # of an image in a session
     notes: tuple[str, ...] = field(default=())
     twins: tuple[str, ...] = field(default=())  # other results of the same picture, which are not counted
 
@@ -189,6 +190,15 @@ def on_cells(reader: Reader, table: "pd.DataFrame") -> Reader:
 def names_of(table: "pd.DataFrame") -> list[str]:
     """The image of each cell, told apart where several have one name."""
     return names_apart(table["image"].tolist(), table.get("source", table["image"]).tolist())
+
+
+def answered(table: "pd.DataFrame", readers: Sequence[Reader]) -> "tuple[pd.DataFrame, list[Reader]]":
+    """The table with what the readers said together, and the readers by the names of ``names_of``."""
+    people = [on_cells(reader, table) for reader in readers]
+    merged = merge(people)
+    return (
+        with_answers(table, merged, " and ".join(one.name for one in people)) if merged else table
+    ), people
 
 
 def with_answers(table: "pd.DataFrame", answers: Mapping[Cell, str], who: str) -> "pd.DataFrame":
