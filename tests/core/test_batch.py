@@ -172,6 +172,19 @@ def test_a_full_disk_is_named_and_leaves_no_half_result(
     assert analyse_files([fields / "f1.png"], tmp_path / "out").items[0].state == "done"
 
 
+def test_what_is_hard_to_believe_of_an_image_is_told_once_for_all_of_a_kind(
+    fields: Path, tmp_path: Path
+) -> None:
+    for name in ("f1", "f2"):
+        with Image.open(fields / f"{name}.png") as picture:
+            Image.fromarray(255 - np.array(picture)).save(fields / f"inverted-{name}.png")
+    for _ in range(2):  # of results that are kept too
+        (told,) = [
+            line for line in analyse_files([fields], tmp_path / "out", MODEL).told() if "inverted" in line
+        ]
+        assert told.startswith("inverted-f1.png, inverted-f2.png: the picture looks inverted")
+
+
 def test_two_files_of_one_name_do_not_share_a_folder(fields: Path, tmp_path: Path) -> None:
     other = draw(tmp_path / "other" / "f1.png", 5)
     result = analyse_files(

@@ -2,7 +2,8 @@
 second run does only what is missing or changed. The results do not depend on who did what, or when."""
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -76,7 +77,21 @@ class BatchResult:
                 f"{names}). `results summary` and `report` count them too, its cells.csv does not. "
                 f"`napari-bloodcell results drop {self.out} NAME` takes them out."
             )
-        return [*lines, *self.mixed]
+        return [*self._notes(), *lines, *self.mixed]
+
+    def _notes(self) -> list[str]:
+        """Those of the images, each once: they may differ by their figures only."""
+        alike: dict[str, dict[Path, str]] = {}
+        for item in self.items:
+            for note in item.notes:
+                alike.setdefault(re.sub(r"[\d.]*\d", "0", note), {})[item.path] = note
+        return [_of_several(found) for found in alike.values()]
+
+
+def _of_several(found: Mapping[Path, str]) -> str:
+    first = next(iter(found.values()))
+    others = " (the first; the others with other figures)" if len(set(found.values())) > 1 else ""
+    return f"{_named(list(found))}{others}: {first}."
 
 
 def _named(paths: Sequence[Path]) -> str:

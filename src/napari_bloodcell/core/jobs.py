@@ -13,7 +13,7 @@ from napari_bloodcell.core.image.lazy import LazyImage, hash_of_source
 from napari_bloodcell.core.pipeline import analyse
 from napari_bloodcell.core.progress import Progress, silent, within
 from napari_bloodcell.core.slide.analysis import analyse_slide, open_slide
-from napari_bloodcell.core.store import is_done, write_analysis
+from napari_bloodcell.core.store import is_done, notes_of, write_analysis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +42,16 @@ class Item:
     seconds: float = 0.0
     worker: str = ""
     sha256: str = ""  # of the picture; empty where it was not read
+    notes: tuple[str, ...] = ()  # what a person should know of it
 
 
 def do(job: Job, bundle: Bundle | None = None, *, progress: Progress = silent) -> Item:
     """A bad image fails alone; a folder that cannot be written stops the batch: it would fail them all."""
+    item = _do(job, bundle, progress)
+    return item if item.state == "failed" else replace(item, notes=notes_of(item.folder))
+
+
+def _do(job: Job, bundle: Bundle | None, progress: Progress) -> Item:
     started = time.monotonic()
     item = Item(path=job.path, folder=job.folder, state="kept", slide=job.slide)
     config = config_of(job)

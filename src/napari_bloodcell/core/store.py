@@ -14,6 +14,7 @@ from napari_bloodcell.core.errors import ArtifactError
 from napari_bloodcell.core.image import hash_file, write_labels_ome_tiff
 from napari_bloodcell.core.picture import draw_overlay
 from napari_bloodcell.core.pipeline import Analysis, versions
+from napari_bloodcell.core.records import ABOUT_CELL
 from napari_bloodcell.core.report import RESEARCH_USE, write_differential
 
 if TYPE_CHECKING:
@@ -117,6 +118,19 @@ def source_of(folder: Path) -> str | None:
         return str(read_json(folder / RUN, "run")[1]["image"]["source"])
     except ArtifactError:
         return None
+
+
+def notes_of(folder: Path) -> tuple[str, ...]:
+    """What reading the image and looking for its cells had to decide or doubted; not of single cells, nor
+    what a person set."""
+    try:
+        _, body = read_json(folder / RUN, "run")
+    except ArtifactError:
+        return ()
+    found = (*body.get("notes", ()), *body["image"].get("notes", ()))
+    return tuple(
+        note for note in map(str, found) if not note.startswith(ABOUT_CELL) and not note.endswith(" as set")
+    )
 
 
 def is_done(folder: Path, image_sha256: str, bundle_hash: str, config: AnalyseConfig) -> bool:

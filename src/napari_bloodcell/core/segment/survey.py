@@ -44,6 +44,8 @@ class Survey:
     scale_source: str
     assumed_um_per_px: float  # the true size where known, otherwise from the size of the nuclei
     nuclear_level: float = FAINTEST  # density that tells nuclei from the rest, on the working grid
+    red_cells: int = 0  # that are alone and alike, in what was looked at
+    red_cell_px: float = 0.0  # their diameter in the picture; 0 where too few are seen to say
 
     @property
     def stride(self) -> int:
@@ -83,15 +85,23 @@ def survey_windows(windows: list[ByteArray], um_per_px: float | None) -> Survey 
         return None
     ratios = np.concatenate([_heme_ratios(s, light) for s in small])
     heme = float(np.median(ratios)) if len(ratios) >= LEAST_RED * sum(s[..., 0].size for s in small) else None
+    red_cells, red_cell_px = _typical(np.concatenate([_red_cells_px(s, light) for s in small]) * stride)
     size, source = um_per_px, "given"
     if size is None:
-        red_cells = _typical(np.concatenate([_red_cells_px(s, light) for s in small]))
-        size, source = (RED_CELL_UM / (red_cells * stride), "red cells") if red_cells else (None, "unknown")
+        size, source = (RED_CELL_UM / red_cell_px, "red cells") if red_cells else (None, "unknown")
     assumed = size
     if assumed is None:
         nuclei = np.concatenate([_nuclei_px(s, light, heme) for s in small])
         assumed = NUCLEUS_UM / (_weighted_median(nuclei, nuclei**2) * stride) if len(nuclei) else WORKING_UM
-    seen = Survey(light=light, heme=heme, um_per_px=size, scale_source=source, assumed_um_per_px=assumed)
+    seen = Survey(
+        light=light,
+        heme=heme,
+        um_per_px=size,
+        scale_source=source,
+        assumed_um_per_px=assumed,
+        red_cells=red_cells,
+        red_cell_px=red_cell_px,
+    )
     return replace(seen, nuclear_level=_nuclear_level(windows, seen))
 
 
@@ -201,13 +211,15 @@ def _nuclei_px(pixels: ByteArray, light: FloatArray, heme: float | None) -> Floa
     return np.asarray(np.sqrt(4 / np.pi * areas[areas >= 40]), np.float32)
 
 
-def _typical(diameters: FloatArray) -> float | None:
-    """Red cells are many and alike; None where what is round is neither."""
+def _typical(diameters: FloatArray) -> tuple[int, float]:
+    """How many red cells, and how wide they are: many and alike. None where what is round is neither."""
     if len(diameters) < RED_CELLS_NEEDED:
-        return None
+        return 0, 0.0
     middle = _weighted_median(diameters, diameters**2)
     alike = diameters[np.abs(diameters / middle - 1) < 0.3]
-    return float(np.median(alike)) if len(alike) >= max(RED_CELLS_NEEDED, 0.4 * len(diameters)) else None
+    if len(alike) < max(RED_CELLS_NEEDED, 0.4 * len(diameters)):
+        return 0, 0.0
+    return len(alike), float(np.median(alike))
 
 
 def _weighted_median(values: FloatArray, weights: FloatArray) -> float:

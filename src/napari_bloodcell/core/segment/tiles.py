@@ -17,6 +17,7 @@ from napari_bloodcell.core.image.lazy import LazyImage
 from napari_bloodcell.core.progress import Progress, silent, within
 from napari_bloodcell.core.records import BoolArray, ByteArray, IntArray, Masks, SmearImage
 from napari_bloodcell.core.segment.canvas import Canvas
+from napari_bloodcell.core.segment.doubts import doubts_of
 from napari_bloodcell.core.segment.survey import Pixels, Survey
 from napari_bloodcell.core.stain.lamp import cut_off, evened, told_of
 
@@ -113,7 +114,9 @@ def segment_field(
             raise Stopped(
                 in_its_frame(canvas.masks(seen, image.um_per_px, kind), image, config)
             ) from cancelled
-    return in_its_frame(canvas.masks(seen, image.um_per_px, kind), image, config)
+    masks = in_its_frame(canvas.masks(seen, image.um_per_px, kind), image, config)
+    as_it_came: Pixels = image.pixels if isinstance(image, SmearImage) else image
+    return replace(masks, notes=(*doubts_of(as_it_came, seen), *masks.notes))
 
 
 def in_its_frame(masks: Masks, image: SmearImage | LazyImage, config: SegmentConfig) -> Masks:

@@ -28,6 +28,7 @@ from napari_bloodcell.core.progress import Progress, silent, within
 from napari_bloodcell.core.records import IntArray, SmearImage
 from napari_bloodcell.core.report import RESEARCH_USE, Differential, count, write_differential
 from napari_bloodcell.core.segment.canvas import Canvas
+from napari_bloodcell.core.segment.doubts import doubt_of_size
 from napari_bloodcell.core.slide.block import (
     NOTE,
     OWN,
@@ -278,7 +279,7 @@ def _record(
             "notes": list(slide.notes),
         },
         "cells": numbers["cells"],
-        "notes": [] if seen else ["there is nothing to see: glass, or too dark"],
+        "notes": list(doubt_of_size(seen)) if seen else ["there is nothing to see: glass, or too dark"],
         "scale": {
             "um_per_px": seen.um_per_px if seen else slide.um_per_px,
             "from": seen.scale_source if seen else "unknown",

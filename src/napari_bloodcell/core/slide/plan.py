@@ -42,7 +42,9 @@ FAINTER = 0.75  # of the level of nuclei: means over a coarse pixel are paler
 NEAR_UM = 9.0  # pieces of one nucleus lie in a window of this side
 LEAST_SHARE = 0.5  # of the area of the smallest nucleus that must be seen in it
 MAPS = ("stained", "sharp", "wanted")
-SURVEY = ("heme", "um_per_px", "scale_source", "assumed_um_per_px", "nuclear_level")
+SURVEY = (
+    "heme", "um_per_px", "scale_source", "assumed_um_per_px", "nuclear_level", "red_cells", "red_cell_px",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -276,6 +278,6 @@ def plan_of(shape: tuple[int, int], told: Mapping[str, Any], arrays: Mapping[str
     seen = None
     if "light" in told:
         light = np.asarray(told["light"], np.float32)
-        seen = Survey(light=light, **{name: told[name] for name in SURVEY})
+        seen = Survey(light=light, **{name: told[name] for name in SURVEY if name in told})
     maps = {name: arrays[name].astype(np.bool_) for name in MAPS}
     return Plan(shape=shape, unit_px=int(told["unit_px"]), seen=seen, **maps)
