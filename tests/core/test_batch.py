@@ -180,7 +180,7 @@ def test_what_is_hard_to_believe_of_an_image_is_told_once_for_all_of_a_kind(
             Image.fromarray(255 - np.array(picture)).save(fields / f"inverted-{name}.png")
     for _ in range(2):  # of results that are kept too
         (told,) = [
-            line for line in analyse_files([fields], tmp_path / "out", MODEL).told() if "inverted" in line
+            line for line in analyse_files([fields], tmp_path / "out", "stain").told() if "inverted" in line
         ]
         assert told.startswith("inverted-f1.png, inverted-f2.png: the picture looks inverted")
 
