@@ -94,6 +94,30 @@ def test_cells_outlined_already_are_taken_from_label_images(tmp_path: Path, caps
     assert pd.read_csv(out)["cell_id"].tolist() == [4, 9]
 
 
+def test_cells_of_folders_are_measured_in_the_outlines_that_an_analysis_gives_them(tmp_path: Path) -> None:
+    """Or a classifier of the table would learn from other cells than those its bundle finds."""
+    import pandas as pd
+
+    from napari_bloodcell import analyse
+    from napari_bloodcell.core.config import SmearConfig
+    from napari_bloodcell.core.synthetic import make_smear
+
+    for at, kind in enumerate(("neutrophil", "monocyte")):
+        smear = make_smear(SmearConfig(width_px=240, height_px=200, white_cells=1, crowding=0, seed=at))
+        (tmp_path / "cells" / kind).mkdir(parents=True)
+        Image.fromarray(np.array(smear.image.pixels)).save(tmp_path / "cells" / kind / "1.png")
+    tables = {}
+    for segmenter in ("nano", "stain"):
+        out = tmp_path / f"{segmenter}.parquet"
+        assert run("embed", "cells", tmp_path / "cells", "--out", out, "--segmenter", segmenter) == 0
+        tables[segmenter] = pd.read_parquet(out)
+    names = ["area_px", "nucleus_solidity", "granularity_fine"]
+    for row in tables["nano"].to_dict("records"):
+        (told,) = analyse(row["image"]).table().to_dict("records")
+        assert [row[name] for name in names] == pytest.approx([told[name] for name in names], rel=1e-5)
+    assert not np.allclose(tables["nano"][names], tables["stain"][names], rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

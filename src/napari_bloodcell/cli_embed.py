@@ -20,6 +20,7 @@ def cells(
     out: Path,
     embedder: list[str] | None = None,
     labels: list[Path] | None = None,
+    segmenter: str = "nano",
 ) -> int:
     """Describe cells by vectors and write one table.
 
@@ -33,6 +34,9 @@ def cells(
         measurements, details, sam, sam-parts, or the folder of a trained one; several may be given.
     labels: list[Path]
         A label image for each image, where the cells are outlined already.
+    segmenter: str
+        What outlines the other cells: nano, as in the model that ships; stain, which is faster and takes no
+        network; or a checkpoint file. A classifier of these vectors fits a bundle with the same segmenter.
     """
     from napari_bloodcell.core.embed.collection import check_can_write, write
     from napari_bloodcell.core.embed.sources import embed_paths
@@ -40,7 +44,13 @@ def cells(
     check_can_write(out)
     tell_of_sets(paths)
     with progress_bar() as progress:
-        found = embed_paths(paths, embedder or ["measurements"], labels=labels or (), progress=progress)
+        found = embed_paths(
+            paths,
+            embedder or ["measurements"],
+            labels=labels or (),
+            segmenter=segmenter,
+            progress=progress,
+        )
         write(out, found)
     print(f"{len(found)} cells in {out}: {', '.join(found.vectors)}")
     if found.provenance.get("cells_not_found"):

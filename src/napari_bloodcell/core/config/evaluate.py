@@ -22,6 +22,9 @@ class EvaluateConfig(Config):
     """reproduction reads the sets as the published systems did (MOB as monocytes, SYSU3H as fine classes)."""
     settings: Annotated[Literal["ours", "published"], Knob("Classifier settings")] = "ours"
     """ours: classes weighted to count the same, probabilities calibrated. published: as in the papers."""
+    segmenter: Annotated[Literal["stain", "nano"], Knob("Outlines")] = "stain"
+    """What outlines the cells of sets without masks. stain: needs no network. nano: as the model that ships,
+    and a bundle built from it, do."""
     folds: Annotated[int, Knob("Folds", low=2, high=50)] = 5
     """Folds of the lab trained on (cross-domain). Fewer where a lab has too few cells; the report says so."""
     shots: Annotated[tuple[int, ...], Knob("Corrected cells")] = (0, 5, 10, 25, 50, 100)

@@ -4,8 +4,9 @@
 napari-spatialdata) or as a plain table.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,16 +49,21 @@ class EmbeddedCells:
 
 
 def embed_dataset(
-    cells: Sequence[CellImage], embedders: Mapping[str, Embedder], *, progress: Progress = silent
+    cells: Sequence[CellImage],
+    embedders: Mapping[str, Embedder],
+    segmenter: "Segmenter | Callable[[], Segmenter]" = SEGMENTERS[SEGMENTER],
+    *,
+    progress: Progress = silent,
 ) -> EmbeddedCells:
-    """Single cells of labelled sets; those not found in their picture are left out and counted."""
+    """Single cells of labelled sets; those not found in their picture are left out and counted. ``segmenter``
+    (or what makes one) outlines those that have no mask."""
+    segmenter = lru_cache(maxsize=1)(segmenter) if callable(segmenter) else segmenter
     parts, missing = [], 0
     for start in range(0, len(cells), PIECE):
         piece = cells[start : start + PIECE]
         seen = within(progress, f"Cells {start + 1} to {start + len(piece)} of {len(cells)}")
         found = {
-            config: crops_of(piece, SEGMENTERS[SEGMENTER], config, progress=seen)
-            for config in _crop_configs(embedders)
+            config: crops_of(piece, segmenter, config, progress=seen) for config in _crop_configs(embedders)
         }
         first = next(iter(found.values()))
         missing += len(first.missing)

@@ -1,6 +1,7 @@
 """From paths to embedded cells, and from those to figures and maps: what the command line calls."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -28,6 +29,7 @@ from napari_bloodcell.core.palette import colour_of
 from napari_bloodcell.core.progress import Progress, silent, within
 from napari_bloodcell.core.records import Masks
 from napari_bloodcell.core.segment import SEGMENTERS
+from napari_bloodcell.core.segment.choose import STAIN, find_segmenter
 from napari_bloodcell.core.segment.edit import masks_of
 
 PICTURES = (".png", ".pdf", ".svg")
@@ -40,10 +42,12 @@ def embed_paths(
     *,
     labelled: bool = False,
     labels: Sequence[Path] = (),
+    segmenter: str = STAIN,
     progress: Progress = silent,
 ) -> EmbeddedCells:
     """Labelled folders, or images; with ``labelled`` only cells whose class is known. ``labels``: a label
-    image for each image, where the cells are outlined already."""
+    image for each image, where the cells are outlined already. ``segmenter`` outlines the others: a
+    classifier should learn from outlines like those of the bundle it goes into."""
     chosen: dict[str, Embedder] = {}
     for text in embedders:
         name = Path(text).name if Path(text).is_dir() else text
@@ -56,12 +60,13 @@ def embed_paths(
         raise DataError(f"{len(labels)} label images for {len(images)} images. Give one to each, in order.")
     if images:
         given = {image: read_masks(path) for image, path in zip(images, labels, strict=False)}
-        return embed_images(images, chosen, labels=given, progress=progress)
+        finder = None if len(given) == len(images) else find_segmenter(segmenter)
+        return embed_images(images, chosen, finder, given, progress=progress)
     cells: list[CellImage] = []
     for path in paths:
         dataset = load_dataset(path)
         cells += dataset.cells if labelled else (*dataset.cells, *dataset.unlabelled)
-    return embed_dataset(cells, chosen, progress=progress)
+    return embed_dataset(cells, chosen, partial(find_segmenter, segmenter), progress=progress)
 
 
 def align_paths(

@@ -31,6 +31,7 @@ from napari_bloodcell.core.evaluate.scores import Score, scores_of
 from napari_bloodcell.core.evaluate.trials import run_trials
 from napari_bloodcell.core.folders import cache_folder
 from napari_bloodcell.core.progress import Progress, silent
+from napari_bloodcell.core.segment.choose import find_segmenter
 
 __all__ = ["Evaluation", "evaluate", "tables_of", "write_evaluation"]
 
@@ -124,7 +125,7 @@ def _described(
     else:
         embedder = embedder_of(method.embedding)
     folder = cache_folder() / "features" / embedder.hash[:16]
-    return features_of(table, embedder, folder, progress=progress)
+    return features_of(table, embedder, folder, find_segmenter(config.segmenter), progress=progress)
 
 
 def _check_found(table: CellTable, found: NDArray[np.bool_]) -> None:

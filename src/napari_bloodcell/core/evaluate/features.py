@@ -19,10 +19,9 @@ from napari_bloodcell.core.errors import ClassifyError
 from napari_bloodcell.core.evaluate.cells import CellTable
 from napari_bloodcell.core.evaluate.methods import labs_seen
 from napari_bloodcell.core.progress import Progress, silent, within
-from napari_bloodcell.core.segment import SEGMENTERS
+from napari_bloodcell.core.segment import Segmenter, StainSegmenter
 
 CHUNK = 64
-SEGMENTER = "stain-watershed"  # outlines cells of sets without masks; needs no weights
 VERSION = 2  # raise it when cutting out changes: cached vectors are then made anew
 
 
@@ -38,16 +37,22 @@ class Features:
 
 
 def features_of(
-    table: CellTable, embedder: Embedder, folder: Path, *, progress: Progress = silent
+    table: CellTable,
+    embedder: Embedder,
+    folder: Path,
+    segmenter: Segmenter = StainSegmenter(),
+    *,
+    progress: Progress = silent,
 ) -> Features:
-    """All vectors of one embedder, computed where ``folder`` does not hold them yet."""
+    """All vectors of one embedder, computed where ``folder`` does not hold them yet. ``segmenter`` outlines
+    the cells of sets without masks."""
     values = np.zeros((len(table), len(embedder.names)), np.float32)
     found = np.zeros(len(table), bool)
     chunks = list(_chunks(table))
     for number, rows in enumerate(chunks):
         progress(f"Describing cells: {embedder.kind}", number, len(chunks))
-        path = folder / f"{_name_of(table, rows, embedder)}.safetensors"
-        chunk_values, chunk_found = _kept(path) or _made(table, rows, embedder, path, progress)
+        path = folder / f"{_name_of(table, rows, embedder, segmenter)}.safetensors"
+        chunk_values, chunk_found = _kept(path) or _made(table, rows, embedder, segmenter, path, progress)
         values[rows], found[rows] = chunk_values, chunk_found
     progress(f"Describing cells: {embedder.kind}", len(chunks), len(chunks))
     _check_finite(table, values, embedder)
@@ -68,11 +73,13 @@ def _chunks(table: CellTable) -> Iterator[NDArray[np.int64]]:
             yield rows[start : start + CHUNK]
 
 
-def _name_of(table: CellTable, rows: Sequence[int] | NDArray[np.int64], embedder: Embedder) -> str:
+def _name_of(
+    table: CellTable, rows: Sequence[int] | NDArray[np.int64], embedder: Embedder, segmenter: Segmenter
+) -> str:
     made_from = {
         "cells": table.key[rows].tolist(),
         "embedder": getattr(embedder, "vectors_hash", embedder.hash),
-        "segmenter": SEGMENTERS[SEGMENTER]().hash,
+        "segmenter": segmenter.hash,
         "crop": _crop_config(embedder).to_json(),
         "version": VERSION,
     }
@@ -91,11 +98,16 @@ def _kept(path: Path) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
 
 
 def _made(
-    table: CellTable, rows: NDArray[np.int64], embedder: Embedder, path: Path, progress: Progress
+    table: CellTable,
+    rows: NDArray[np.int64],
+    embedder: Embedder,
+    segmenter: Segmenter,
+    path: Path,
+    progress: Progress,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     cells = [table.cells[row] for row in rows]
     seen = within(progress, embedder.kind)
-    cut = crops_of(cells, SEGMENTERS[SEGMENTER], _crop_config(embedder), progress=seen)
+    cut = crops_of(cells, segmenter, _crop_config(embedder), progress=seen)
     values = np.zeros((len(cells), len(embedder.names)), np.float32)
     found = np.zeros(len(cells), np.uint8)
     values[cut.row] = embedder.embed(cut.crops, progress=seen).values

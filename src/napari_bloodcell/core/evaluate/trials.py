@@ -184,6 +184,7 @@ def _name_of(shared: Shared, method: Method, trial: Trial, config: EvaluateConfi
         "seen": hash_of(shared.key.tolist()) if method.sees_target else "",
         "seed": config.seed,
         "settings": config.settings,
+        "segmenter": config.segmenter,
         "version": VERSION,
     }
     return f"{hash_of(made_from)}.safetensors"
