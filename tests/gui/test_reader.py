@@ -1,16 +1,20 @@
 """File > Open on sessions and results."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from napari_bloodcell.core.batch import analyse_files
+from napari_bloodcell.core.config import ReadConfig
 from napari_bloodcell.core.image import read_image
 from napari_bloodcell.core.session import Change, Session, SessionCells
-from napari_bloodcell.gui import classes
+from napari_bloodcell.gui import classes, layers
 from napari_bloodcell.gui.reader import get_reader
 
 pytestmark = pytest.mark.gui
+PIXELS = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
 
 
 def test_other_files_are_left_to_others(tmp_path):
@@ -41,3 +45,42 @@ def test_a_result_opens_on_its_image(viewer, smear, tmp_path):
     viewer.open(tmp_path / "out" / "field" / "run.json", plugin="napari-bloodcell")
     assert [layer.name for layer in viewer.layers] == ["field.png", "field classes", "field cells"]
     assert len(viewer.layers["field cells"].features) == len(np.unique(viewer.layers["field cells"].data)) - 1
+
+
+@pytest.mark.parametrize("kind", ["ome", "imagej", "plain", "png", "cmyk", "damaged"])
+def test_a_file_that_napari_reads_is_to_the_panels_what_it_is_to_the_command_line(viewer, tmp_path, kind):
+    import tifffile
+    from PIL import Image as Picture
+
+    path = tmp_path / {"png": "a.png", "cmyk": "a.jpg"}.get(kind, "a.ome.tif" if kind == "ome" else "a.tif")
+    if kind == "png":
+        Picture.fromarray(PIXELS).save(path, dpi=(254_000, 254_000))  # 0.1 um
+    elif kind == "cmyk":
+        Picture.fromarray(PIXELS).convert("CMYK").save(path)
+    else:
+        sizes = {"axes": "YXS", "PhysicalSizeX": 0.2, "PhysicalSizeY": 0.2}
+        more = {"ome": {"metadata": sizes}, "imagej": {"imagej": True, "resolution": (5, 5)}}.get(kind, {})
+        if kind == "imagej":
+            more["metadata"] = {"unit": "um"}
+        tifffile.imwrite(path, PIXELS, photometric="rgb", **more)
+    (layer,) = viewer.open(str(path), plugin="napari")
+    wanted = read_image(path)
+    if kind == "damaged":
+        path.write_bytes(path.read_bytes()[:60])
+        wanted = dataclasses.replace(wanted, um_per_px=None)
+    smear = layers.picture_of(layer, viewer).read(ReadConfig())
+    np.testing.assert_array_equal(smear.pixels, wanted.pixels)
+    assert smear.um_per_px == wanted.um_per_px
+    assert (smear.um_per_px is None) == (kind in ("plain", "cmyk", "damaged"))
+
+
+def test_a_scale_that_a_person_gave_goes_before_that_of_the_file(viewer, tmp_path):
+    import tifffile
+
+    sizes = {"axes": "YXS", "PhysicalSizeX": 0.2, "PhysicalSizeY": 0.2}
+    tifffile.imwrite(tmp_path / "a.ome.tif", PIXELS, photometric="rgb", metadata=sizes)
+    (layer,) = viewer.open(str(tmp_path / "a.ome.tif"), plugin="napari")
+    layer.scale, layer.units = (0.05, 0.05), ("um", "um")
+    assert layers.picture_of(layer, viewer).read(ReadConfig()).um_per_px == 0.05
+    layer.units = ("pixel", "pixel")
+    assert layers.picture_of(layer, viewer).read(ReadConfig()).um_per_px is None

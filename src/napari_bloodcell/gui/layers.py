@@ -49,6 +49,7 @@ class Picture:
     name: str
     source: str | None = None  # the file the layer came from
     um_per_px: float | None = None  # only where the layer's units are lengths
+    is_sized: bool = False  # the layer says how large its pixels are; else its file may
     placement: Mapping[str, Any] = field(default_factory=dict)  # of layers that lie on this image
     lead: int = 0  # axes before the picture's own, one long in the layers that lie on it
     layer: "weakref.ref[Layer] | None" = None
@@ -61,11 +62,11 @@ class Picture:
 
     def read(self, config: ReadConfig) -> SmearImage:
         """Pixels as the core wants them. Slow: call it in a task."""
-        from napari_bloodcell.core.image import from_array
+        from napari_bloodcell.core.image import from_viewer
 
         if config.um_per_px is None and self.um_per_px is not None:
             config = replace(config, um_per_px=self.um_per_px)
-        return from_array(self.pixels, config, name=self.name, source=self.source)
+        return from_viewer(self.pixels, config, name=self.name, source=self.source, is_sized=self.is_sized)
 
     def is_in(self, viewer: "Viewer") -> bool:
         layer = None if self.layer is None else self.layer()
@@ -113,6 +114,7 @@ def picture_of(layer: "Layer | None", viewer: "Viewer") -> Picture:
         name=name,
         source=layer.source.path,
         um_per_px=_um_per_px(layer),
+        is_sized=any(layer.scale[-2:] != 1),
         placement=_placement(layer, lead, index),
         lead=lead,
         layer=weakref.ref(layer),

@@ -32,6 +32,7 @@ from napari_bloodcell.core.image.pixels import (
 )
 from napari_bloodcell.core.image.plate import fields_in, name_of, well_of
 from napari_bloodcell.core.image.rasters import read_raster
+from napari_bloodcell.core.image.said import from_viewer
 from napari_bloodcell.core.image.tiff import read_tiff
 from napari_bloodcell.core.records import SmearImage
 
@@ -39,6 +40,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "find_images",
     "from_array",
+    "from_viewer",
     "hash_file",
     "is_image_file",
     "name_of",
@@ -136,7 +138,7 @@ def _from_path(path: Path, config: ReadConfig, name: str | None) -> SmearImage:
         raw = read_zarr(path, config)
         sha256 = _hash_array(raw.array)
     else:
-        kind = _kind_of_file(path)
+        kind = kind_of_file(path)
         raw = read_tiff(path, config) if kind == "TIFF" else read_raster(path, kind, config)
         sha256 = hash_file(path)
         if path.suffix.lower() not in _SUFFIXES_OF[kind]:
@@ -164,7 +166,7 @@ def _finish(
     )
 
 
-def _kind_of_file(path: Path) -> str:
+def kind_of_file(path: Path) -> str:
     """By the first bytes, not the name: a JPEG saved as .png is common, and harmless."""
     where = f"'{path}'"
     if not path.exists():

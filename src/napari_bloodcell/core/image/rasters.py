@@ -35,6 +35,15 @@ def read_raster(path: Path, kind: str, config: ReadConfig) -> Raw:
         ) from error
 
 
+def raster_size(path: Path, kind: str) -> tuple[float | None, tuple[str, ...]]:
+    """Pixel size and notes, from the header."""
+    try:
+        with path.open("rb") as file:
+            return _size(_open(file, kind), kind)
+    except DECODER_ERRORS:
+        return None, ()
+
+
 def _open(file: Any, kind: str) -> "ImageFile":
     # The plugin classes are called directly: Image.open would warn, or refuse, by the process-wide
     # Image.MAX_IMAGE_PIXELS. check_size guards with our own limit, without touching that global.
@@ -86,9 +95,12 @@ def _with_metadata(raw: Raw, image: "ImageFile", kind: str) -> Raw:
         notes += (
             f"EXIF orientation {orientation} was not applied: coordinates are those of the stored pixels",
         )
-    um_per_px = None
+    um_per_px, said = _size(image, kind)
+    return Raw(array=raw.array, um_per_px=um_per_px, gray_alpha=raw.gray_alpha, notes=notes + said)
+
+
+def _size(image: "ImageFile", kind: str) -> tuple[float | None, tuple[str, ...]]:
     dpi = image.info.get("dpi")
-    if dpi and dpi[0] > 0 and dpi[1] > 0:
-        um_per_px, said = from_resolution(25400 / dpi[0], 25400 / dpi[1], f"the {kind} resolution")
-        notes += said
-    return Raw(array=raw.array, um_per_px=um_per_px, gray_alpha=raw.gray_alpha, notes=notes)
+    if not dpi or min(dpi) <= 0:
+        return None, ()
+    return from_resolution(25400 / dpi[0], 25400 / dpi[1], f"the {kind} resolution")

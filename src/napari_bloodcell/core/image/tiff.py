@@ -86,6 +86,19 @@ def open_tiff(path: Path, config: ReadConfig) -> tuple[tuple[Any, ...], float | 
     return tuple(_level(store, held) for store in stores), um_per_px, plane.notes + notes
 
 
+def tiff_size(path: Path) -> tuple[float | None, tuple[str, ...]]:
+    """Pixel size and notes, from the header."""
+    import tifffile
+
+    where = f"'{path}'"
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            um_per_px, _, notes = _metadata(tiff, _choose(tiff, ReadConfig(), where))
+    except DECODER_ERRORS as error:
+        raise _undecodable(where, error) from error
+    return um_per_px, notes
+
+
 def _level(store: Any, held: HeldFile) -> PiecewiseArray:
     import zarr
 
