@@ -20,7 +20,7 @@ ORDER = [
     {"device", "artifact", "parts", "rows", "cell_places"},
     {"training"},
     {"image"},
-    {"session", "inputs"},
+    {"session", "inputs", "edited"},
     {"stain"},
     {"synthetic", "datasets", "sam"},
     {"real_samples"},

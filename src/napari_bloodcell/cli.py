@@ -93,7 +93,8 @@ def analyse(
         result = analyse_files(paths, out, bundle, config, plain(engine), progress=progress)
     images = "1 image" if len(result.items) == 1 else f"{len(result.items)} images"
     kept = sum(item.state == "kept" for item in result.items)
-    print(to_text(result.differential))
+    if len(result.failed) < len(result.items):
+        print(to_text(result.differential))
     print(f"{images}, {kept} kept from before, {len(result.failed)} failed. Results in {out}")
     tell(result.told())
     for item in result.failed:

@@ -49,7 +49,14 @@ def summary(
     """
     from napari_bloodcell.core.ledger import read_ledger
     from napari_bloodcell.core.report import to_text
-    from napari_bloodcell.core.report.provenance import count_settings, differences, gone_text, made_in
+    from napari_bloodcell.core.report.provenance import (
+        count_settings,
+        differences,
+        edited_text,
+        gone_text,
+        made_in,
+        unfinished_text,
+    )
     from napari_bloodcell.core.results import pooled, summarise
 
     made = list(made_in(out, slide))
@@ -61,7 +68,13 @@ def summary(
         print()
     print(f"All slides: {len(slides)}, images: {sum(s.images for s in slides)}")
     print(to_text(pooled(slides, count)))
-    for note in (*differences(made), *told, *gone_text(made)):
+    for note in (
+        *unfinished_text(out),
+        *differences(made),
+        *told,
+        *gone_text(made),
+        *edited_text(made),
+    ):
         print(f"note: {note}")
     last = {line["image"]: line for line in read_ledger(out)}
     for line in last.values():

@@ -11,19 +11,22 @@ from napari_bloodcell.core.artifact import check_writable, hash_of, write_json
 from napari_bloodcell.core.attempts import forget_attempts
 from napari_bloodcell.core.bundle import Bundle, load_bundle
 from napari_bloodcell.core.config import AnalyseConfig, EngineConfig
+from napari_bloodcell.core.device import resolve
+from napari_bloodcell.core.edited import TABLE, set_aside
 from napari_bloodcell.core.errors import EngineError, ImageError
-from napari_bloodcell.core.image import name_of
+from napari_bloodcell.core.image import hash_file, name_of
 from napari_bloodcell.core.image.unread import unread_pictures
 from napari_bloodcell.core.inputs import Input, list_inputs
 from napari_bloodcell.core.jobs import Item, Job, in_this_process
 from napari_bloodcell.core.ledger import LEDGER, open_ledger
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.report import Differential, count, write_differential
-from napari_bloodcell.core.report.provenance import Made, differences, named
+from napari_bloodcell.core.report.provenance import LISTING, WAITING, Made, differences, named, pooled_in
 from napari_bloodcell.core.results import add_to_table, cells_in, earlier_in, keep_only, pool_tables
 from napari_bloodcell.core.store import RUN, source_of
 from napari_bloodcell.core.words import how_many
 
+POOLED = ("cells.csv", "cells.parquet", "differential.json", "differential.csv", "differential.png")
 WORTH_A_WORKER = 10  # images: starting a process takes as long
 
 __all__ = ["BatchResult", "Item", "analyse_files"]
@@ -37,6 +40,7 @@ class BatchResult:
     unread: tuple[Path, ...] = ()  # pictures in the folders named, of formats that are not read
     earlier: tuple[Made, ...] = ()  # images of earlier runs that the folder still holds
     mixed: tuple[str, ...] = ()  # how those were made, where it was not as this run
+    changed: tuple[str, ...] = ()  # pooled tables that a person had changed, and where they are kept
 
     @property
     def failed(self) -> tuple[Item, ...]:
@@ -77,7 +81,7 @@ class BatchResult:
                 f"{names}). `results summary` and `report` count them too, its cells.csv does not. "
                 f"`napari-bloodcell results drop {self.out} NAME` takes them out."
             )
-        return [*self._notes(), *lines, *self.mixed]
+        return [*self._notes(), *lines, *self.mixed, *(f"{self.out}: {text}." for text in self.changed)]
 
     def _notes(self) -> list[str]:
         """Those of the images, each once: they may differ by their figures only."""
@@ -111,10 +115,14 @@ def analyse_files(
     out = Path(out)
     inputs = _without_results(list_inputs(paths), out)
     model = load_bundle(bundle)
+    if config.segment.device != "auto" and not engine.scheduler:
+        resolve(config.segment.device)  # refused now, not image by image; a cluster has other machines
     check_writable(out)
     with open_ledger(out) as ledger:
         forget_attempts(out)
         jobs = [replace(job, pictures=engine.pictures) for job in _jobs(inputs, out, bundle, model, config)]
+        pooled_before = pooled_in(out)
+        _list(out, [(job, WAITING, "") for job in jobs], model, config, pooled_before)
         done: dict[Path, Item] = {}
         for item in _run(jobs, model, bundle, engine, progress):
             add_to_table(out, item)
@@ -123,13 +131,17 @@ def analyse_files(
         items = [done[job.folder] for job in jobs]
         forget_attempts(out)
         keep_only(out, items)
+        changed = set_aside(out, pooled_before)
         differential = _pool(items, out, model, config)
+        pooled = {TABLE: hash_file(out / TABLE)} if (out / TABLE).is_file() else {}
+        _list(out, [(item, item.state, item.reason) for item in items], model, config, pooled)
         earlier = earlier_in(out, items)
     return BatchResult(
         items=tuple(items),
         differential=differential,
         out=out,
         unread=tuple(unread_pictures(paths)),
+        changed=tuple(changed),
         earlier=tuple(earlier),
         mixed=tuple(differences([*_made_now(items, model, config), *earlier]) if earlier else ()),
     )
@@ -234,14 +246,28 @@ def _pool(items: Sequence[Item], out: Path, bundle: Bundle, config: AnalyseConfi
     if analysed:
         title = f"{len(analysed)} images, bundle {bundle.name}"
         write_differential(out, differential, title=title, parents={"bundle": bundle.hash})
+    else:  # nothing old beside no results
+        for name in POOLED:
+            (out / name).unlink(missing_ok=True)
+    return differential
+
+
+def _list(
+    out: Path,
+    images: Sequence[tuple[Item | Job, str, str]],
+    bundle: Bundle,
+    config: AnalyseConfig,
+    outputs: Mapping[str, str],
+) -> None:
+    """What this run is about, before it begins and when it has ended: what it did not come to can be told."""
     listing = [
-        {"image": str(i.path), "folder": i.folder.name, "state": i.state, "reason": i.reason} for i in items
+        {"image": str(one.path), "folder": one.folder.name, "state": state, "reason": reason}
+        for one, state, reason in images
     ]
     write_json(
-        out / "images.json",
+        out / LISTING,
         "batch",
-        {"images": listing},
+        {"images": listing, "outputs": dict(outputs)},
         config=config.to_json(),
         parents={"bundle": bundle.hash},
     )
-    return differential

@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_bloodcell.core.artifact import atomic_path, hash_of, read_json, write_json
 from napari_bloodcell.core.config import AnalyseConfig
+from napari_bloodcell.core.edited import set_aside
 from napari_bloodcell.core.errors import ArtifactError
 from napari_bloodcell.core.image import hash_file, write_labels_ome_tiff
 from napari_bloodcell.core.picture import draw_overlay
@@ -36,6 +37,7 @@ SLIDE_PICTURES = frozenset({"differential.png", "overview.png"})
 def write_analysis(folder: Path, analysis: Analysis, *, pictures: bool = True) -> None:
     """Labels, table, differential, pictures; the run record last."""
     clear_half_written(folder)
+    changed = set_aside(folder, _written_before(folder))
     masks, name = analysis.masks, analysis.image.name
     write_labels_ome_tiff(folder / "labels.ome.tif", masks.labels, analysis.image.um_per_px)
     nuclei = np.where(masks.nucleus, masks.labels, 0).astype(np.int32)
@@ -50,7 +52,7 @@ def write_analysis(folder: Path, analysis: Analysis, *, pictures: bool = True) -
     write_json(
         folder / RUN,
         "run",
-        _run_record(folder, analysis),
+        _run_record(folder, analysis, changed),
         config=analysis.config.to_json(),
         parents=parents,
     )
@@ -157,7 +159,15 @@ def outputs_of(folder: Path) -> dict[str, str]:
     return {p.name: hash_file(p) for p in files}
 
 
-def _run_record(folder: Path, analysis: Analysis) -> dict[str, Any]:
+def _written_before(folder: Path) -> dict[str, str]:
+    try:
+        outputs: dict[str, str] = read_json(folder / RUN, "run")[1]["outputs"]
+    except ArtifactError:
+        return {}
+    return outputs
+
+
+def _run_record(folder: Path, analysis: Analysis, changed: list[str]) -> dict[str, Any]:
     masks = analysis.masks
     return {
         "image": {
@@ -170,7 +180,7 @@ def _run_record(folder: Path, analysis: Analysis) -> dict[str, Any]:
             "notes": list(analysis.image.notes),
         },
         "cells": len(masks),
-        "notes": list(masks.notes),
+        "notes": [*changed, *masks.notes],
         "scale": {"um_per_px": masks.um_per_px, "from": masks.scale_source},
         "bundle": {
             "name": analysis.bundle.name,

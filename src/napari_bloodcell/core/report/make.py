@@ -24,10 +24,12 @@ from napari_bloodcell.core.report.provenance import (
     Failure,
     count_settings,
     differences,
+    edited_text,
     gone_text,
     made_of,
     named,
     read_made,
+    unfinished_text,
 )
 from napari_bloodcell.core.report.readers import PERSON, Agreement, Reader, agreement, read_readers
 from napari_bloodcell.core.report.sessions import Signature, read_work, readers_of, sessions_in
@@ -245,7 +247,9 @@ def _warnings(runs: Sequence[Run], failed: Sequence[Failure]) -> list[str]:
         )
     made = [made_of(run.folder, run.record, run.config) for run in runs]
     here = [one for one in made if (one.folder / RUN).is_file()]  # a session keeps its pictures by itself
-    return [*warnings, *differences(made), *gone_text(here)]
+    outs = dict.fromkeys(one.folder.parent for one in here)
+    left = [text for out in outs for text in unfinished_text(out)]
+    return [*warnings, *left, *differences(made), *gone_text(here), *edited_text(here)]
 
 
 def _write(out: Path, report: Report, progress: Progress) -> None:

@@ -4,17 +4,19 @@ and which failed. What is counted together although it differs must be told."""
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from napari_bloodcell.core.artifact import read_json
 from napari_bloodcell.core.config import CountConfig
+from napari_bloodcell.core.edited import TABLE, is_edited
 from napari_bloodcell.core.errors import ArtifactError, ConfigError
 from napari_bloodcell.core.report.by_slide import slides_of
 from napari_bloodcell.core.words import how_many
 
 RUN, LEDGER, LISTING = "run.json", "ledger.jsonl", "images.json"
+WAITING = "waiting"  # in the listing: the run has not come to it
 MOST_NAMED = 5
 # Settings that belong to one image, that leave the cells as they are, or that are chosen anew for each count.
 OWN = ("read.um_per_px", "read.page", "read.max_megapixels", "segment.device", "segment.tile_px", "count.")
@@ -29,6 +31,7 @@ class Made:
     source: str  # "" for an array
     model: str
     config: Mapping[str, Any]
+    outputs: Mapping[str, str] = field(default_factory=dict)  # hashes of its files, by name
 
 
 def made_in(out: Path, slides: str = "") -> Iterator[Made]:
@@ -56,6 +59,7 @@ def made_of(folder: Path, record: Mapping[str, Any], config: Mapping[str, Any]) 
         source=str(image.get("source") or ""),
         model=f"{bundle['name']} {str(bundle['sha256'])[:12]}".strip(),
         config=config,
+        outputs=record.get("outputs", {}),
     )
 
 
@@ -94,6 +98,56 @@ def gone_text(made: Sequence[Made]) -> list[str]:
         f"{len(left)} of {how_many(len(made), 'image')} {are} not there any more, but still counted: "
         f"{named([one.image for one in left])}. `napari-bloodcell results drop` takes results out."
     ]
+
+
+def edited_text(made: Iterable[Made]) -> list[str]:
+    """Tables that somebody corrected where they lie: that is not how corrections are taken."""
+    made = list(made)
+    edited = [str(one.folder / TABLE) for one in made if is_edited(one.folder, one.outputs)]
+    outs = dict.fromkeys(one.folder.parent for one in made)
+    edited += [str(out / TABLE) for out in outs if is_edited(out, pooled_in(out))]
+    if not edited:
+        return []
+    was = "was" if len(edited) == 1 else "were"
+    return [
+        f"{named(edited)} {was} changed by hand after the analysis: that is not counted. Give the table "
+        "to `napari-bloodcell report` with --readers."
+    ]
+
+
+def unfinished_text(out: Path) -> list[str]:
+    """Images of the last run that have no results: not reached yet, or taken away since."""
+    listed = _last_run(out)
+    if not listed:
+        return []
+    there, last = slides_of(out), {line["image"]: line["state"] for line in read_ledger(out)}
+    told = []
+    left = [image for image, one in listed.items() if one["state"] == WAITING and one["folder"] not in there]
+    left = [image for image in left if last.get(image) != "failed"]
+    if left:
+        told.append(
+            f"{len(left)} of {how_many(len(listed), 'image')} of the last run {_are(left)} not analysed: "
+            "it was stopped, or goes on still. The same `analyse` again does the rest."
+        )
+    lost = [
+        image
+        for image, one in listed.items()
+        if one["state"] in ("done", "kept") and last.get(image) != "dropped" and not _has_results(out, one)
+    ]
+    if lost:
+        told.append(
+            f"The results of {how_many(len(lost), 'image')} are not in {out} any more: "
+            f"{named([Path(image).name for image in lost])}. The same `analyse` makes them again."
+        )
+    return told
+
+
+def _has_results(out: Path, listed: Mapping[str, str]) -> bool:
+    return (out / listed["folder"] / RUN).is_file()
+
+
+def _are(things: Sequence[str]) -> str:
+    return "is" if len(things) == 1 else "are"
 
 
 @dataclass(frozen=True)
@@ -167,9 +221,18 @@ def _flat(config: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, An
             yield path, value
 
 
-def _last_run(out: Path) -> set[str]:
+def _last_run(out: Path) -> dict[str, dict[str, str]]:
+    """Each image with its folder and state."""
+    return {str(one["image"]): one for one in _listing(out).get("images", ())}
+
+
+def pooled_in(out: Path) -> dict[str, str]:
+    """Hashes of the tables of all images, as the last run wrote them."""
+    return dict(_listing(out).get("outputs", {}))
+
+
+def _listing(out: Path) -> dict[str, Any]:
     try:
-        _, body = read_json(out / LISTING, "batch")
+        return read_json(out / LISTING, "batch")[1]
     except ArtifactError:
-        return set()
-    return {str(one["image"]) for one in body.get("images", ())}
+        return {}
