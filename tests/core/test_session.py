@@ -177,8 +177,60 @@ def test_a_line_changed_afterwards_is_found(worked_on):
     folder, _ = worked_on
     path = folder / "audit.jsonl"
     path.write_text(path.read_text().replace('"ada"', '"eve"', 1))
-    with pytest.raises(SessionError, match="line 2 was changed or damaged after it was written"):
+    with pytest.raises(SessionError, match="line 1 or 2 was changed or damaged after it was written"):
         read_trail(folder)
+
+
+def test_a_last_line_that_was_changed_or_taken_out_is_found(worked_on):
+    """No later line names its hash: a signature is often the last."""
+    folder, _ = worked_on
+    path = folder / "audit.jsonl"
+    whole = path.read_text()
+    lines = whole.splitlines(keepends=True)
+    path.write_text("".join([*lines[:-1], lines[-1].replace('"ada"', '"eve"')]))
+    with pytest.raises(SessionError, match=f"line {len(lines)} was changed or damaged"):
+        read_session(folder)
+    path.write_text("".join(lines[:-2]))
+    with pytest.raises(
+        SessionError, match=rf"ends with line {len(lines) - 2}, but {len(lines)} were written"
+    ):
+        Session(folder)
+    (folder / "audit-end.json").unlink()  # as the message says
+    Session(folder).close()
+    path.write_text(whole)
+    with pytest.raises(SessionError):
+        read_session(folder)
+
+
+def test_a_crash_before_the_end_was_written_costs_nothing(worked_on):
+    folder, _ = worked_on
+    end = (folder / "audit-end.json").read_bytes()
+    with Session(folder) as session:
+        lines = len(session.events)
+    (folder / "audit-end.json").write_bytes(end)  # one line behind
+    assert len(read_session(folder).trail.events) == lines
+    with Session(folder) as session:
+        assert len(session.events) == lines + 1
+
+
+def test_a_session_without_an_end_is_one_of_an_older_release(worked_on):
+    folder, _ = worked_on
+    (folder / "audit-end.json").unlink()
+    read_session(folder)
+    Session(folder).close()
+    assert (folder / "audit-end.json").exists()
+
+
+def test_cells_whose_file_is_gone_are_told_where_they_would_be_counted(worked_on, tmp_path):
+    from napari_bloodcell.core.report.make import make_report
+
+    folder, key = worked_on
+    assert not read_session(folder).lost()
+    (folder / f"cells-{key}.safetensors").unlink()
+    (told,) = read_session(folder).lost()
+    assert f"the file cells-{key}.safetensors is gone, with the 2 cells of" in told
+    assert told in describe(folder)
+    assert told in make_report([folder], tmp_path / "report").warnings
 
 
 def test_a_second_opener_is_refused_and_told_who_has_it(tmp_path):

@@ -61,6 +61,7 @@ def open_folder(folder: Path, who: str, progress: Progress) -> Opened:
                 cells = replace(cells, made_from=dict(cells.made_from) | said.get(key, {}) | known)
             rims = None if cells is None else layers.rims_of(cells.labels)
             kept.append(Kept(key=key, image=image, cells=cells, rims=rims))
+        missing += content.lost()
         layers.warm_up() if kept else None
     except BaseException:
         session.close()

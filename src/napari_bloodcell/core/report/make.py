@@ -155,7 +155,12 @@ def make_report(  # noqa: PLR0913 (what is given, and how)
         sign_off=_sign_off([signature for work in works for signature in work.signatures], bool(works)),
         comments=tuple(dict.fromkeys(text for work in works for text in work.comments)),
         failed=tuple(failed),
-        warnings=(*_warnings(runs, failed), *told, *_alike(readers)),
+        warnings=(
+            *(text for work in works for text in work.lost),
+            *_warnings(runs, failed),
+            *told,
+            *_alike(readers),
+        ),
     )
     _write(Path(out), report, progress)
     return report

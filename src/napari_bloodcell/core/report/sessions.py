@@ -54,6 +54,7 @@ class SessionWork:
     readers: tuple[Reader, ...]
     signatures: tuple[Signature, ...]
     comments: tuple[str, ...]
+    lost: tuple[str, ...]  # what is to be told of cells whose file is gone
     outlines: Mapping[str, str]
 
 
@@ -80,6 +81,7 @@ def read_work(folder: Path, config: ReportConfig = ReportConfig()) -> SessionWor
         readers=tuple(readers_in(content.trail.events, names, there)),
         signatures=tuple(_signatures(content, runs, config)),
         comments=tuple(_comments(content.trail.events)),
+        lost=tuple(content.lost()),
         outlines={
             names[key]: hashlib.sha256(found.labels.tobytes()).hexdigest() for key, found in cells.items()
         },

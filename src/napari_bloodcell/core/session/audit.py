@@ -1,7 +1,8 @@
 """The audit: who changed what, when, from what to what. Append-only JSON lines, forced to disk.
 
-Each line names the hash of the line before it, so that a line changed or taken out later shows. The last line
-may be torn by a crash: it is told apart from damage further up, which is refused.
+Each line names the hash of the line before it, and ``audit-end.json`` that of the last one, so that a line
+changed or taken out later shows. The last line may be torn by a crash: it is told apart from damage, which is
+refused. The end is written after the lines: after a crash it is behind, never ahead.
 """
 
 import csv
@@ -10,17 +11,20 @@ import io
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from napari_bloodcell.core.errors import SessionError
+from napari_bloodcell.core.artifact import write_bytes
+from napari_bloodcell.core.errors import ArtifactError, SessionError
 
-AUDIT = "audit.jsonl"
+AUDIT, END = "audit.jsonl", "audit-end.json"
 FIRST = "0" * 16  # what the first line names as the line before it
 ACTIONS_ON_CLASSES = ("classify", "rename", "undo", "redo")
 COLUMNS = ("n", "when", "who", "image", "cell_id", "action", "from", "to", "note")
+FIELDS = {*COLUMNS, "after"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,25 +60,48 @@ class Trail:
 
 def read_trail(folder: Path) -> Trail:
     path = Path(folder) / AUDIT
+    end = _read_end(folder)  # before the lines: somebody may be writing
     try:
         content = path.read_bytes()
     except OSError as error:
         raise SessionError(f"{path} cannot be read: {error.strerror}. Choose a session's folder.") from error
     events: list[Event] = []
-    before, place = FIRST, 0
+    before, place, torn = FIRST, 0, b""
     for line in content.splitlines(keepends=True):
-        event = _read_line(line, before) if line.endswith(b"\n") else None
-        if event is None:
-            is_last = place + len(line) == len(content)
-            if not is_last:
-                raise SessionError(
-                    f"{path}, line {len(events) + 1} was changed or damaged after it was written. "
-                    "Take the file from a backup: the lines before it are whole."
-                )
-            return Trail(events=tuple(events), last_hash=before, intact_bytes=place, torn=line)
-        events.append(event)
+        body = _body(line)
+        if body is None and place + len(line) == len(content):
+            torn = line
+            break
+        number = len(events) + 1
+        if body is None:
+            raise _damaged(path, f"line {number}")
+        if body["after"] != before:
+            raise _damaged(path, f"line {number - 1} or {number}" if events else f"line {number}")
+        events.append(_event(body))
         before, place = _hash(line), place + len(line)
-    return Trail(events=tuple(events), last_hash=before, intact_bytes=place)
+        if end is not None and end[0] == number and end[1] != before:
+            raise _damaged(path, f"line {number}")
+    if end is not None and len(events) < end[0]:
+        raise SessionError(
+            f"{path} ends with line {len(events)}, but {end[0]} were written: the rest was taken out or "
+            f"damaged. Take the file from a backup; to go on with what is left, delete {END}."
+        )
+    return Trail(events=tuple(events), last_hash=before, intact_bytes=place, torn=torn)
+
+
+def _damaged(path: Path, where: str) -> SessionError:
+    return SessionError(
+        f"{path}, {where} was changed or damaged after it was written. Take it from a backup."
+    )
+
+
+def _read_end(folder: Path) -> tuple[int, str] | None:
+    """Number and hash of the last line that was written whole; None in a session of an older release."""
+    try:
+        told = json.loads((Path(folder) / END).read_bytes())
+        return int(told["n"]), str(told["hash"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 class AuditFile:
@@ -130,6 +157,8 @@ class AuditFile:
             ) from error
         self.events.extend(events)
         self._last_hash = before
+        with suppress(ArtifactError):  # the lines are on the disk; the end is written with the next ones
+            write_bytes(self.path.with_name(END), json.dumps({"n": self.n, "hash": before}).encode())
 
     def close(self) -> None:
         self._file.close()
@@ -181,24 +210,27 @@ def _line(event: Event, before: str) -> bytes:
     return json.dumps(body, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
-def _read_line(line: bytes, before: str) -> Event | None:
+def _body(line: bytes) -> dict[str, Any] | None:
+    """None where it is no whole line of ours."""
     try:
-        body = json.loads(line)
-        if body["after"] != before:
-            return None
-        return Event(
-            n=body["n"],
-            when=body["when"],
-            who=body["who"],
-            image=body["image"],
-            cell_id=body["cell_id"],
-            action=body["action"],
-            old=body["from"],
-            new=body["to"],
-            note=body["note"],
-        )
-    except (ValueError, KeyError, TypeError):
+        body: dict[str, Any] = json.loads(line)
+        return body if line.endswith(b"\n") and set(body) >= FIELDS else None
+    except (ValueError, TypeError):
         return None
+
+
+def _event(body: dict[str, Any]) -> Event:
+    return Event(
+        n=body["n"],
+        when=body["when"],
+        who=body["who"],
+        image=body["image"],
+        cell_id=body["cell_id"],
+        action=body["action"],
+        old=body["from"],
+        new=body["to"],
+        note=body["note"],
+    )
 
 
 def _hash(line: bytes) -> str:

@@ -2,6 +2,7 @@
 
 session.json              what this is, and which version
 audit.jsonl               every change, append-only: images, models, settings and classes too
+audit-end.json            number and hash of the last line of it
 cells-KEY.safetensors     outlines and table of one image; KEY is the start of the image's hash
 image-KEY.png             only of an image that cannot be read again from a file
 lock, in-use.json         who has it open; the system lets go of the lock when the program ends or dies
@@ -157,6 +158,21 @@ class Content:
             return None
         return with_changes(read_cells(path), [e for e in self.trail.events if e.image == key])
 
+    def lost(self) -> list[str]:
+        """What is to be told of images whose cells were kept, and whose file is gone."""
+        kept: dict[str, int] = {}
+        for event in self.trail.events:
+            if event.action == "cells":
+                kept[event.image] = int(event.new["cells"])
+            elif event.action == "set aside":
+                kept.pop(event.image, None)
+        return [
+            f"{self.folder}: the file cells-{key}.safetensors is gone, with the {count} cells of "
+            f"{self.images[key].name}, which are not counted. Put it back from a backup."
+            for key, count in kept.items()
+            if key in self.images and not (self.folder / f"cells-{key}.safetensors").exists()
+        ]
+
     def image(self, key: str) -> "SmearImage":
         """The pixels again; refused where the file is another one now."""
         record = self.images[key]
@@ -202,6 +218,7 @@ def describe(folder: Path) -> str:
         found = "no cells yet" if cells is None else f"{len(cells.table)} cells"
         changed = len({e.cell_id for e in by_hand if e.image == key})
         lines.append(f"  {record.name}  {found}, {changed} changed by hand  {record.file}")
+    lines += content.lost()
     if content.trail.torn:
         lines.append("The last line of the audit was cut short by a crash; opening the session mends it.")
     if events:
