@@ -80,7 +80,7 @@ def test_one_bad_image_among_good_ones_is_exit_code_1(
         (["analyse", "{field}", "--out", "out", "--bundle", "giant"], "No bundle 'giant'"),
         (
             ["analyse", "{field}", "--out", "out", "--count.confidence", "2"],
-            "CountConfig.confidence = 2.0 is out of range",
+            "--count.confidence = 2.0 is out of range",
         ),
         (["datasets", "check", "nowhere", "elsewhere"], "nowhere"),
         (["sample", "field.tif"], "does not end in .png"),

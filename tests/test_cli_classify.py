@@ -44,7 +44,8 @@ def test_the_whole_loop_from_training_to_undo(tmp_path: Path, capsys: pytest.Cap
     todo = tmp_path / "todo.csv"
     assert run("classify", "suggest", away, "--out", todo, "--bundle", tmp_path / "own", "--cells", "12") == 0
     rows = pd.read_csv(todo)
-    assert list(rows.columns) == ["image", "cell_id", "cell_type", "person"]
+    assert " ".join(rows.columns) == "image cell_id cell_type person probability second second_prob"
+    assert not todo.with_suffix(".html").exists()  # the table does not say where the cells lie
     assert len(rows) == 12
     truth = pd.read_parquet(away).set_index("cell_id")["class"]
     more = ["--out", tmp_path / "more.csv", "--bundle", tmp_path / "own", "--corrected", todo]
@@ -257,3 +258,55 @@ def test_trees_are_exported_as_xgboosts_own_file(tmp_path: Path, capsys: pytest.
     assert "name it .onnx or .ubj" in capsys.readouterr().err
     assert run("classify", "export", file, tmp_path / "c.onnx") == 1
     assert "cannot be written as ONNX. It takes logistic or ann" in capsys.readouterr().err
+
+
+def test_the_cells_to_look_at_are_shown_and_the_models_own_classes_teach_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    from napari_bloodcell.core.batch import analyse_files
+    from napari_bloodcell.core.config import SmearConfig
+    from napari_bloodcell.core.synthetic import make_smear
+
+    for seed in (1, 2):
+        smear = make_smear(SmearConfig(width_px=420, height_px=320, white_cells=3, seed=seed))
+        Image.fromarray(np.array(smear.image.pixels)).save(tmp_path / f"{seed}.png")
+    out, todo = tmp_path / "out", tmp_path / "todo.csv"
+    analyse_files([tmp_path / "1.png", tmp_path / "2.png"], out)
+    assert run("classify", "suggest", out, "--out", todo, "--cells", "4") == 0
+    told = capsys.readouterr().out
+    assert f"4 cells in {todo}, their pictures in {tmp_path / 'todo.html'}" in told
+    page, rows = (tmp_path / "todo.html").read_text(), pd.read_csv(todo)
+    assert page.count("data:image/jpeg") == 4
+    places = [page.index(f"{row.image}, cell {row.cell_id}<") for row in rows.itertuples()]
+    assert places == sorted(places)  # in the order of the table
+    cells, model = out / "cells.csv", tmp_path / "model"
+    assert run("classify", "adapt", out, "--corrected", cells, "--out", model) == 1
+    assert "have no name under person: nobody looked at them" in capsys.readouterr().err
+    rows.assign(cell_type="", person="A. B.").to_csv(todo, index=False)
+    assert run("classify", "adapt", out, "--corrected", todo, "--out", model) == 1
+    assert "line 2: the cell_type is empty" in capsys.readouterr().err
+
+
+def test_where_no_update_is_better_the_exit_code_says_that_there_is_no_new_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = lab(tmp_path / "home.parquet", 150, 0)
+    quick = ["--strength", "0.1", "--folds", "2"]
+    run("classify", "train", home, "--out", tmp_path / "c.safetensors", *quick)
+    (tmp_path / "card.md").write_text("# own\nResearch use only.\n")
+    parts = ["--classifier", tmp_path / "c.safetensors", "--title", "own", "--card", tmp_path / "card.md"]
+    run("bundle", "build", tmp_path / "own", *parts)
+    truth = pd.read_parquet(home)["class"][:12]  # which the model knows already
+    given = pd.DataFrame(
+        {"image": "field.png", "cell_id": range(1, 13), "cell_type": truth, "person": "A. B."}
+    )
+    given.to_csv(tmp_path / "done.csv", index=False)
+    asked = ["--corrected", tmp_path / "done.csv", "--out", tmp_path / "new", "--bundle", tmp_path / "own"]
+    capsys.readouterr()
+    code = run("classify", "adapt", home, *asked, "--repeats", "1", "--folds", "3")
+    told = capsys.readouterr().out
+    assert code == 3
+    assert f"Nothing was written to {tmp_path / 'new'}: go on with {tmp_path / 'own'}." in told
+    assert not (tmp_path / "new").exists()

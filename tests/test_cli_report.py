@@ -108,7 +108,7 @@ def test_a_class_that_no_model_knows_is_no_zero_in_any_count(
         (["evaluate", "nowhere", "--methods", "measurements/ann", "--out", "out"], "nowhere does not exist"),
         (
             ["evaluate", ".", "--methods", "measurements/ann", "--out", "out", "--folds", "1"],
-            "EvaluateConfig.folds = 1 is out of range",
+            "--folds = 1 is out of range",
         ),
     ],
 )

@@ -46,7 +46,7 @@ def test_summary_and_report_count_as_the_analysis_did(
     assert "90 % limits" in printed
     assert "target of 200" in printed
     assert run("results", "summary", out, "--confidence", "7") == 1
-    assert "CountConfig.confidence = 7.0 is out of range" in capsys.readouterr().err
+    assert "Error: --confidence = 7.0 is out of range" in capsys.readouterr().err
 
 
 def test_export_writes_cells_for_other_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from napari_bloodcell.cli_defaults import plain, with_defaults
 from napari_bloodcell.cli_embed import embed_app
 from napari_bloodcell.cli_evaluate import evaluate
 from napari_bloodcell.cli_models import models
-from napari_bloodcell.cli_notes import tell
+from napari_bloodcell.cli_notes import EMPTY, as_flag, tell
 from napari_bloodcell.cli_progress import INTERRUPTED, STOPPED, progress_bar
 from napari_bloodcell.cli_report import report
 from napari_bloodcell.cli_results import results_app
@@ -25,7 +25,7 @@ from napari_bloodcell.cli_session import session_app
 from napari_bloodcell.cli_stain import stain_app
 from napari_bloodcell.cli_train import train_app
 from napari_bloodcell.core.config import AnalyseConfig, EngineConfig, SmearConfig
-from napari_bloodcell.core.errors import BloodcellError, Cancelled
+from napari_bloodcell.core.errors import BloodcellError, Cancelled, ConfigError
 
 if TYPE_CHECKING:
     Engine = EngineConfig
@@ -169,12 +169,18 @@ def check(paths: list[Path], /, *, deep: bool = False) -> int:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point. Our own errors are one line and exit code 1; anything else is a bug with its trace."""
+    given = sys.argv[1:] if arguments is None else arguments
     try:
+        if "" in given:
+            raise ConfigError(EMPTY)
         code = app(arguments, result_action="return_value")
         sys.stdout.flush()
     except Cancelled as error:
         print(error, file=sys.stderr)
         code = INTERRUPTED
+    except ConfigError as error:
+        print(f"Error: {as_flag(str(error), given)}", file=sys.stderr)
+        code = 1
     except BloodcellError as error:
         print(f"Error: {error}", file=sys.stderr)
         code = 1

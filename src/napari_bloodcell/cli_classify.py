@@ -20,6 +20,7 @@ LabTables = Annotated[
 ]
 Vectors = Annotated[str, Parameter(help="Which vectors, where a table holds several.")]
 
+NOTHING_BETTER = 3  # exit code: no error, but there is no new model either
 classify_app = App(name="classify", help="Classifiers: train, predict, adapt to a lab, what to look at next.")
 
 
@@ -98,7 +99,8 @@ def adapt(  # noqa: PLR0913 (each is a flag)
     classes: OwnClasses = None,
     config: Annotated[AdaptConfig, Parameter(name="*")] = AdaptConfig(),
 ) -> int:
-    """Make a model right on a lab, from cells a person has corrected (5 to 200). It is kept only if better.
+    """Make a model right on a lab, from cells a person has corrected (5 to 200). It is kept only if better;
+    else nothing is written, and the exit code is 3.
 
     Parameters
     ----------
@@ -115,7 +117,7 @@ def adapt(  # noqa: PLR0913 (each is a flag)
     from napari_bloodcell.core.datasets.own_classes import with_own
 
     with progress_bar() as progress:
-        text = adapt_on_tables(
+        text, is_better = adapt_on_tables(
             tables,
             corrected,
             out,
@@ -127,7 +129,7 @@ def adapt(  # noqa: PLR0913 (each is a flag)
             progress=progress,
         )
     print(text)
-    return 0
+    return 0 if is_better else NOTHING_BETTER
 
 
 @classify_app.command
@@ -187,7 +189,8 @@ def suggest(  # noqa: PLR0913 (each is a flag)
     Parameters
     ----------
     out: Path
-        Table to write (.csv): the cells to look at, with the model's guess to be corrected.
+        Table to write (.csv): the cells to look at, with the model's guess to be corrected. Of results of
+        `analyse` a page with their pictures goes beside it (.html).
     bundle: str
         Model: its name, folder or file.
     corrected: Path

@@ -1,5 +1,6 @@
 """What commands tell beside their results, on the error stream."""
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -7,6 +8,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_bloodcell.core.datasets import Dataset
+
+
+EMPTY = (
+    'An argument is empty (""): a variable of the shell that is not set, perhaps. Name what is meant '
+    '("." is the folder you are in), or leave the flag out.'
+)
+
+
+def as_flag(text: str, given: Sequence[str]) -> str:
+    """What is wrong with a setting, by the flag it was given with."""
+    setting = re.match(r"\w+\.(\w+) = ", text)
+    if setting is None:
+        return text
+    name = setting[1].replace("_", "-")
+    flags = [one.partition("=")[0] for one in given if one.startswith("--")]
+    flag = next((one for one in flags if one.removeprefix("--").rpartition(".")[2] == name), None)
+    return text if flag is None else f"{flag} = {text[setting.end() :]}"
 
 
 def tell(lines: Iterable[str]) -> None:

@@ -357,7 +357,9 @@ def test_an_image_that_is_gone_or_changed_leaves_the_other_updates(
 
     def adapted() -> str:
         table, own = tmp_path / "mine.csv", tmp_path / "own"
-        return adapt_on_tables([results / "out"], table, own, str(tmp_path / "home"), AdaptConfig(), lab="x")
+        return adapt_on_tables([results / "out"], table, own, str(tmp_path / "home"), AdaptConfig(), lab="x")[
+            0
+        ]
 
     shutil.move(results / "field-4.png", results / "kept.png")
     try:

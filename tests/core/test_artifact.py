@@ -121,7 +121,7 @@ def test_full_disk_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
     with (
-        pytest.raises(ArtifactError, match="No space left on device. Nothing was changed"),
+        pytest.raises(ArtifactError, match="No space left on device. What it held before is unchanged"),
         atomic_path(path),
     ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -165,7 +165,9 @@ def test_a_full_disk_is_named_and_leaves_no_half_result(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
-    with pytest.raises(ArtifactError, match="No space left on device. Nothing was changed. Free some space"):
+    with pytest.raises(
+        ArtifactError, match="No space left on device. What it held before is unchanged. Free some space"
+    ):
         analyse_files([fields / "f1.png"], tmp_path / "out")
     assert not (tmp_path / "out" / "f1" / store.RUN).exists()
     monkeypatch.undo()

@@ -104,7 +104,9 @@ def test_a_full_disk_on_a_worker_stops_the_run_and_the_next_goes_on(
     fields: Path, tmp_path: Path, engine: EngineConfig
 ) -> None:
     images = [*beside(fields, tmp_path, "full")[1:], tmp_path / "full.png"]
-    with pytest.raises(ArtifactError, match=r"No space left on device. Nothing was changed. Free some space"):
+    with pytest.raises(
+        ArtifactError, match=r"No space left on device. What it held before is unchanged. Free some space"
+    ):
         analyse_files(images, tmp_path / "out", MODEL, engine=engine)
     assert not (tmp_path / "out" / "full" / "run.json").exists()
     after = analyse_files(images, tmp_path / "out", MODEL)

@@ -20,7 +20,7 @@ def told(pixels: np.ndarray, um_per_px: float | None = None) -> str:
     pixels = np.ascontiguousarray(pixels)
     seen = survey(pixels, um_per_px)
     assert seen is not None
-    return " ".join(doubts_of(pixels, seen))
+    return " ".join(doubts_of(pixels, pixels, seen))
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -50,6 +50,12 @@ def test_a_pixel_size_that_red_cells_contradict_is_told_with_one_that_fits(facto
     assert f"pixels of {true * factor:.3g} µm" in said
     fits = float(said.partition("wrong, so are cells and classes. ")[2].partition(" ")[0])
     assert 0.8 < fits / true < 1.25
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_an_overexposed_picture_is_told(look: str) -> None:
+    pixels = make_smear(SmearConfig(look=look, seed=1)).image.pixels
+    assert "of the picture is pure white" in told(np.clip(pixels * 1.6, 0, 255).astype(np.uint8))
 
 
 def test_the_doubt_is_a_note_of_the_cells() -> None:

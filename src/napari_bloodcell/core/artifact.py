@@ -297,6 +297,6 @@ def cannot_write(path: Path, error: OSError) -> ArtifactError:
         )
     advice = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Choose another folder"
     return ArtifactError(
-        f"{path} could not be written: {error.strerror or error}. Nothing was changed. "
-        f"{advice} and run again: what was written before is still there."
+        f"{path} could not be written: {error.strerror or error}. What it held before "
+        f"is unchanged. {advice} and run again: what was finished before is kept."
     )

@@ -3,7 +3,7 @@ small table of corrected cells a person makes (image, cell_id, cell_type, person
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from napari_bloodcell.core.embed.choose import find_embedder
 from napari_bloodcell.core.embed.measurements import OF_TABLES, MeasurementEmbedder
 from napari_bloodcell.core.errors import DataError, TaxonomyError
 from napari_bloodcell.core.image import place_of
-from napari_bloodcell.core.records import UNIDENTIFIED, Embeddings
+from napari_bloodcell.core.records import COULD_BE, FITS_NONE, UNIDENTIFIED, Embeddings
 from napari_bloodcell.core.rows import Row, delimiter_of, read_rows, whole_number
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CLASS_COLUMNS = ("class", "cell_type", "label")
 GROUP_COLUMNS = ("group", "slide", "patient")
 NO_CLASS = frozenset({"", "unknown", "unlabelled", "unidentified", "nan"})
+SOURCE, PERSON = "cell_type_source", "person"  # how the source begins where a person decided
 CORRECTION_COLUMNS = ("image", "cell_id", "cell_type", "person")
 
 
@@ -115,11 +116,17 @@ def read_corrections(path: Path, taxonomy: Taxonomy = DEFAULT) -> list[Correctio
     return list(found.values())
 
 
-def write_corrections(path: Path, corrections: Sequence[Correction]) -> None:
+def write_corrections(
+    path: Path, corrections: Sequence[Correction], more: Mapping[str, Sequence[str]] | None = None
+) -> None:
+    """``more``: further columns, for whoever looks at the cells; reading passes them over."""
+    columns = more or {}
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(CORRECTION_COLUMNS)
-    table.writerows([c.image, c.cell_id, c.cell_type, c.person or ""] for c in corrections)
+    table.writerow([*CORRECTION_COLUMNS, *columns])
+    for at, c in enumerate(corrections):
+        told = [values[at] for values in columns.values()]
+        table.writerow([c.image, c.cell_id, c.cell_type, c.person or "", *told])
     write_bytes(path, text.getvalue().encode())
 
 
@@ -274,14 +281,29 @@ def _labels(frame: "pd.DataFrame", taxonomy: Taxonomy | None) -> NDArray[np.str_
     return np.asarray([meant[name] for name in given], dtype=np.str_)
 
 
+def by_person(row: Row, said: str) -> bool:
+    """Whether a person gave a row its class ``said``: so it says, or nothing says that a model did, or it is
+    another than the model's own columns lead to, and was written over by hand."""
+    if (row.get(SOURCE) or PERSON).startswith(PERSON):
+        return True
+    best, doubt = row.get("best"), row.get("doubt")
+    has_class = not doubt or doubt.startswith((COULD_BE, FITS_NONE))
+    return bool(best) and said != (best if has_class else UNIDENTIFIED)
+
+
 def _correction(path: Path, row: Row, taxonomy: Taxonomy) -> Correction:
     said = row.get("cell_type")
+    if not said:
+        raise DataError(
+            f"{path}, line {row.line}: the cell_type is empty. Name the class, write {UNIDENTIFIED} where it "
+            "cannot be told, or take the line out."
+        )
     try:
         return Correction(
             image=row.get("source") or row.get("image"),
             cell_id=whole_number(row.get("cell_id")),
             cell_type=UNIDENTIFIED if said.casefold() == UNIDENTIFIED else taxonomy.resolve(said),
-            person=row.values.get("person"),
+            person=row.values.get("person", None if by_person(row, said) else ""),
         )
     except ValueError:
         raise DataError(

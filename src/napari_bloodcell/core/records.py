@@ -15,6 +15,7 @@ from napari_bloodcell.core.errors import BloodcellError
 
 UNIDENTIFIED = "unidentified"
 ABOUT_CELL = "cell "  # how a note of one cell begins
+COULD_BE, FITS_NONE = "could be ", "fits no class"  # doubts that leave a cell its class begin so
 
 IntArray = NDArray[np.int32]
 FloatArray = NDArray[np.float32]

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_bloodcell.core.adapt.adapting import NO_UPDATE, adapt
 from napari_bloodcell.core.adapt.bundles import check_place, save_adapted
 from napari_bloodcell.core.adapt.restaining import restain_of_results
 from napari_bloodcell.core.adapt.suggesting import suggest
+from napari_bloodcell.core.adapt.to_look_at import write_page
 from napari_bloodcell.core.artifact import atomic_path
 from napari_bloodcell.core.bundle import load_bundle
 from napari_bloodcell.core.cell_tables import (
@@ -22,7 +24,7 @@ from napari_bloodcell.core.classify import Classifier
 from napari_bloodcell.core.config import AdaptConfig, ClassifyConfig, SuggestConfig
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress, silent
-from napari_bloodcell.core.records import UNIDENTIFIED
+from napari_bloodcell.core.records import UNIDENTIFIED, Predictions
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 from napari_bloodcell.core.words import how_many
 
@@ -57,8 +59,8 @@ def adapt_on_tables(  # noqa: PLR0913 (what is given, what is made, and how)
     embedder: str = "",
     taxonomy: Taxonomy = DEFAULT,
     progress: Progress = silent,
-) -> str:
-    """Writes the adapted bundle where an update was better; returns what to tell."""
+) -> tuple[str, bool]:
+    """Writes the adapted bundle where an update was better; returns what to tell, and whether it was."""
     model = load_bundle(bundle)
     check_place(out, model)
     cells = read_cells(tables, embedder, taxonomy, wanted=model.classifier.embedder)
@@ -71,9 +73,9 @@ def adapt_on_tables(  # noqa: PLR0913 (what is given, what is made, and how)
     )
     told = "\n".join(text for text in (left_out, unnamed(labels), adaptation.text(), why_not) if text)
     if adaptation.kept == NO_UPDATE:
-        return f"{told}\nNothing was written to {out}."
+        return f"{told}\nNothing was written to {out}: go on with {bundle}.", False
     made = save_adapted(out, model, adaptation)
-    return f"{told}\n{out} ({made.hash[:12]})"
+    return f"{told}\n{out} ({made.hash[:12]})", True
 
 
 def suggest_from_tables(  # noqa: PLR0913 (what is given, what is made, and how)
@@ -91,15 +93,30 @@ def suggest_from_tables(  # noqa: PLR0913 (what is given, what is made, and how)
     cells = read_cells(tables, embedder, taxonomy, wanted=model.classifier.embedder)
     done = labels_for(cells, named(read_corrections(corrected, taxonomy)) if corrected is not None else [])
     rows = suggest(model.classifier, cells.embeddings, [label != "" for label in done], config)
-    guesses = model.classifier.predict(cells.embeddings).top(0)[0]
-    names = cells.names()
+    predictions = model.classifier.predict(cells.embeddings)
+    names, guesses = cells.names(), predictions.top(0)[0]
     write_corrections(
-        out, [Correction(names[row], int(cells.cell_id[row]), str(guesses[row])) for row in rows]
+        out,
+        [Correction(names[row], int(cells.cell_id[row]), str(guesses[row])) for row in rows],
+        _guessed(predictions, rows),
     )
+    page = out.with_suffix(".html")
+    pictured = write_page(page, out, tables, [(names[row], int(cells.cell_id[row])) for row in rows])
+    shown = f", their pictures in {page}" if pictured else ""
     return (
-        f"{len(rows)} cells in {out}. Look at each, correct its cell_type, write your name under person, "
-        "and give the table to `classify adapt --corrected`."
+        f"{len(rows)} cells in {out}{shown}. Look at each, correct its cell_type, write your name under "
+        "person, and give the table to `classify adapt --corrected`."
     )
+
+
+def _guessed(predictions: Predictions, rows: NDArray[np.int32]) -> dict[str, list[str]]:
+    """Columns beside the guess that is to be corrected."""
+    (_, first), (second, next_) = predictions.top(0), predictions.top(1)
+    return {
+        "probability": [f"{first[row]:.2f}" for row in rows],
+        "second": [str(second[row]) for row in rows],
+        "second_prob": [f"{next_[row]:.2f}" for row in rows],
+    }
 
 
 def unnamed(labels: Sequence[str]) -> str:
@@ -110,7 +127,8 @@ def unnamed(labels: Sequence[str]) -> str:
 
 def by_persons(table: Path, taxonomy: Taxonomy = DEFAULT) -> tuple[list[Correction], str]:
     """Corrections with a name under person, and what to tell of the others: their class may be the model's
-    guess and no more, which must not be learned as truth. A table without that column is a person's own."""
+    guess and no more, which must not be learned as truth. A table without that column is a person's own,
+    unless it says that a model named its cells."""
     given = read_corrections(table, taxonomy)
     looked_at = named(given)
     missing = len(given) - len(looked_at)

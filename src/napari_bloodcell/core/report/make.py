@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_bloodcell.core.artifact import atomic_path, check_writable, write_bytes, write_json
+from napari_bloodcell.core.cell_tables import PERSON
 from napari_bloodcell.core.config.report import ReportConfig
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.report.differential import (
@@ -31,7 +32,7 @@ from napari_bloodcell.core.report.provenance import (
     read_made,
     unfinished_text,
 )
-from napari_bloodcell.core.report.readers import PERSON, Agreement, Reader, agreement, read_readers
+from napari_bloodcell.core.report.readers import Agreement, Reader, agreement, read_readers
 from napari_bloodcell.core.report.sessions import Signature, read_work, readers_of, sessions_in
 from napari_bloodcell.core.report.slides import (
     RUN,

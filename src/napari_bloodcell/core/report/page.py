@@ -27,9 +27,20 @@ def to_html(report: "Report") -> str:
         _provenance(report),
         f"<footer>{escape(RESEARCH_USE)}</footer>",
     ]
-    title = escape(report.config.title)
+    return _page(report.config.title, parts)
+
+
+def cells_page(title: str, text: str, cells: "Sequence[Doubtful]") -> str:
+    """Pictures of cells, numbered, and what to do with them."""
+    head = f"<header><h1>{escape(title)}</h1><p>{escape(text)}</p></header>"
+    figures = "".join(_figure(cell, f"{number}. ") for number, cell in enumerate(cells, 1))
+    foot = f"<footer>{escape(RESEARCH_USE)}</footer>"
+    return _page(title, [head, f'<section><div class="gallery">{figures}</div></section>', foot])
+
+
+def _page(title: str, parts: Iterable[str]) -> str:
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{CSS}</style></head>\n<body>\n'
         + "\n".join(part for part in parts if part)
         + "\n</body></html>\n"
@@ -119,22 +130,23 @@ def _disputed(report: "Report") -> str:
 def _gallery(cells: "Sequence[Doubtful]") -> str:
     if not cells:
         return ""
-    figures = []
-    for cell in cells:
-        picture = (
-            f'<img src="{cell.data_uri()}" alt="cell {cell.cell_id}">'
-            if cell.pixels is not None
-            else '<span class="gone">image not there, or changed</span>'
-        )
-        doubt = f"<br><em>{escape(cell.doubt)}</em>" if cell.doubt else ""
-        figures.append(
-            f'<figure style="border-color:{colour_of(cell.cell_type)}">{picture}<figcaption>'
-            f"<b>{_named(cell.cell_type)}</b><br>{escape(cell.guess)}{doubt}"
-            f"<br><small>{escape(cell.image)}, cell {cell.cell_id}</small></figcaption></figure>"
-        )
     return (
         "<section><h2>Least certain cells nobody has reviewed</h2>"
-        f'<div class="gallery">{"".join(figures)}</div></section>'
+        f'<div class="gallery">{"".join(map(_figure, cells))}</div></section>'
+    )
+
+
+def _figure(cell: "Doubtful", number: str = "") -> str:
+    picture = (
+        f'<img src="{cell.data_uri()}" alt="cell {cell.cell_id}">'
+        if cell.pixels is not None
+        else '<span class="gone">image not there, or changed</span>'
+    )
+    doubt = f"<br><em>{escape(cell.doubt)}</em>" if cell.doubt else ""
+    return (
+        f'<figure style="border-color:{colour_of(cell.cell_type)}">{picture}<figcaption>'
+        f"<b>{number}{_named(cell.cell_type)}</b><br>{escape(cell.guess)}{doubt}"
+        f"<br><small>{escape(cell.image)}, cell {cell.cell_id}</small></figcaption></figure>"
     )
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_bloodcell.core.cell_tables import by_person
 from napari_bloodcell.core.errors import DataError, TaxonomyError
 from napari_bloodcell.core.records import UNIDENTIFIED
-from napari_bloodcell.core.rows import Row, read_rows, whole_number
+from napari_bloodcell.core.rows import read_rows, whole_number
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
 COLUMNS = ("image", "cell_id", "cell_type")
-SOURCE, PERSON = "cell_type_source", "person"  # how the source begins where a person decided
 
 Cell = tuple[str, int]  # image and cell_id
 Answers = Mapping[Cell, str]
@@ -74,21 +74,13 @@ def read_reader(path: Path, taxonomy: Taxonomy = DEFAULT) -> Reader:
     answers: dict[Cell, str] = {}
     for row in table.rows:
         line, said = row.line, row.get("cell_type")
-        if not said or not _by_person(row, said):
+        if not said or not by_person(row, said):
             continue
         cell = (row.get("source") or row.get("image"), _number(path, line, row.get("cell_id")))
         if cell in answers:
             raise DataError(f"{path}, line {line}: cell {cell[1]} of {cell[0]} is there twice. Keep one row.")
         answers[cell] = _class_of(path, line, said, taxonomy)
     return Reader(name=Path(path).stem, answers=answers)
-
-
-def _by_person(row: Row, said: str) -> bool:
-    """A class that is not the one the model's own columns lead to was written over by hand."""
-    if (row.get(SOURCE) or PERSON).startswith(PERSON):
-        return True
-    best = row.get("best")
-    return bool(best) and said != (UNIDENTIFIED if row.get("doubt") else best)
 
 
 def _number(path: Path, line: int, text: str) -> int:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_bloodcell.core.cell_tables import PERSON
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.config.report import ReportConfig
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.report.differential import Differential, count_cells, digest_of
-from napari_bloodcell.core.report.readers import PERSON, Cell, Reader
+from napari_bloodcell.core.report.readers import Cell, Reader
 from napari_bloodcell.core.report.slides import Run, known_classes
 from napari_bloodcell.core.session import ACTIONS_ON_CLASSES, Event, SessionCells, read_session
 from napari_bloodcell.core.session.folder import SESSION, Content, is_session

@@ -11,15 +11,17 @@ FAR_OFF = 1.7  # times: on 292 fields of one camera the red cells differ by 1.35
 FEW, FAR_OFF_OF_FEW = 5, 2.3  # fewer red cells than this may be something else: more is needed
 SMALLEST_PX = 100  # shorter side
 LOOK_PX = 256
+WHITE, LEAST_WHITE = 254, 0.1  # grey level, and share of the picture
 STAINED = 0.25  # density in all colours together
 
 
-def doubts_of(pixels: Pixels, seen: Survey) -> tuple[str, ...]:
-    """Each as a sentence for the notes of its cells."""
+def doubts_of(pixels: Pixels, evened: Pixels, seen: Survey) -> tuple[str, ...]:
+    """Each as a sentence for the notes of its cells. ``evened``: without what lies round the picture."""
     told = doubt_of_size(seen)
     if min(pixels.shape[:2]) < SMALLEST_PX:
         return told
-    small = np.concatenate([_small(window).reshape(-1, 3) for window in windows_of(pixels)])
+    told += _overexposed(evened)
+    small = _colours(pixels)
     if _inverted(small):
         return (
             "the picture looks inverted, dark where it should be bright: if so, its cells and classes mean "
@@ -50,8 +52,23 @@ def doubt_of_size(seen: Survey) -> tuple[str, ...]:
     )
 
 
-def _small(window: ByteArray) -> ByteArray:
-    return reduce(window, max(1, -(-max(window.shape[:2]) // LOOK_PX)))
+def _colours(pixels: Pixels) -> ByteArray:
+    small = [
+        reduce(window, max(1, -(-max(window.shape[:2]) // LOOK_PX))).reshape(-1, 3)
+        for window in windows_of(pixels)
+    ]
+    return np.concatenate(small)
+
+
+def _overexposed(pixels: Pixels) -> tuple[str, ...]:
+    """The one fault of a picture that nothing mends: what is pale is gone."""
+    share = float((_colours(pixels) >= WHITE).all(1).mean())
+    if share < LEAST_WHITE:
+        return ()
+    return (
+        f"{share:.0%} of the picture is pure white: if the camera overexposed it, pale plasm and granules "
+        "are gone and classes go wrong. Take it darker, with the ground below 255 in every colour",
+    )
 
 
 def _inverted(colours: ByteArray) -> bool:

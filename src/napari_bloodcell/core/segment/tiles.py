@@ -116,7 +116,7 @@ def segment_field(
             ) from cancelled
     masks = in_its_frame(canvas.masks(seen, image.um_per_px, kind), image, config)
     as_it_came: Pixels = image.pixels if isinstance(image, SmearImage) else image
-    return replace(masks, notes=(*doubts_of(as_it_came, seen), *masks.notes))
+    return replace(masks, notes=(*doubts_of(as_it_came, pixels, seen), *masks.notes))
 
 
 def in_its_frame(masks: Masks, image: SmearImage | LazyImage, config: SegmentConfig) -> Masks:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_bloodcell.core.config import ClassifyConfig
-from napari_bloodcell.core.records import UNIDENTIFIED
+from napari_bloodcell.core.records import COULD_BE, FITS_NONE, UNIDENTIFIED
 
 
 def decide(
@@ -47,5 +47,5 @@ def _others(
         return []
     others = [names[i] for i in possible if i != index]
     if others:
-        return [f"could be {', '.join(others)} too (sets of {config.coverage:.0%})"]
-    return [] if len(possible) else [f"fits no class (sets of {config.coverage:.0%})"]
+        return [f"{COULD_BE}{', '.join(others)} too (sets of {config.coverage:.0%})"]
+    return [] if len(possible) else [f"{FITS_NONE} (sets of {config.coverage:.0%})"]
