@@ -78,6 +78,8 @@ def test_one_bad_image_among_good_ones_is_exit_code_1(
     [
         (["analyse", "nowhere.png", "--out", "out"], "nowhere.png"),
         (["analyse", "{field}", "--out", "out", "--bundle", "giant"], "No bundle 'giant'"),
+        (["analyse", "", "--out", "out"], "An argument is empty"),
+        (["analyse", "{field}", "--out", ""], "An argument is empty"),
         (
             ["analyse", "{field}", "--out", "out", "--count.confidence", "2"],
             "--count.confidence = 2.0 is out of range",

@@ -84,14 +84,15 @@ def test_cells_outlined_already_are_taken_from_label_images(tmp_path: Path, caps
     pixels = np.random.default_rng(0).integers(150, 230, (60, 80, 3), dtype=np.uint8)
     labels = np.zeros((60, 80), np.uint8)
     labels[10:30, 10:30], labels[30:50, 50:75] = 4, 9
-    Image.fromarray(pixels).save(tmp_path / "field.png")
-    Image.fromarray(labels).save(tmp_path / "field-labels.png")
+    fields, given = [], []
+    for name in "ab":
+        fields.append(tmp_path / f"{name}.png")
+        given.append(tmp_path / f"{name}-labels.png")
+        Image.fromarray(pixels).save(fields[-1])
+        Image.fromarray(labels).save(given[-1])
     out = tmp_path / "cells.csv"
-    code = run(
-        "embed", "cells", tmp_path / "field.png", "--labels", tmp_path / "field-labels.png", "--out", out
-    )
-    assert code == 0
-    assert pd.read_csv(out)["cell_id"].tolist() == [4, 9]
+    assert run("embed", "cells", *fields, "--labels", *given, "--out", out) == 0
+    assert pd.read_csv(out)["cell_id"].tolist() == [4, 9, 4, 9]
 
 
 def test_cells_of_folders_are_measured_in_the_outlines_that_an_analysis_gives_them(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """``napari-bloodcell bundle``: models as folders or files. Like ``cli.py``, no logic of its own."""
 
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 bundle_app = App(name="bundle", help="Models: what is in them, and making one.")
 
@@ -96,7 +97,7 @@ def build(  # noqa: PLR0913 (each is a flag)
     card: Path,
     base: str = "nano",
     embedder: str | None = None,
-    stains: list[Path] | None = None,
+    stains: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
 ) -> int:
     """Put a bundle together from a trained classifier and the parts of another bundle.
 

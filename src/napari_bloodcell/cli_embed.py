@@ -19,7 +19,7 @@ def cells(
     *,
     out: Path,
     embedder: list[str] | None = None,
-    labels: list[Path] | None = None,
+    labels: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
     segmenter: str = "nano",
 ) -> int:
     """Describe cells by vectors and write one table.

@@ -15,7 +15,7 @@ from napari_bloodcell.core import results, store
 from napari_bloodcell.core.batch import Item, analyse_files
 from napari_bloodcell.core.cell_tables import Correction, labels_for, read_cells
 from napari_bloodcell.core.config import AnalyseConfig, CountConfig, EngineConfig, ReadConfig, SmearConfig
-from napari_bloodcell.core.errors import ArtifactError, Cancelled, ImageError
+from napari_bloodcell.core.errors import ArtifactError, Cancelled, ConfigError, ImageError
 from napari_bloodcell.core.ledger import LEDGER, open_ledger, read_ledger
 from napari_bloodcell.core.pipeline import Analysis, analyse
 from napari_bloodcell.core.records import SmearImage
@@ -185,6 +185,22 @@ def test_what_is_hard_to_believe_of_an_image_is_told_once_for_all_of_a_kind(
             line for line in analyse_files([fields], tmp_path / "out", "stain").told() if "inverted" in line
         ]
         assert told.startswith("inverted-f1.png, inverted-f2.png: the picture looks inverted")
+
+
+def test_one_path_is_taken_as_one_path_and_a_dict_is_no_config(fields: Path, tmp_path: Path) -> None:
+    assert len(analyse_files(str(fields / "f1.png"), str(tmp_path / "out"), "stain").items) == 1
+    with pytest.raises(ConfigError, match=r"config is a dict: give AnalyseConfig\(...\)"):
+        analyse_files(fields, tmp_path / "new", "stain", {})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="config is a dict"):
+        analyse(fields / "f1.png", "stain", {})  # type: ignore[arg-type]
+    with pytest.raises(ArtifactError, match="No bundle 'None'"):
+        analyse(fields / "f1.png", None)  # type: ignore[arg-type]
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "list.xlsx").write_bytes(b"PK")
+    with pytest.raises(
+        ImageError, match="is a spreadsheet. A list of images is read as CSV: save it as .csv"
+    ):
+        analyse(tmp_path / "list.xlsx", "stain")
 
 
 def test_two_files_of_one_name_do_not_share_a_folder(fields: Path, tmp_path: Path) -> None:

@@ -400,3 +400,16 @@ def test_a_real_lab_beats_its_majority_and_every_cell_is_counted(real_data: Path
     assert score.cells == 80
     assert score.metrics["accuracy"].low > score.majority
     assert {r.class_name: r.cells for r in score.recalls}["lymphocyte"] == 31
+
+
+def test_folders_of_one_name_are_called_by_where_they_lie(
+    pictures: list[tuple[str, np.ndarray]], tmp_path: Path
+) -> None:
+    from napari_bloodcell.core.evaluate.cells import gather
+
+    for lab in ("north", "south"):
+        for i, (name, pixels) in enumerate(pictures[:6]):
+            save(tmp_path / lab / "cells" / name / f"{i}.png", pixels)
+    both = gather([tmp_path / "north" / "cells", tmp_path / "south" / "cells"], EvaluateConfig())
+    assert set(both.lab) == {"cells (north)", "cells (south)"}
+    assert set(gather([tmp_path / "north" / "cells"], EvaluateConfig()).lab) == {"cells"}

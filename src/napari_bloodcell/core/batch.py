@@ -19,6 +19,7 @@ from napari_bloodcell.core.image.unread import unread_pictures
 from napari_bloodcell.core.inputs import Input, list_inputs
 from napari_bloodcell.core.jobs import Item, Job, in_this_process
 from napari_bloodcell.core.ledger import LEDGER, open_ledger
+from napari_bloodcell.core.pipeline import check_config
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.report import Differential, count, write_differential
 from napari_bloodcell.core.report.provenance import LISTING, WAITING, Made, differences, named, pooled_in
@@ -103,8 +104,8 @@ def _named(paths: Sequence[Path]) -> str:
 
 
 def analyse_files(
-    paths: Sequence[str | Path],
-    out: Path,
+    paths: str | Path | Sequence[str | Path],
+    out: str | Path,
     bundle: "str | Path | Bundle" = "nano",
     config: AnalyseConfig = AnalyseConfig(),
     engine: EngineConfig = EngineConfig(),
@@ -113,7 +114,9 @@ def analyse_files(
 ) -> BatchResult:
     """Analyse files, folders, plates and lists (CSV) into ``out``: a folder each, and the pooled count."""
     out = Path(out)
-    inputs = _without_results(list_inputs(paths), out)
+    given = [paths] if isinstance(paths, str | os.PathLike) else paths
+    inputs = _without_results(list_inputs(given), out)
+    check_config(config)
     model = load_bundle(bundle)
     if config.segment.device != "auto" and not engine.scheduler:
         resolve(config.segment.device)  # refused now, not image by image; a cluster has other machines
@@ -140,7 +143,7 @@ def analyse_files(
         items=tuple(items),
         differential=differential,
         out=out,
-        unread=tuple(unread_pictures(paths)),
+        unread=tuple(unread_pictures(given)),
         changed=tuple(changed),
         earlier=tuple(earlier),
         mixed=tuple(differences([*_made_now(items, model, config), *earlier]) if earlier else ()),

@@ -11,6 +11,7 @@ from napari_bloodcell.core.bundle import Bundle, load_bundle
 from napari_bloodcell.core.config import AnalyseConfig, CropConfig
 from napari_bloodcell.core.crop import crop
 from napari_bloodcell.core.embed.measurements import MeasurementEmbedder, measure
+from napari_bloodcell.core.errors import ConfigError
 from napari_bloodcell.core.image import read_image
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import (
@@ -113,10 +114,20 @@ def analyse(
     progress: Progress = silent,
 ) -> Analysis:
     """One smear image to a counted differential. ``image`` is a path or an array; it is never changed."""
+    check_config(config)
     model = load_bundle(bundle)
     smear = read_image(image, config.read)
     masks = segmenter_of(model, config).segment(smear, config.segment, progress=progress)
     return classify_masks(smear, masks, model, config, progress=progress)
+
+
+def check_config(config: object) -> None:
+    """A dict is easily given, and would fail far from here."""
+    if not isinstance(config, AnalyseConfig):
+        raise ConfigError(
+            f"config is a {type(config).__name__}: give AnalyseConfig(...), or AnalyseConfig.from_json(...) "
+            "of a dict."
+        )
 
 
 def segmenter_of(bundle: Bundle, config: AnalyseConfig) -> Segmenter:

@@ -54,7 +54,12 @@ def shipped() -> list[str]:
 def find_bundle(name_or_path: str | Path) -> Path:
     """A shipped bundle's name, or the folder or file of any other."""
     own = Path(str(files("napari_bloodcell"))) / "bundles" / str(name_or_path)
-    for place in (own, Path(name_or_path)):
+    if str(name_or_path).endswith(".safetensors") and Path(name_or_path).is_file():
+        raise ArtifactError(
+            f"{name_or_path} is a classifier, or weights: a part of a model. Make a bundle of it: "
+            "`napari-bloodcell bundle build`."
+        )
+    for place in (own, Path(str(name_or_path))):
         if (place / MANIFEST).is_file() or (place.suffix == SUFFIX and place.is_file()):
             return place
     raise ArtifactError(

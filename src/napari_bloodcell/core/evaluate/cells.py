@@ -1,6 +1,7 @@
 """Data sets -> one table of labelled cells: class at one level, lab, and what belongs together."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,12 +72,14 @@ def gather(paths: Sequence[str | Path], config: EvaluateConfig, *, progress: Pro
 
 
 def _keep_apart(sets: list[Dataset]) -> list[Dataset]:
+    """Labs of one name are called by the folder they lie in too: ``cells (north)`` and ``cells (south)``."""
+    times = Counter(domain for one in sets for domain in one.domains)
     taken: set[str] = set()
     result = []
     for one in sets:
-        ready = one
+        ready, above = one, one.root.absolute().parent.name
         for domain in one.domains:
-            name, number = domain, 2
+            name, number = f"{domain} ({above})" if times[domain] > 1 and above else domain, 2
             while name in taken:
                 name, number = f"{domain} ({number})", number + 1
             ready = ready.renamed(domain, name) if name != domain else ready

@@ -51,6 +51,7 @@ __all__ = [
 ]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".svs", ".ndpi", ".zarr")
+SHEETS = (".xlsx", ".xls", ".ods")
 _ACCEPTED = "PNG, JPEG, BMP, WebP, TIFF, OME-TIFF, SVS, NDPI and OME-Zarr"
 _SUFFIXES_OF = {
     "PNG": (".png",),
@@ -171,6 +172,8 @@ def kind_of_file(path: Path) -> str:
     where = f"'{path}'"
     if not path.exists():
         raise ImageError(f"{where} does not exist. Check the path; a relative one starts at '{Path.cwd()}'.")
+    if path.suffix.lower() in SHEETS:
+        raise ImageError(f"{where} is a spreadsheet. A list of images is read as CSV: save it as .csv.")
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise ImageError(
             f"{where} has the suffix {path.suffix or '(none)'!r}; accepted are {_ACCEPTED} "
