@@ -15,6 +15,7 @@ import numpy as np
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
+import napari_bloodcell.gui.task  # noqa: F401 (before torch, which it keeps from a second LLVM)
 from napari_bloodcell.gui import layers, samples
 
 IMAGES = Path(__file__).resolve().parent / "images"
@@ -111,6 +112,7 @@ def gallery(viewer: Any) -> None:
     panel = opened(viewer, "Gallery")
     panel.cells.value = "all"
     until(lambda: len(panel.view._tiles) > 15 and not panel.task.busy, "the gallery")
+    panel.uncovers.setChecked(True)
     keys = [tile.key for tile in panel.view._tiles]
     QTest.mouseClick(
         panel.view.viewport(), Qt.MouseButton.LeftButton, pos=panel.view.box_of(keys[0]).center()

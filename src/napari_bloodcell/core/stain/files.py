@@ -49,7 +49,7 @@ def profile_from(
 
 def describe(profile: StainProfile, each: Sequence[StainProfile] = ()) -> str:
     ground = ", ".join(f"{round(255 * float(np.exp(-d)))}" for d in profile.background)
-    lines = [f"{profile.name or 'profile'}: {profile.images} images, {profile.pixels:,} pixels"]
+    lines = [f"{profile.name or 'profile'}: {how_many(profile.images, 'image')}, {profile.pixels:,} pixels"]
     lines.append(f"  ground: RGB {ground}")
     from napari_bloodcell.core.stain.separate import NAMES
 
