@@ -198,6 +198,7 @@ def test_outlines_of_other_parts_of_one_picture_all_count(viewer, panel, counted
 def test_a_second_reader_is_compared_and_the_disputed_cells_are_a_click_away(
     viewer, panel, counted, wait, tmp_path, qtbot
 ):
+    classes.give(viewer, {counted: [cell for cell, *_ in classes.rows(counted)[:1]]}, "monocyte", "ada")
     rows = classes.rows(counted)
     other = [("basophil" if at == 0 else kind) for at, (_, kind, _) in enumerate(rows)]
     table = "image,cell_id,cell_type\n" + "".join(
@@ -207,7 +208,12 @@ def test_a_second_reader_is_compared_and_the_disputed_cells_are_a_click_away(
     panel._compare(lambda: tmp_path / "bo.csv")
     wait(panel)
     n = len(rows)
-    assert f"ada and bo agree on {n - 1} of {n} cells" in panel.agreement.text()
+    assert "ada and bo agree on 0 of 1 cells" in panel.agreement.text()
+    assert f"{n - 1} cells that nobody here has named are not compared" in panel.agreement.text()
+    for cell, kind, _ in rows[1:]:
+        classes.give(viewer, {counted: [cell]}, kind, "ada")
+    qtbot.waitUntil(lambda: f"ada and bo agree on {n - 1} of {n} cells" in panel.agreement.text())
+    assert "not compared" not in panel.agreement.text()
     assert panel.disputed.count() == 1
     before = np.array(layers.camera_of(viewer).center)
     panel.disputed.itemClicked.emit(panel.disputed.item(0))

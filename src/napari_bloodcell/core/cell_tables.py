@@ -284,6 +284,8 @@ def _labels(frame: "pd.DataFrame", taxonomy: Taxonomy | None) -> NDArray[np.str_
 def by_person(row: Row, said: str) -> bool:
     """Whether a person gave a row its class ``said``: so it says, or nothing says that a model did, or it is
     another than the model's own columns lead to, and was written over by hand."""
+    if "person" in row.values:
+        return bool(row.get("person"))
     if (row.get(SOURCE) or PERSON).startswith(PERSON):
         return True
     best, doubt = row.get("best"), row.get("doubt")

@@ -228,7 +228,7 @@ class DifferentialPanel(CellsPanel):
 
         name = self.reader.name
         found = agreement(differential_calls.reader_of(self._slides, name), self._second)
-        self.agreement.setText(found.text())
+        self.agreement.setText(found.text() + differential_calls.left_out_text(self._slides))
         self.shown = replace(self.shown, agreement=found.text())
         self.disputed.clear()
         for (image, cell), mine, theirs in found.disputed:

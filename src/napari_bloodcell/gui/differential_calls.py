@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.progress import Progress
+from napari_bloodcell.core.words import how_many
 from napari_bloodcell.gui import classes, layers
 
 if TYPE_CHECKING:
@@ -94,15 +95,29 @@ def prepare(progress: Progress) -> None:
 
 
 def reader_of(slides: Sequence[Slide], name: str) -> Any:
-    """What is on the screen as one reader's answers, to compare with another's."""
+    """What a person said of the cells on the screen, to compare with another's answers: where only a model
+    has named a cell, two people would agree with each other by it."""
     from napari_bloodcell.core.report.readers import Reader
 
     answers = {
         (slide.name, int(cell)): kind
         for slide in slides
-        for cell, kind in zip(slide.table["index"], slide.kinds, strict=True)
+        for cell, kind, seen in zip(slide.table["index"], slide.kinds, slide.seen, strict=True)
+        if seen
     }
     return Reader(name=name, answers=answers)
+
+
+def left_out_text(slides: Sequence[Slide]) -> str:
+    """What to tell of the cells on the screen that are not compared."""
+    left = sum(not seen for slide in slides for seen in slide.seen)
+    if not left:
+        return ""
+    are, them = ("is", "it") if left == 1 else ("are", "them")
+    return (
+        f" {how_many(left, 'cell')} that nobody here has named {are} not compared: if you have looked at {them}, "
+        f"choose {them} in the Gallery and press the key of the class."
+    )
 
 
 def second_reader(path: Path, images: Sequence[str], known: Sequence[str], progress: Progress) -> Any:
@@ -123,6 +138,8 @@ def second_reader(path: Path, images: Sequence[str], known: Sequence[str], progr
                 answers={(images[0], cell): a for (_, cell), a in reader.answers.items()},
             )
         return reader
+    from napari_bloodcell.core.cell_tables import PERSON
+
     content = read_session(path) if is_session(path) else None
     if content is None:
         from napari_bloodcell.core.errors import SessionError
@@ -131,8 +148,9 @@ def second_reader(path: Path, images: Sequence[str], known: Sequence[str], progr
     answers = {}
     for key, image in content.images.items():
         cells = content.cells(key)
-        if cells is not None and "cell_type" in cells.table:
-            for cell, kind in zip(cells.table["label"], cells.table["cell_type"], strict=True):
+        if cells is not None and {"cell_type", "cell_type_source"} <= set(cells.table):
+            said = cells.table[cells.table["cell_type_source"].astype(str).str.startswith(PERSON)]
+            for cell, kind in zip(said["label"], said["cell_type"], strict=True):
                 answers[image.name, int(cell)] = str(kind)
     people = sorted({event.who for event in content.trail.events})
     return Reader(name=" and ".join(people) or path.name, answers=answers)

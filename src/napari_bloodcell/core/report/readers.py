@@ -20,6 +20,8 @@ from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
 COLUMNS = ("image", "cell_id", "cell_type")
 
+LEAST_FOR_LIMITS = 20  # the limits are those of large samples
+
 Cell = tuple[str, int]  # image and cell_id
 Answers = Mapping[Cell, str]
 
@@ -38,7 +40,7 @@ class Agreement:
     cells: int
     agreed: int
     kappa: float | None  # None where both gave one and the same class to all
-    low: float | None
+    low: float | None  # neither limit, where there are few cells
     high: float | None
     disputed: tuple[tuple[Cell, str, str], ...]
 
@@ -53,7 +55,11 @@ class Agreement:
         said = f"{first} and {second} agree on {self.agreed} of {self.cells} cells ({self.share:.0%})"
         if self.kappa is None:
             return f"{said}; kappa is not defined: both gave one class to all."
-        return f"{said}, Cohen's kappa {self.kappa:.2f} (95 % limits {self.low:.2f} to {self.high:.2f})."
+        if self.low is None:
+            limits = f"fewer than {LEAST_FOR_LIMITS} cells: too few for its limits"
+        else:
+            limits = f"95 % limits {self.low:.2f} to {self.high:.2f}"
+        return f"{said}, Cohen's kappa {self.kappa:.2f} ({limits})."
 
 
 def read_readers(paths: Sequence[Path], taxonomy: Taxonomy = DEFAULT) -> list[Reader]:
@@ -104,13 +110,14 @@ def agreement(first: Reader, second: Reader) -> Agreement:
     common = sorted(set(first.answers) & set(second.answers))
     pairs = [(first.answers[cell], second.answers[cell]) for cell in common]
     kappa, error = _kappa(pairs)
+    is_few = len(pairs) < LEAST_FOR_LIMITS
     return Agreement(
         readers=(first.name, second.name),
         cells=len(common),
         agreed=sum(a == b for a, b in pairs),
         kappa=kappa,
-        low=None if kappa is None else max(-1.0, kappa - 1.96 * error),
-        high=None if kappa is None else min(1.0, kappa + 1.96 * error),
+        low=None if kappa is None or is_few else max(-1.0, kappa - 1.96 * error),
+        high=None if kappa is None or is_few else min(1.0, kappa + 1.96 * error),
         disputed=tuple((cell, a, b) for cell, (a, b) in zip(common, pairs, strict=True) if a != b),
     )
 
