@@ -7,6 +7,8 @@ from npe2 import PluginManifest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
+from napari_bloodcell.gui.wrapped import Wrapped
+
 pytestmark = pytest.mark.gui
 
 
@@ -40,7 +42,27 @@ def test_a_panel_that_was_moved_away_stays_alone(viewer, open_panel, qtbot):
     assert window.tabifiedDockWidgets(first) == [third]
 
 
-def test_the_main_button_of_each_panel_says_what_it_does(open_panel):
+def names():
     manifest = PluginManifest.from_file(str(files("napari_bloodcell") / "napari.yaml"))
-    for widget in manifest.contributions.widgets:
-        assert len(open_panel(widget.display_name).task.run_button.toolTip()) > 20, widget.display_name
+    return [widget.display_name for widget in manifest.contributions.widgets]
+
+
+@pytest.mark.parametrize("name", names())
+def test_no_word_makes_a_panel_wider(open_panel, qtbot, name):
+    panel = open_panel(name)
+    qtbot.wait(50)
+    before, long = panel.minimumWidth(), "slide_0001_field_0007_Giemsa_100x_oil_2026-11-29_" * 3
+    assert before < 400
+    for label in panel.findChildren(QLabel):
+        assert isinstance(label, Wrapped) == label.wordWrap(), label.text()
+        if isinstance(label, Wrapped):
+            label.setText(long)
+            label.show()
+            assert label.text() == long
+    qtbot.wait(50)
+    assert panel.minimumWidth() == before
+
+
+def test_the_main_button_of_each_panel_says_what_it_does(open_panel):
+    for name in names():
+        assert len(open_panel(name).task.run_button.toolTip()) > 20, name

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLineEdit, QPushButton
 
 from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.config import AnalyseConfig
@@ -27,6 +27,7 @@ from napari_bloodcell.gui.panel import CellsPanel
 from napari_bloodcell.gui.places import centre_on
 from napari_bloodcell.gui.reader_name import ReaderName
 from napari_bloodcell.gui.selection import CellPicker, Marks
+from napari_bloodcell.gui.wrapped import Wrapped
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -127,8 +128,7 @@ class ClassifyCells(CellsPanel):
         self.redo_button.clicked.connect(lambda: self.step(back=False))
         self.load_button.clicked.connect(self._load)
         self.save_button.clicked.connect(self._save)
-        self.about = QLabel()
-        self.about.setWordWrap(True)
+        self.about = Wrapped()
         self.about.setToolTip("The cell that is looked at: what it is, how sure, and why not.")
         below = QHBoxLayout()
         below.addWidget(HelpLink("Classify", HELP), 1, Qt.AlignmentFlag.AlignRight)

@@ -19,6 +19,7 @@ from napari_bloodcell.gui.choices import Chooser
 from napari_bloodcell.gui.corrections import Corrections, corrections_of, let_go
 from napari_bloodcell.gui.selection import CellPicker, Marks
 from napari_bloodcell.gui.task import Latest, Task
+from napari_bloodcell.gui.wrapped import Wrapped
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -330,8 +331,7 @@ class Correct(QWidget):
     def _add_widgets(self) -> None:
         self.cells = Chooser("The outlines to correct: a Labels layer.")
         self.cells.changed.connect(self._take_layer)
-        self.picked_text = QLabel()
-        self.picked_text.setWordWrap(True)
+        self.picked_text = Wrapped()
         self.pick_button = _button("Pick", "Click cells in the image to pick them; Shift or Ctrl adds.", None)
         self.pick_button.setCheckable(True)
         self.pick_button.toggled.connect(self._toggle_picking)

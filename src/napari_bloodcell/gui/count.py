@@ -9,7 +9,6 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
-    QLabel,
     QPushButton,
 )
 
@@ -23,6 +22,7 @@ from napari_bloodcell.gui.outlines import outlines
 from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import ImagePanel
 from napari_bloodcell.gui.tally import DifferentialTable
+from napari_bloodcell.gui.wrapped import Wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,13 +121,12 @@ class CountCells(ImagePanel):
 
         self.form = Form(AnalyseConfig(), without=OF_FILES)
         self.table = DifferentialTable()
-        self.state = QLabel()
-        self.state.setWordWrap(True)
+        self.state = Wrapped()
         self.export_button = QPushButton("Export …")
         self.export_button.setToolTip("Write outlines, tables, picture and run record into a new folder.")
         self.export_button.clicked.connect(self._export)
         self.results = [self.table, self.state, self.export_button]
-        self.research_use = QLabel()
+        self.research_use = Wrapped()
         below = QHBoxLayout()
         below.addWidget(self.research_use, 1)
         below.addWidget(HelpLink("Count cells", HELP))
@@ -251,7 +250,6 @@ class CountCells(ImagePanel):
         from napari_bloodcell.core.report import RESEARCH_USE
 
         self.research_use.setText(RESEARCH_USE)
-        self.research_use.setWordWrap(True)
 
 
 def _lies_on(cells: "Labels", picture: layers.Picture) -> bool:

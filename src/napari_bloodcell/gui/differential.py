@@ -36,6 +36,7 @@ from napari_bloodcell.gui.places import centre_on
 from napari_bloodcell.gui.reader_name import ReaderName
 from napari_bloodcell.gui.tally import Bars, DifferentialTable, SlidesTable
 from napari_bloodcell.gui.task import Run
+from napari_bloodcell.gui.wrapped import Wrapped
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -88,8 +89,7 @@ class DifferentialPanel(CellsPanel):
     def _build(self) -> None:
         self.progress = QProgressBar()
         self.progress.setToolTip("White cells counted so far, of the target.")
-        self.state = QLabel()
-        self.state.setWordWrap(True)
+        self.state = Wrapped()
         self.table, self.bars, self.by_slide = DifferentialTable(), Bars(), SlidesTable()
         self.comment = QLineEdit()
         self.comment.setPlaceholderText("Comment")
@@ -101,8 +101,7 @@ class DifferentialPanel(CellsPanel):
         menu.addAction("A table (CSV) …", lambda: self._compare(self.ask_reader))
         menu.addAction("A session …", lambda: self._compare(self._ask_session))
         self.second_button.setMenu(menu)
-        self.agreement = QLabel()
-        self.agreement.setWordWrap(True)
+        self.agreement = Wrapped()
         self.disputed = QListWidget()
         self.disputed.setToolTip("Cells the two readers see differently. Click to go there.")
         self.disputed.setMaximumHeight(110)
@@ -110,8 +109,7 @@ class DifferentialPanel(CellsPanel):
         self.sign_button = QPushButton("Sign off")
         self.sign_button.setToolTip("Put your name and the time under this count.")
         self.sign_button.clicked.connect(self._sign)
-        self.signed = QLabel()
-        self.signed.setWordWrap(True)
+        self.signed = Wrapped()
         self.task.run_button.setToolTip("Write what is on the screen, and the cells it was counted from.")
         row = QHBoxLayout()
         row.addWidget(self.second_button)

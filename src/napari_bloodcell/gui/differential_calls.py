@@ -115,8 +115,8 @@ def left_out_text(slides: Sequence[Slide]) -> str:
         return ""
     are, them = ("is", "it") if left == 1 else ("are", "them")
     return (
-        f" {how_many(left, 'cell')} that nobody here has named {are} not compared: if you have looked at {them}, "
-        f"choose {them} in the Gallery and press the key of the class."
+        f" {how_many(left, 'cell')} that nobody here has named {are} not compared: if you have looked at "
+        f"{them}, choose {them} in the Gallery and press the key of the class."
     )
 
 

@@ -28,6 +28,7 @@ from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.panel import Panel
 from napari_bloodcell.gui.selection import CellPicker, Marks
 from napari_bloodcell.gui.task import Latest, Run
+from napari_bloodcell.gui.wrapped import Wrapped
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -265,8 +266,7 @@ class EmbedCells(Panel):
         self.cells = QListWidget()
         self.cells.setToolTip("Outlines to take, each with its image.")
         self.cells.setMaximumHeight(HIGHEST_LIST_PX)
-        self.empty = QLabel(NOTHING_YET)
-        self.empty.setWordWrap(True)
+        self.empty = Wrapped(NOTHING_YET)
         self.way = Chooser("How cells are described: what a map is made of.")
         self.other = Chooser("A second map of the same cells: are images together, classes apart?")
         self._list_ways()
@@ -300,10 +300,8 @@ class EmbedCells(Panel):
         row = QHBoxLayout()
         row.addWidget(self.colour_label)
         row.addWidget(self.colour, 1)
-        self.chosen_text = QLabel("No cell is chosen.")
-        self.chosen_text.setWordWrap(True)
-        self.figures = QLabel()
-        self.figures.setWordWrap(True)
+        self.chosen_text = Wrapped("No cell is chosen.")
+        self.figures = Wrapped()
         self.figures.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.save_button = QPushButton("Save vectors …")
         self.save_button.setToolTip("Writes a table (.csv): image, cell, class, place on the map, vector.")

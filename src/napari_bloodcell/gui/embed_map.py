@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.gui import classes as cell_classes
 from napari_bloodcell.gui.embed_calls import Embedded
 from napari_bloodcell.gui.scatter import Scatter
+from napari_bloodcell.gui.wrapped import Wrapped
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -110,9 +111,8 @@ class Maps(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.maps = (Scatter(EMPTY), Scatter(EMPTY))
-        self.titles = (QLabel(), QLabel())
-        self.legend = QLabel()
-        self.legend.setWordWrap(True)
+        self.titles = (Wrapped(), Wrapped())
+        self.legend = Wrapped()
         self.legend.setTextFormat(Qt.TextFormat.RichText)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -150,8 +150,6 @@ class Maps(QWidget):
 
     def _show_second(self, *, is_shown: bool) -> None:
         self.maps[1].setVisible(is_shown)
-        for title in self.titles:
-            title.setWordWrap(True)
         self.titles[1].setVisible(is_shown)
         self.titles[0].setVisible(bool(self.titles[0].text()) or is_shown)
 

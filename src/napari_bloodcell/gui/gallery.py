@@ -26,6 +26,7 @@ from napari_bloodcell.gui.selection import Marks
 from napari_bloodcell.gui.shelf import Shelf, read_shelves
 from napari_bloodcell.gui.slide_layers import is_slide
 from napari_bloodcell.gui.task import Run
+from napari_bloodcell.gui.wrapped import Wrapped
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -95,8 +96,7 @@ class Gallery(CellsPanel):
         self.view.chosen_changed.connect(self._choose)
         self.view.pressed.connect(self._press)
         self.view.dropped.connect(self._give)
-        self.said = QLabel()
-        self.said.setWordWrap(True)
+        self.said = Wrapped()
         self.undo_button = QPushButton("Undo")
         self.undo_button.setToolTip("Take back the last change of class (Ctrl+Z in this panel).")
         self.undo_button.clicked.connect(lambda: self.step(back=True))

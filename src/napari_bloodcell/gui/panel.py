@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QDockWidget,
     QFormLayout,
     QFrame,
-    QLabel,
     QMainWindow,
     QPushButton,
     QScrollArea,
@@ -31,6 +30,7 @@ from napari_bloodcell.gui.counted_once import counted_once
 from napari_bloodcell.gui.form import Form
 from napari_bloodcell.gui.outlines import outlines
 from napari_bloodcell.gui.task import Call, Run, Task, is_taken_out
+from napari_bloodcell.gui.wrapped import Wrapped
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
@@ -151,8 +151,7 @@ class ImagePanel(Panel):
         self.choices.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.choices.addRow("Image", self.image.native)
         self.body.addLayout(self.choices)
-        self.empty = QLabel("Open an image first: File > Open, or drop the file on the window.")
-        self.empty.setWordWrap(True)
+        self.empty = Wrapped("Open an image first: File > Open, or drop the file on the window.")
         self.sample_button = QPushButton("Open sample")
         self.sample_button.setToolTip("Draws a synthetic smear; nothing is downloaded.")
         self.sample_button.clicked.connect(self._open_sample)
@@ -242,11 +241,10 @@ class CellsPanel(Panel):
         self.choices.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.choices.addRow("Cells", self.cells)
         self.body.addLayout(self.choices)
-        self.empty = QLabel(
+        self.empty = Wrapped(
             "There are no outlines of cells yet. Make them with Count cells or Segment cells, "
             "or open a sample."
         )
-        self.empty.setWordWrap(True)
         self.sample_button = QPushButton("Open sample")
         self.sample_button.setToolTip("Draws a synthetic smear and counts it; nothing is downloaded.")
         self.sample_button.clicked.connect(self._open_sample)

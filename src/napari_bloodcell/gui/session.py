@@ -17,6 +17,7 @@ from napari_bloodcell.gui.outlines import nuclei_of, outlined, outlines
 from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import Panel
 from napari_bloodcell.gui.reader_name import ReaderName
+from napari_bloodcell.gui.wrapped import Wrapped
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -56,8 +57,7 @@ class SessionPanel(Panel):
         row = QHBoxLayout()
         row.addWidget(QLabel("Reader"))
         row.addWidget(self.reader, 1)
-        self.state = QLabel()
-        self.state.setWordWrap(True)
+        self.state = Wrapped()
         self.audit_button = QPushButton("Audit …")
         self.audit_button.setToolTip("Write the list of all changes as a table (CSV).")
         self.audit_button.clicked.connect(self._write_audit)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QLabel, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
 
 from napari_bloodcell.gui import stain_calls as calls
 from napari_bloodcell.gui.scatter import Scatter
+from napari_bloodcell.gui.wrapped import Wrapped
 
 if TYPE_CHECKING:
     from napari_bloodcell.core.stain.profile import StainProfile
@@ -28,8 +29,7 @@ class StainMap(QWidget):
         self.measure_button = QPushButton("Measure")
         self.measure_button.setToolTip("Measures the stain of all open images.")
         self.measure_button.clicked.connect(self.pressed)
-        self.nearest = QLabel()
-        self.nearest.setWordWrap(True)
+        self.nearest = Wrapped()
         _column(self, self.measure_button, self.points, self.nearest)
 
     def show_profiles(self, profiles: "Sequence[StainProfile]", places: Any, images: int) -> None:
@@ -58,8 +58,7 @@ class Survival(QWidget):
             "Analyses the field as it is and under each ticked stain, and marks the cells that change."
         )
         self.try_button.clicked.connect(self.pressed)
-        self.verdict = QLabel()
-        self.verdict.setWordWrap(True)
+        self.verdict = Wrapped()
         self.verdict.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.verdict.hide()
         _column(self, self.ticks, self.try_button, self.verdict)

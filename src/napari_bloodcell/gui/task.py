@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_bloodcell.core.errors import BloodcellError, Cancelled
 from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.gui import garbage, preferences
+from napari_bloodcell.gui.wrapped import Wrapped
 
 # Mesa's drivers hold one LLVM and triton brings another: where the window is drawn by the first, loading the
 # second (torchvision does, by way of torch) takes the process down. Nothing of ours is compiled by triton.
@@ -229,8 +230,7 @@ class Task(QWidget):
         keep.setRetainSizeWhenHidden(True)
         self.bar.setSizePolicy(keep)
         self.bar.hide()
-        self.message = QLabel()
-        self.message.setWordWrap(True)
+        self.message = Wrapped()
         self.message.setTextFormat(Qt.TextFormat.PlainText)
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         buttons = QHBoxLayout()

@@ -9,7 +9,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QMessageBox,
     QPushButton,
@@ -29,6 +28,7 @@ from napari_bloodcell.gui.panel import Panel
 from napari_bloodcell.gui.task import Partial
 from napari_bloodcell.gui.train_data import DataList, PathRow
 from napari_bloodcell.gui.train_result import TrainResult
+from napari_bloodcell.gui.wrapped import Wrapped
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -258,8 +258,7 @@ class TrainPanel(Panel):
         self.method_box = Chooser("What to train.")
         self.method_box.offer([(one.text, one.key) for one in methods.METHODS.values()])
         self.method_box.changed.connect(self._take_method)
-        self.says = QLabel()
-        self.says.setWordWrap(True)
+        self.says = Wrapped()
         self.data = DataList(self.viewer)
         self.data.changed.connect(self._show_state)
         self.sam = Chooser("The Segment Anything model it starts from.")
@@ -306,8 +305,7 @@ class TrainPanel(Panel):
         row = QHBoxLayout()
         row.addWidget(self.check_button, 1)
         row.addWidget(self.go_on_button, 1)
-        self.told = QLabel()
-        self.told.setWordWrap(True)
+        self.told = Wrapped()
         self.curves = Curves()
         self.curves.hide()
         self.result = TrainResult()

@@ -8,7 +8,6 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
@@ -19,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_bloodcell.gui import outlines
+from napari_bloodcell.gui.wrapped import Wrapped
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -47,8 +47,7 @@ class DataList(QWidget):
         self.remove_button = QPushButton("Remove")
         self.remove_button.setToolTip("Takes the chosen folder off the list; nothing is deleted.")
         self.remove_button.clicked.connect(lambda *_: self._remove())
-        self.nothing = QLabel("Add a folder, or open an image and outline its cells.")
-        self.nothing.setWordWrap(True)
+        self.nothing = Wrapped("Add a folder, or open an image and outline its cells.")
         row = QHBoxLayout()
         row.addWidget(self.add_button, 1)
         row.addWidget(self.remove_button)

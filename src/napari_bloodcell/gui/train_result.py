@@ -6,6 +6,8 @@ from qtpy.QtCore import Qt, QUrl, Signal
 from qtpy.QtGui import QDesktopServices, QMouseEvent, QPixmap, QResizeEvent
 from qtpy.QtWidgets import QDialog, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
+from napari_bloodcell.gui.wrapped import Wrapped
+
 LARGE_PX = (1100, 700)
 
 
@@ -63,8 +65,7 @@ class TrainResult(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.words = QLabel()
-        self.words.setWordWrap(True)
+        self.words = Wrapped()
         self.words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.report = Report()
         self.keep_button = QPushButton("Keep")
