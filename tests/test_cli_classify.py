@@ -202,7 +202,7 @@ def test_too_few_corrections_are_one_line_and_leave_nothing(
     asked = ["--corrected", tmp_path / "c.csv", "--out", tmp_path / "out"]
     assert run("classify", "adapt", away, *asked) == 1
     told = capsys.readouterr()
-    assert "1 cells are corrected; 5 at least are needed" in told.err
+    assert "Corrected so far: 1 cell; 5 at least are needed" in told.err
     assert not (tmp_path / "out").exists()
 
 

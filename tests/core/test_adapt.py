@@ -211,8 +211,8 @@ def test_judging_on_fewer_old_cells_keeps_every_class_of_every_lab() -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (["monocyte"] * 4 + [""] * 6, "4 cells are corrected; 5 at least are needed"),
-        (["monocyte"] * 4 + ["unidentified"] * 6, "4 cells are corrected; 5 at least are needed"),
+        (["monocyte"] * 4 + [""] * 6, "Corrected so far: 4 cells; 5 at least are needed"),
+        (["monocyte"] * 4 + ["unidentified"] * 6, "Corrected so far: 4 cells; 5 at least are needed"),
         (["monocyte"], "1 labels for 10 cells"),
     ],
 )

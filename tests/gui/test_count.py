@@ -491,3 +491,39 @@ def test_a_long_name_of_a_picture_makes_no_panel_wider(viewer, open_panel, smear
     panel = open_panel(name)
     qtbot.wait(100)
     assert panel.minimumWidth() < 400
+
+
+def test_outlines_of_another_picture_are_not_left_over_the_one_just_counted(
+    viewer, quick, add_smear, smear, click, wait
+):
+    first = add_smear()
+    mine = viewer.add_labels(np.ones(smear.image.pixels.shape[:2], int), name="mine")
+    for name in ("second", "beside"):
+        width = smear.image.pixels.shape[1]
+        placed = {"translate": (0, width * 0.1), "scale": first.scale, "units": first.units}
+        viewer.add_image(smear.image.pixels, name=name, **(placed if name == "beside" else {}))
+    shown = {}
+    for name in ("smear", "second", "beside"):
+        quick.image.value = viewer.layers[name]
+        click(quick.task.run_button)
+        wait(quick)
+        shown[name] = [one.name for one in viewer.layers if one.visible and one.name.endswith("cells")]
+    assert shown["smear"] == ["smear cells"]
+    assert shown["second"] == ["second cells"]
+    assert shown["beside"] == ["second cells", "beside cells"]  # they do not lie on each other
+    assert mine.visible
+    assert all(viewer.layers[name].visible for name in shown)
+    quick.image.value = first
+    click(quick.task.run_button)
+    wait(quick)
+    assert "Its picture smear is covered by second: hide that layer to see it." in quick.task.message.text()
+
+
+def test_notes_of_reading_a_picture_are_told_as_the_command_line_tells_them(
+    viewer, quick, smear, click, wait
+):
+    viewer.add_image(smear.image.pixels.astype(np.uint16) * 16, name="deep", rgb=True)
+    click(quick.task.run_button)
+    wait(quick)
+    assert quick.analysis.image.notes
+    assert f"Note: {quick.analysis.image.notes[0]}." in quick.task.message.text()

@@ -98,6 +98,23 @@ def test_what_is_said_of_a_cell_follows_its_class(viewer, panel, counted, qtbot)
     assert panel.said.text().startswith(f"{len(keys(panel))} cells are chosen.")
 
 
+def test_the_keyboard_chooses_several_and_goes_to_either_end(panel, counted):
+    everyone = keys(panel)
+    click_on(panel, everyone[0])
+    QTest.keyClick(panel.view, Qt.Key.Key_Right, SHIFT)
+    QTest.keyClick(panel.view, Qt.Key.Key_Right, SHIFT)
+    assert set(panel.view.chosen) == set(everyone[:3])
+    QTest.keyClick(panel.view, Qt.Key.Key_End)
+    assert panel.view.chosen == everyone[-1:]
+    QTest.keyClick(panel.view, Qt.Key.Key_Home)
+    assert panel.view.chosen == everyone[:1]
+    QTest.keyClick(panel.view, Qt.Key.Key_End, SHIFT)
+    assert set(panel.view.chosen) == set(everyone)
+    QTest.keyClick(panel.view, Qt.Key.Key_PageUp)
+    QTest.keyClick(panel.view, Qt.Key.Key_PageUp)
+    assert panel.view.chosen == everyone[:1]
+
+
 def test_a_key_and_an_arrow_offer_every_cell_once(viewer, panel, counted, qtbot):
     classes.give(viewer, {counted: classes.ids(counted).tolist()}, "neutrophil", "ada")
     qtbot.waitUntil(lambda: panel.view._groups[1].tiles == panel.view._tiles)

@@ -5,7 +5,7 @@ from importlib.resources import files
 import pytest
 from npe2 import PluginManifest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QLabel, QTabBar
 
 from napari_bloodcell.gui.wrapped import Wrapped
 
@@ -23,6 +23,11 @@ def test_our_panels_are_tabs_of_one_place_and_other_docks_stay_where_they_are(vi
         assert not panel.visibleRegion().isEmpty()  # the one just opened is the one that is seen
         assert window.height() <= 768
     assert set(window.tabifiedDockWidgets(docks[0])) == set(docks[1:])
+    titles = [dock.windowTitle() for dock in docks]
+    assert titles == ["Count cells", "Segment cells", "Classify", "Gallery", "Differential"]
+    (bar,) = [one for one in window.findChildren(QTabBar) if one.count() and one.tabText(0) in titles]
+    assert bar.elideMode() == Qt.TextElideMode.ElideNone
+    assert bar.usesScrollButtons()
     assert not window.tabifiedDockWidgets(other)
 
 

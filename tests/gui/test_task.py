@@ -89,7 +89,7 @@ def test_cancel_stops_the_call_at_its_next_report(task, qtbot, click):
     click(task.cancel_button)
     qtbot.waitUntil(lambda: not task.busy)
     assert results == []
-    assert task.message.text() == "Cancelled. What was finished before is kept."
+    assert task.message.text() == "Cancelled."
     assert task.run_button.isEnabled()
 
 

@@ -15,6 +15,7 @@ from napari_bloodcell.core.errors import BloodcellError
 
 UNIDENTIFIED = "unidentified"
 ABOUT_CELL = "cell "  # how a note of one cell begins
+AS_SET = " as set"  # how a note of what a person asked for ends
 COULD_BE, FITS_NONE = "could be ", "fits no class"  # doubts that leave a cell its class begin so
 
 IntArray = NDArray[np.int32]

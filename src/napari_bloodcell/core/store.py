@@ -15,7 +15,7 @@ from napari_bloodcell.core.errors import ArtifactError
 from napari_bloodcell.core.image import hash_file, write_labels_ome_tiff
 from napari_bloodcell.core.picture import draw_overlay
 from napari_bloodcell.core.pipeline import Analysis, versions
-from napari_bloodcell.core.records import ABOUT_CELL
+from napari_bloodcell.core.records import ABOUT_CELL, AS_SET
 from napari_bloodcell.core.report import RESEARCH_USE, write_differential
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def notes_of(folder: Path) -> tuple[str, ...]:
         return ()
     found = (*body.get("notes", ()), *body["image"].get("notes", ()))
     return tuple(
-        note for note in map(str, found) if not note.startswith(ABOUT_CELL) and not note.endswith(" as set")
+        note for note in map(str, found) if not note.startswith(ABOUT_CELL) and not note.endswith(AS_SET)
     )
 
 

@@ -56,9 +56,8 @@ class _History:
 
 _step = itertools.count(1)  # what was changed at once, on several layers maybe, is undone at once
 _renames: dict[int, tuple[str, str]] = {}  # of the steps that renamed a class: from what, to what
-_merges: dict[
-    int, tuple[ClassList, str]
-] = {}  # of those that merged one with another: the list before, which
+# Of those that merged one with another: the list before, which.
+_merges: dict[int, tuple[ClassList, str]] = {}
 _histories: "weakref.WeakKeyDictionary[Labels, _History]" = weakref.WeakKeyDictionary()
 
 
@@ -155,22 +154,13 @@ def _name_anew(viewer: "Viewer", cells: "Labels", old: str, new: str, step: int)
     return _do(viewer, cells, changes, "rename", step, also_empty=True)
 
 
-def undo(viewer: "Viewer", of: "Sequence[Labels]") -> int:
+def undo(viewer: "Viewer", of: "Sequence[Labels]") -> int | None:
     """Take back the last change on these layers; gives how many cells have their old class again."""
     return _go(viewer, of, "undo")
 
 
-def redo(viewer: "Viewer", of: "Sequence[Labels]") -> int:
+def redo(viewer: "Viewer", of: "Sequence[Labels]") -> int | None:
     return _go(viewer, of, "redo")
-
-
-def told_step(viewer: "Viewer", of: "Sequence[Labels]", *, back: bool) -> str:
-    """Undo or redo, and what to tell; empty where there was nothing to do."""
-    if not can_undo(of)[0 if back else 1]:
-        return ""
-    n = _go(viewer, of, "undo" if back else "redo")
-    what = how_many(n, "cell") if n else "the list of classes"
-    return f"{'Taken back' if back else 'Given again'}: {what}."
 
 
 def can_undo(of: "Sequence[Labels]") -> tuple[bool, bool]:
@@ -179,7 +169,8 @@ def can_undo(of: "Sequence[Labels]") -> tuple[bool, bool]:
     return any(one.done for one in known), any(one.undone for one in known)
 
 
-def _go(viewer: "Viewer", of: "Sequence[Labels]", action: str) -> int:
+def _go(viewer: "Viewer", of: "Sequence[Labels]", action: str) -> int | None:
+    """How many cells changed. None, and nothing done, where those of the step have no outlines now."""
     back = action == "undo"
     stacks = {
         cells: (_histories[cells].done, _histories[cells].undone)[:: 1 if back else -1]
@@ -190,6 +181,10 @@ def _go(viewer: "Viewer", of: "Sequence[Labels]", action: str) -> int:
     if not ends:
         return 0
     step, n = (max if back else min)(ends), 0
+    if _are_gone(
+        [(cells, taken[-1][1]) for cells, (taken, _) in stacks.items() if taken and taken[-1][0] == step]
+    ):
+        return None
     for cells, (taken, put) in stacks.items():
         if taken and taken[-1][0] == step:
             entry = taken.pop()
@@ -203,6 +198,12 @@ def _go(viewer: "Viewer", of: "Sequence[Labels]", action: str) -> int:
             if step in _merges and not back:
                 set_classes(viewer, cells, class_list(cells).without(_merges[step][1]))
     return n
+
+
+def _are_gone(parts: "Sequence[tuple[Labels, tuple[Given, ...]]]") -> bool:
+    """All cells of a step that changed some."""
+    wanted = [(cells, {one.cell_id for one in changes}) for cells, changes in parts if changes]
+    return bool(wanted) and not any(set(ids(cells).tolist()) & there for cells, there in wanted)
 
 
 def _rename_in_list(viewer: "Viewer", cells: "Labels", old: str, new: str) -> None:

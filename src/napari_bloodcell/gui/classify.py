@@ -27,6 +27,7 @@ from napari_bloodcell.gui.panel import CellsPanel
 from napari_bloodcell.gui.places import centre_on
 from napari_bloodcell.gui.reader_name import ReaderName
 from napari_bloodcell.gui.selection import CellPicker, Marks
+from napari_bloodcell.gui.taken_back import told_step
 from napari_bloodcell.gui.wrapped import Wrapped
 
 if TYPE_CHECKING:
@@ -265,10 +266,11 @@ class ClassifyCells(CellsPanel):
         if not name:
             self.task.say("Choose a class in the list first.")
             return
+        self.task.say("")  # what was asked for was done
         classes.give(self.viewer, {self.layer: cells}, name, self.reader.name)
 
     def step(self, *, back: bool) -> bool:
-        self.task.say(classes.told_step(self.viewer, self.chosen, back=back))
+        self.task.say(told_step(self.viewer, self.chosen, back=back))
         return True
 
     def _next(self) -> None:
@@ -322,7 +324,10 @@ class ClassifyCells(CellsPanel):
         if self.name.text().strip():
             name = self.name.text()
             if self._with_classes(lambda known: known.with_class(name)):
+                self.task.say("")
                 self.name.clear()
+        else:
+            self.task.say("Type the name of the new class first.")
 
     def _remove_class(self) -> None:
         layer, name = self.layer, self.table.current

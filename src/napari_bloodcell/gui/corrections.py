@@ -325,4 +325,7 @@ def _rims_of(labels: Any, progress: Any) -> Any:  # noqa: ARG001 (a call of a ta
 def _told(edit: editing.Edit) -> str:
     cells = ", ".join(map(str, edit.cells[:6])) + (" …" if len(edit.cells) > 6 else "")
     verb = {"delete": "Deleted", "merge": "Merged", "split": "Split", "draw": "Drawn", "brush": "Painted"}
-    return f"{verb.get(edit.name, edit.name)}: {'cell' if len(edit.cells) == 1 else 'cells'} {cells}."
+    name = (
+        "Erased" if edit.name == "brush" and not edit.labels_after.any() else verb.get(edit.name, edit.name)
+    )
+    return f"{name}: {'cell' if len(edit.cells) == 1 else 'cells'} {cells}."

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
 
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.progress import Progress
+from napari_bloodcell.core.records import AS_SET
 from napari_bloodcell.gui import classes, layers
 from napari_bloodcell.gui.choices import BundleChoice
 from napari_bloodcell.gui.form import Form, section
@@ -21,6 +22,7 @@ from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.outlines import outlines
 from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import ImagePanel
+from napari_bloodcell.gui.places import hidden_by, hide_other_outlines
 from napari_bloodcell.gui.tally import DifferentialTable
 from napari_bloodcell.gui.wrapped import Wrapped
 
@@ -48,8 +50,11 @@ limits are wide. A cell the model is not sure of is *unidentified* and stays in 
 **The layers**: *cells* are the outlines and hold the table of cells, *classes* the colours, *nuclei* the
 nuclei. Your own layers stay as they are, and counting again adds new layers.
 
-**Pixel size** is taken from the layer where its units are lengths, or from Advanced > Read, or else guessed
-from the size of the cells.
+**Pixel size** is taken from the layer where its units are lengths, else from the file it came from; or from
+Advanced > Read; or else guessed from the red cells. Where red cells contradict it, the panel says so.
+
+**Several images** on one place: the outlines of the one counted last are shown, those of the others are
+hidden (the eye in the list of layers shows them). All are counted in *Differential*.
 
 **Export** writes the outlines, the tables, the picture and a record of what was done into a new folder.
 """
@@ -197,12 +202,17 @@ class CountCells(ImagePanel):
             steps = layers.add_analysis(self.viewer, picture, self.analysis, table, rims)
             yield from painted_apart(self, steps)
             self._follow(picture)
-            told = "".join(f" Note: {note}." for note in self.analysis.masks.about_image)
-            self.task.say(f"Counted {picture.name}.{told}")
+            self.task.say(" ".join([_told(self.analysis), *self._seen(picture)]))
         else:
             self.task.say(
                 f"Counted {picture.name}. The image is gone from the viewer, so no outlines were added."
             )
+
+    def _seen(self, picture: layers.Picture) -> list[str]:
+        """Leaves the outlines of this picture alone on it; gives what to tell where it cannot be seen."""
+        hide_other_outlines(self.viewer, [picture])
+        hidden = "" if self._followed is None else hidden_by(self.viewer, self._followed)
+        return [hidden] if hidden else []
 
     def _follow(self, picture: layers.Picture) -> None:
         """What a person corrects is in Differential; here stays what the model said, and says so."""
@@ -255,6 +265,16 @@ class CountCells(ImagePanel):
 def _lies_on(cells: "Labels", picture: layers.Picture) -> bool:
     made_from = cells.metadata.get(layers.KEY, {}).get("image", {})
     return bool(made_from.get("layer_id") == picture.layer_id)
+
+
+def _told(analysis: "Analysis") -> str:
+    """What a person should know of a picture beside the count, as the command line tells it."""
+    told = [f"Counted {analysis.image.name}."]
+    if not len(analysis.masks):
+        told.append("No white cell was found.")
+    notes = (*analysis.masks.about_image, *analysis.image.notes)
+    told += [f"Note: {note}." for note in notes if not note.endswith(AS_SET)]
+    return " ".join(told)
 
 
 def _state(differential: "Differential") -> str:

@@ -25,6 +25,7 @@ from napari_bloodcell.gui.reader_name import ReaderName
 from napari_bloodcell.gui.selection import Marks
 from napari_bloodcell.gui.shelf import Shelf, read_shelves
 from napari_bloodcell.gui.slide_layers import is_slide
+from napari_bloodcell.gui.taken_back import told_step
 from napari_bloodcell.gui.task import Run
 from napari_bloodcell.gui.wrapped import Wrapped
 
@@ -377,7 +378,7 @@ class Gallery(CellsPanel):
 
     def step(self, *, back: bool) -> bool:
         there = [layer for layer in self._layers if layer in self.viewer.layers]
-        if said := classes.told_step(self.viewer, there, back=back):
+        if said := told_step(self.viewer, there, back=back):
             self.task.say(said)
         return True
 

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from qtpy.QtCore import QPoint, QRect, Qt, Signal
@@ -280,16 +281,22 @@ class GalleryView(QAbstractScrollArea):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 (Qt's name)
         text, columns = event.text(), self._grid.columns
+        screen = columns * max(1, self.viewport().height() // self._grid.step)
         steps = {
             Qt.Key.Key_Left: -1,
             Qt.Key.Key_Right: 1,
             Qt.Key.Key_Up: -columns,
             Qt.Key.Key_Down: columns,
+            Qt.Key.Key_PageUp: -screen,
+            Qt.Key.Key_PageDown: screen,
+            Qt.Key.Key_Home: -len(self._tiles),
+            Qt.Key.Key_End: len(self._tiles),
         }
         if text and text in "0123456789":
             self.pressed.emit(text)
         elif event.key() in steps and self._tiles:
-            self._walk(steps[event.key()])
+            kept = self._chosen if event.modifiers() & Qt.KeyboardModifier.ShiftModifier else set()
+            self._walk(steps[event.key()], kept)
         elif event.key() == Qt.Key.Key_A and event.modifiers() & Qt.KeyboardModifier.ControlModifier:
             self._choose({tile.key for tile in self._tiles})
         elif event.key() == Qt.Key.Key_Escape:
@@ -302,10 +309,12 @@ class GalleryView(QAbstractScrollArea):
         if self._tiles and len(self._chosen) == 1:
             self._walk(1)
 
-    def _walk(self, step: int) -> None:
-        self._go_to(self._current + step - (self._between and step > 0))
+    def _walk(self, step: int, kept: AbstractSet[Key] = frozenset()) -> None:
+        self._go_to(self._current + step - (self._between and step > 0), kept)
 
-    def _go_to(self, index: int) -> None:
+    def _go_to(self, index: int, kept: AbstractSet[Key] = frozenset()) -> None:
+        """``kept``: chosen still, with the one gone to and those on the way."""
+        before = self._current
         self._current, self._between = min(max(index, 0), len(self._tiles) - 1), False
         box = QRect(*self._grid.box(self._current))
         bar = self.verticalScrollBar()
@@ -314,7 +323,8 @@ class GalleryView(QAbstractScrollArea):
         elif box.bottom() > bar.value() + self.viewport().height():
             bar.setValue(box.bottom() - self.viewport().height())
         key = self._tiles[self._current].key
-        self._choose({key})
+        way = range(min(before, self._current), max(before, self._current) + 1) if kept else ()
+        self._choose({key, *kept, *(self._tiles[at].key for at in way)})
         self.looked_at.emit(key)
 
     def _choose(self, keys: set[Key]) -> None:

@@ -13,6 +13,7 @@ class HelpLink(QPushButton):
         self.setStyleSheet("QPushButton { text-decoration: underline; background: transparent; }")
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setAccessibleName(f"Help for {title}")
+        self.setToolTip(f"What {title} does, and how; no network is needed.")
         self._title, self._markdown = title, markdown
         self.page: QDialog | None = None
         self.clicked.connect(self.open_page)

@@ -69,8 +69,11 @@ class Picture:
         return from_viewer(self.pixels, config, name=self.name, source=self.source, is_sized=self.is_sized)
 
     def is_in(self, viewer: "Viewer") -> bool:
+        return self.layer_in(viewer) is not None
+
+    def layer_in(self, viewer: "Viewer") -> "Layer | None":
         layer = None if self.layer is None else self.layer()
-        return layer is not None and layer in viewer.layers
+        return layer if layer in viewer.layers else None
 
 
 def images(viewer: "Viewer") -> list["Image"]:
@@ -89,6 +92,11 @@ def name_of(image_name: str, role: str) -> str:
 def camera_of(viewer: "Viewer") -> Any:
     """napari 0.9 moved it."""
     return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+
+
+def grid_of(viewer: "Viewer") -> Any:
+    """napari 0.9 moved it."""
+    return viewer.canvas.grid if hasattr(viewer, "canvas") else viewer.grid
 
 
 def role_of(layer: "Layer") -> str:

@@ -64,15 +64,17 @@ def outlines(viewer: "Viewer") -> list["Labels"]:
 
 
 def image_of(cells: "Labels", viewer: "Viewer") -> "Image | None":
-    """The image that outlines lie on: the one they were made from, else one of the same size."""
+    """The image that outlines lie on: the one they were made from, or one of its name and size that was
+    opened again. For a person's own outlines one of the same size will do."""
     known = layers.images(viewer)
     made_from = _ours(cells).get("image", {})
     for image in known:
         if made_from.get("layer_id") and str(image.unique_id) == made_from["layer_id"]:
             return image
     fitting = [image for image in known if plane_of(image) == tuple(cells.data.shape[-2:])]
-    named = [image for image in fitting if image.name == made_from.get("layer")]
-    return (named or fitting or [None])[0]
+    if made_from.get("layer"):
+        fitting = [image for image in fitting if image.name == made_from["layer"]]
+    return next(iter(fitting), None)
 
 
 def told(cells: "Labels", viewer: "Viewer") -> str:

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QMainWindow,
     QPushButton,
     QScrollArea,
+    QTabBar,
     QVBoxLayout,
     QWidget,
 )
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 ImageCall = Callable[[layers.Picture, Any, Progress], Any]
 ImageThen = Callable[[layers.Picture, Any, Any], "Iterator[None] | None"]
 
+PLUGIN = " (napari-bloodcell)"  # which napari adds to the title of a dock
 NARROWEST_PX = 300
 ALL = "all"
 LOWEST_PX = 220  # two panels that were dragged above each other still show what they do on a small screen
@@ -89,6 +91,7 @@ class Panel(QScrollArea):
         dock = self.parentWidget()
         if not self._docked and isinstance(dock, QDockWidget):
             self._docked = True
+            dock.setWindowTitle(dock.windowTitle().removesuffix(PLUGIN))  # of the tab: it is narrow
             QTimer.singleShot(0, self._join)
 
     def _join(self) -> None:
@@ -110,6 +113,7 @@ class Panel(QScrollArea):
         if beside:
             window.tabifyDockWidget(beside[-1], dock)
             dock.raise_()
+            _keep_names_whole(window, dock.windowTitle())
 
     def event(self, event: QEvent) -> bool:
         handled: bool = super().event(event)
@@ -120,6 +124,14 @@ class Panel(QScrollArea):
             self.closing()
             self.deleteLater()
         return handled
+
+
+def _keep_names_whole(window: QMainWindow, title: str) -> None:
+    """Of the tabs among which this one is: nine do not fit side by side, and can be scrolled instead."""
+    for bar in window.findChildren(QTabBar):
+        if any(bar.tabText(at) == title for at in range(bar.count())):
+            bar.setElideMode(Qt.TextElideMode.ElideNone)
+            bar.setUsesScrollButtons(True)
 
 
 def on_top(viewer: "Viewer", of: "Sequence[Any]") -> Any:

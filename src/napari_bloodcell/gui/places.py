@@ -1,5 +1,6 @@
 """Going to a cell: the view, the plane of a stack, and what lies over the picture that the cell is on."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from napari_bloodcell.gui.outlines import image_of, shown_plane
 from napari_bloodcell.gui.rims import boxes_of
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Labels
+    from napari.layers import Image, Labels, Layer
     from napari.viewer import Viewer
 
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1
@@ -18,6 +19,7 @@ COVERING = (
     "translucent_no_depth",
     "opaque",
 )  # blendings; the others let through what is below
+OVER_IMAGES = (layers.CELLS, layers.CLASSES, layers.NUCLEI)
 SEEN_THROUGH = 0.5  # of opacity, and less
 MOST_NAMED = 3
 
@@ -74,19 +76,43 @@ def hidden_by(viewer: "Viewer", cells: "Labels") -> str:
     return f"Its picture {image.name} is covered by {named}: hide {these} to see it."
 
 
+def hide_other_outlines(viewer: "Viewer", pictures: "Sequence[layers.Picture]") -> None:
+    """Of pictures that were just outlined the upper one keeps its own only: outlines of another that lie over
+    it would be taken for its own. Those of images beside it stay, and so does all that is a person's."""
+    images = [layer for one in pictures if (layer := one.layer_in(viewer)) is not None]
+    if images and not layers.grid_of(viewer).enabled:  # where each layer has its place
+        for layer in _outlines_over(viewer, max(images, key=viewer.layers.index)):
+            layer.visible = False
+
+
+def _outlines_over(viewer: "Viewer", image: "Layer") -> "list[Labels]":
+    ours = [one for one in viewer.layers if layers.role_of(one) in OVER_IMAGES]
+    return [one for one in ours if image_of(one, viewer) not in (None, image) and _overlap(one, image)]
+
+
+def _overlap(one: "Layer", other: "Layer") -> bool:
+    (low, high), (low_too, high_too) = (layer.extent.world[:, -2:] for layer in (one, other))
+    return bool((np.minimum(high, high_too) - np.maximum(low, low_too) > 0).all())
+
+
 class Uncovered:
-    """Pictures brought to light because a person asked for it, and put back as they were."""
+    """Pictures brought to light because a person asked for it, with their own outlines and without those of
+    others, and put back as they were."""
 
     def __init__(self, viewer: "Viewer") -> None:
         self._viewer = viewer
-        self._changed: list[tuple[Image, bool]] = []  # and whether it is shown now
+        self._changed: list[tuple[Layer, bool]] = []  # and whether it is shown now
 
     def show(self, cells: "Labels") -> None:
         image = image_of(cells, self._viewer)
-        if image is not None:
-            self._make_visible(image, True)
-            for one in _covering(self._viewer, image):
-                self._make_visible(one, False)
+        if image is None:
+            return
+        self._make_visible(image, True)
+        for one in (*_covering(self._viewer, image), *_outlines_over(self._viewer, image)):
+            self._make_visible(one, False)
+        for one in self._viewer.layers:
+            if layers.role_of(one) in (layers.CELLS, layers.CLASSES) and image_of(one, self._viewer) is image:
+                self._make_visible(one, True)
 
     def put_back(self) -> None:
         for layer, shown in reversed(self._changed):
@@ -94,7 +120,7 @@ class Uncovered:
                 layer.visible = not shown
         self._changed.clear()
 
-    def _make_visible(self, layer: "Image", shown: bool) -> None:
+    def _make_visible(self, layer: "Layer", shown: bool) -> None:
         if layer.visible != shown:
             layer.visible = shown
             self._changed.append((layer, shown))

@@ -18,6 +18,7 @@ from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import ImagePanel
+from napari_bloodcell.gui.places import hide_other_outlines
 from napari_bloodcell.gui.task import Partial
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class SegmentCells(ImagePanel):
             self.correct.use(self.viewer.layers[-1])
             cells += len(masks)
             yield
+        hide_other_outlines(self.viewer, [field.picture for field, _, _ in found])
         names = found[0][0].picture.name if len(found) == 1 else f"{len(found)} images"
         if len(said) < len(found):
             said.insert(0, f"Found {how_many(cells, 'white cell')} in {names}.")

@@ -1,10 +1,10 @@
 """What the segment panel has done in its task: fields and views to outlines, and who answers prompts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_bloodcell.core.config import AnalyseConfig, ReadConfig, SegmentConfig
+from napari_bloodcell.core.config import AnalyseConfig, ReadConfig
 from napari_bloodcell.core.progress import Progress, within
 from napari_bloodcell.core.records import Masks, SmearImage
 from napari_bloodcell.core.stain.lamp import evened
@@ -45,6 +45,7 @@ def segment_fields(
     from napari_bloodcell.core.bundle import load_bundle
     from napari_bloodcell.core.errors import Cancelled
     from napari_bloodcell.core.segment.tiles import Stopped
+    from napari_bloodcell.core.segment.view import segment_view
 
     progress("Loading the model", 0, 0)
     load_for(bundle, progress)
@@ -57,38 +58,22 @@ def segment_fields(
         try:
             seen("Reading the image", 0, 0)
             image = one.picture.read(config.read)
-            part = image
-            if one.view is not None:
-                part = replace(image, pixels=evened(image)[one.view], even_light=False)
             try:
-                masks = segmenter.segment(part, config.segment, progress=seen)
+                if one.view is None:
+                    masks = segmenter.segment(image, config.segment, progress=seen)
+                else:
+                    masks = segment_view(segmenter, image, one.view, config.segment, progress=seen)
             except Stopped as stopped:
                 if len(stopped.masks):
-                    done.append((one, image, placed(stopped.masks, one.view, image, config.segment)))
+                    done.append((one, image, stopped.masks))
                 raise
         except Cancelled:
             if done:
                 return Partial(done)
             raise
-        done.append((one, image, placed(masks, one.view, image, config.segment)))
+        done.append((one, image, masks))
     layers.warm_up()
     return done
-
-
-def placed(masks: Masks, view: Span | None, image: SmearImage, config: SegmentConfig) -> Masks:
-    """Outlines of a part where they belong in the whole."""
-    import numpy as np
-
-    from napari_bloodcell.core.segment.tiles import in_its_frame
-
-    if view is None:
-        return masks
-    shape = image.pixels.shape[:2]
-    labels, nucleus = np.zeros(shape, np.int32), np.zeros(shape, np.bool_)
-    labels[view], nucleus[view] = masks.labels, masks.nucleus
-    corner = (view[1].start, view[0].start)
-    boxes = masks.boxes_xyxy + np.tile(corner, 2)
-    return in_its_frame(replace(masks, labels=labels, nucleus=nucleus, boxes_xyxy=boxes), image, config)
 
 
 def view_of(image: Any, viewer: "Viewer") -> Span | None:  # noqa: ARG001 (the layer knows what is shown)

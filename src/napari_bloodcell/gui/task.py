@@ -221,6 +221,7 @@ class Task(QWidget):
         self.run_button = QPushButton(run_text)
         self.run_button.clicked.connect(self.pressed)
         self.cancel_button = QPushButton("Cancel")
+        self.cancel_button.setToolTip("Stops what is under way, after the part in hand.")
         self.cancel_button.setEnabled(False)
         self.cancel_button.clicked.connect(self.cancel)
         self.bar = QProgressBar()
@@ -341,7 +342,7 @@ class Task(QWidget):
         self.bar.hide()
         self._show_state()
         if isinstance(error, Cancelled):
-            self.say(str(error))
+            self.say("Cancelled.")  # what a panel keeps of it comes as a result, with words of its own
         elif isinstance(error, BloodcellError):
             self.say(str(error), error=True)
         elif error is not None:

@@ -120,6 +120,7 @@ class TrainPanel(Panel):
         for key, holder in self._holders.items():
             holder.setVisible(key == method.key)
         self.says.setText(method.help)
+        self.told.setText("")  # of another method
         if self.out.value == self._own_folder:
             self.out.value = None  # nobody chose it
         self.data.take_layers(method.key == methods.ADAPTER)

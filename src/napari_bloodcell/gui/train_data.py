@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LIST_PX = 92
 VALUE = Qt.ItemDataRole.UserRole
+WITH_LAYERS = "Add a folder, or open an image and outline its cells."
+FOLDERS_ONLY = "Add a folder with the cells of several labs, a folder for each class."
 
 
 class DataList(QWidget):
@@ -47,7 +49,7 @@ class DataList(QWidget):
         self.remove_button = QPushButton("Remove")
         self.remove_button.setToolTip("Takes the chosen folder off the list; nothing is deleted.")
         self.remove_button.clicked.connect(lambda *_: self._remove())
-        self.nothing = Wrapped("Add a folder, or open an image and outline its cells.")
+        self.nothing = Wrapped(WITH_LAYERS)
         row = QHBoxLayout()
         row.addWidget(self.add_button, 1)
         row.addWidget(self.remove_button)
@@ -60,6 +62,7 @@ class DataList(QWidget):
 
     def take_layers(self, takes: bool) -> None:
         self._takes_layers = takes
+        self.nothing.setText(WITH_LAYERS if takes else FOLDERS_ONLY)
         self.layers_changed()
 
     def layers_changed(self) -> None:

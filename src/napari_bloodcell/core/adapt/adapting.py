@@ -30,6 +30,7 @@ from napari_bloodcell.core.uncertainty.calibration import (
     best_temperature,
     log_softmax,
 )
+from napari_bloodcell.core.words import how_many
 
 NO_UPDATE = "none"
 LEAST_CORRECTED, LEAST_CLASSES = 5, 2
@@ -175,8 +176,8 @@ def _lab(before: Classifier, cells: Embeddings, labels: Sequence[str], name: str
     rows = np.flatnonzero((given != "") & (given != UNIDENTIFIED))
     if len(rows) < LEAST_CORRECTED:
         raise ClassifyError(
-            f"{len(rows)} cells are corrected; {LEAST_CORRECTED} at least are needed to judge an "
-            "update. Correct more cells: `classify suggest`, or Next cell in napari, says which."
+            f"Corrected so far: {how_many(len(rows), 'cell')}; {LEAST_CORRECTED} at least are needed to "
+            "judge an update. Which to correct: Next cell in the panel, or `classify suggest`."
         )
     if len(set(given[rows])) < LEAST_CLASSES:
         raise ClassifyError(

@@ -7,7 +7,7 @@ from napari_bloodcell.core.records import ByteArray, FloatArray
 from napari_bloodcell.core.segment.survey import RED_CELL_UM, Pixels, Survey, windows_of
 from napari_bloodcell.core.stain import mixed_density
 
-FAR_OFF = 1.7  # times: on 292 fields of one camera the red cells differ by 1.35 at most
+FAR_OFF = 1.5  # times: on 292 fields of one camera the red cells differ by 1.35 at most
 FEW, FAR_OFF_OF_FEW = 5, 2.3  # fewer red cells than this may be something else: more is needed
 SMALLEST_PX = 100  # shorter side
 LOOK_PX = 256
@@ -44,11 +44,12 @@ def doubt_of_size(seen: Survey) -> tuple[str, ...]:
     most = FAR_OFF if seen.red_cells >= FEW else FAR_OFF_OF_FEW
     if RED_CELL_UM / most < by_it < RED_CELL_UM * most:
         return ()
-    told, fits = f"{seen.um_per_px:.3g}", f"{RED_CELL_UM / seen.red_cell_px:.2g}"
+    told, wide = f"{seen.um_per_px:.3g}", f"{by_it:.0f}" if by_it >= 1 else f"{by_it:.1g}"
+    fits = f"{RED_CELL_UM / seen.red_cell_px:.2g}"
     return (
-        f"pixels of {told} µm, as given or as the file says, would make the red cells {by_it:.2g} µm wide; "
-        f"they are about {RED_CELL_UM:.0f}: if that is wrong, so are cells and classes. {fits} µm would fit "
-        "(--read.um-per-px)",
+        f"pixels of {told} µm, as given or as the file says, would make the red cells {wide} µm wide; they "
+        f"are about {RED_CELL_UM:.0f}: if that is wrong, so are cells and classes. {fits} µm would fit "
+        "(Pixel size under Advanced; --read.um-per-px)",
     )
 
 

@@ -107,7 +107,7 @@ def segment_field(
         except Cancelled as error:
             cancelled = error
         else:
-            _put(canvas, tile, found, drop_border=config.border == "drop")
+            put_cells(canvas, tile, found, drop_border=config.border == "drop")
             canvas.release()
             cancelled = found.stopped
         if cancelled is not None:
@@ -140,7 +140,7 @@ def in_its_frame(masks: Masks, image: SmearImage | LazyImage, config: SegmentCon
     )
 
 
-def _put(canvas: Canvas, tile: Tile, found: Found, *, drop_border: bool) -> None:
+def put_cells(canvas: Canvas, tile: Tile, found: Found, *, drop_border: bool) -> None:
     """The cells whose anchor lies in the core of the tile."""
     top, left = tile.outer[0].start, tile.outer[1].start
     for number, box in own_cells(tile, found):
