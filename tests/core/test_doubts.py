@@ -58,6 +58,12 @@ def test_an_overexposed_picture_is_told(look: str) -> None:
     assert "of the picture is pure white" in told(np.clip(pixels * 1.6, 0, 255).astype(np.uint8))
 
 
+def test_a_dark_picture_is_told() -> None:
+    pixels = make_smear(SmearConfig(look="giemsa_blue", seed=1)).image.pixels
+    assert "the picture is dark" in told((pixels * 0.25).astype(np.uint8))
+    assert told((pixels * 0.6).astype(np.uint8)) == ""
+
+
 def test_the_doubt_is_a_note_of_the_cells() -> None:
     smear = make_smear(SmearConfig(seed=1)).image
     masks = StainSegmenter().segment(SmearImage(pixels=255 - smear.pixels))

@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_bloodcell.core.errors import DataError
-from napari_bloodcell.gui import classes, layers
+from napari_bloodcell.gui import classes, layers, outlines
 from napari_bloodcell.gui.classify_calls import read_classes, review_order, said_of
 
 pytestmark = pytest.mark.gui
@@ -611,3 +611,48 @@ def test_what_adapting_did_is_told_line_by_line():
         "refit: 75% right, loss 0.700",
         "No update was better: the model stays as it is. Correct more cells and try again.",
     ]
+
+
+def test_cells_of_one_field_are_not_named_on_another_of_the_same_size(viewer, panel, counted, click, wait):
+    before = classes.kinds(counted)
+    viewer.layers.remove("smear")
+    viewer.add_image(np.full((*counted.data.shape[-2:], 3), 200, np.uint8), name="another field")
+    click(panel.task.run_button)
+    wait(panel)
+    assert classes.kinds(counted) == before
+    assert "were made on the image smear, which is not open" in panel.task.message.text()
+    viewer.layers["another field"].name = "smear"  # the picture that was opened again
+    assert outlines.image_of(counted, viewer) is viewer.layers["smear"]
+
+
+def test_classes_of_another_image_are_refused(viewer, panel, counted, tmp_path):
+    before = classes.kinds(counted)
+    (tmp_path / "other.csv").write_text("image,cell_id,cell_type\nother,1,basophil\n")
+    panel.ask_open = lambda: tmp_path / "other.csv"
+    panel._load()
+    assert "has cells of other, none of smear" in panel.task.message.text()
+    assert classes.kinds(counted) == before
+    cell = int(classes.ids(counted)[0])
+    (tmp_path / "plain.csv").write_text(f"cell_id,cell_type\n{cell},basophil\n")
+    panel.ask_open = lambda: tmp_path / "plain.csv"
+    panel._load()
+    assert classes.kinds(counted)[0] == "basophil"
+
+
+def test_undo_of_a_class_waits_for_the_outline_of_its_cell(viewer, panel, counted):
+    from napari_bloodcell.core.segment import edit as editing
+    from napari_bloodcell.gui.corrections import corrections_of
+
+    cell = int(classes.ids(counted)[0])
+    before = classes.kinds(counted)[0]
+    classes.give(viewer, {counted: [cell]}, "monocyte" if before != "monocyte" else "basophil", "ada")
+    given = classes.kinds(counted)[0]
+    edits = corrections_of(viewer, counted)
+    edits.do(editing.delete(edits.labels, edits.nucleus, [cell]))
+    panel.step(back=True)
+    assert panel.task.message.text().startswith("The cells of that step are not there")
+    assert classes.can_undo([counted])[0]  # the step is not used up
+    edits.undo()
+    assert dict(zip(classes.ids(counted), classes.kinds(counted), strict=True))[cell] == given
+    panel.step(back=True)
+    assert dict(zip(classes.ids(counted), classes.kinds(counted), strict=True))[cell] == before

@@ -135,7 +135,7 @@ def test_a_stroke_of_the_brush_is_a_correction_like_any_other(segmented, click, 
     qtbot.waitUntil(lambda: segmented.task.message.text().startswith(f"Painted: cell {new}."), timeout=60_000)
     assert new in set(segmented.layer.features["index"])
     segmented.layer.paint(tuple(middle(segmented.start[0] == 1).astype(int)), 0)
-    qtbot.waitUntil(lambda: segmented.task.message.text().startswith("Painted: cell 1."), timeout=60_000)
+    qtbot.waitUntil(lambda: segmented.task.message.text().startswith("Erased: cell 1."), timeout=60_000)
     assert not (segmented.nuclei.data[segmented.layer.data == 0]).any()
     click(segmented.undo_button)
     click(segmented.undo_button)

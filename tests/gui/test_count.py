@@ -497,11 +497,11 @@ def test_outlines_of_another_picture_are_not_left_over_the_one_just_counted(
     viewer, quick, add_smear, smear, click, wait
 ):
     first = add_smear()
-    mine = viewer.add_labels(np.ones(smear.image.pixels.shape[:2], int), name="mine")
-    for name in ("second", "beside"):
-        width = smear.image.pixels.shape[1]
-        placed = {"translate": (0, width * 0.1), "scale": first.scale, "units": first.units}
-        viewer.add_image(smear.image.pixels, name=name, **(placed if name == "beside" else {}))
+    placed = {"scale": first.scale, "units": first.units}
+    mine = viewer.add_labels(np.ones(smear.image.pixels.shape[:2], int), name="mine", **placed)
+    viewer.add_image(smear.image.pixels, name="second", **placed)
+    width = smear.image.pixels.shape[1] * first.scale[-1]
+    viewer.add_image(smear.image.pixels, name="beside", translate=(0, width), **placed)
     shown = {}
     for name in ("smear", "second", "beside"):
         quick.image.value = viewer.layers[name]

@@ -115,6 +115,22 @@ def test_the_keyboard_chooses_several_and_goes_to_either_end(panel, counted):
     assert panel.view.chosen == everyone[:1]
 
 
+def test_the_first_arrow_goes_to_the_first_cell_and_after_the_last_key_none_is_chosen(panel, counted, qtbot):
+    panel.goes_on.setChecked(True)
+    everyone = keys(panel)
+    QTest.keyClick(panel.view, Qt.Key.Key_Right)
+    assert panel.view.chosen == everyone[:1]
+    QTest.keyClick(panel.view, Qt.Key.Key_End)
+    last = panel.view.chosen[0][1]
+    QTest.keyClick(panel.view, Qt.Key.Key_5)
+    qtbot.waitUntil(lambda: panel.view.chosen == [])
+    kinds = dict(zip(classes.ids(counted).tolist(), classes.kinds(counted), strict=True))
+    QTest.keyClick(panel.view, Qt.Key.Key_1)
+    qtbot.wait(50)
+    assert dict(zip(classes.ids(counted).tolist(), classes.kinds(counted), strict=True)) == kinds
+    assert kinds[last] == "basophil"
+
+
 def test_a_key_and_an_arrow_offer_every_cell_once(viewer, panel, counted, qtbot):
     classes.give(viewer, {counted: classes.ids(counted).tolist()}, "neutrophil", "ada")
     qtbot.waitUntil(lambda: panel.view._groups[1].tiles == panel.view._tiles)

@@ -321,13 +321,12 @@ class ClassifyCells(CellsPanel):
     # the list of classes
 
     def _add_class(self) -> None:
-        if self.name.text().strip():
-            name = self.name.text()
-            if self._with_classes(lambda known: known.with_class(name)):
-                self.task.say("")
-                self.name.clear()
-        else:
+        name = self.name.text()
+        if not name.strip():
             self.task.say("Type the name of the new class first.")
+        elif self._with_classes(lambda known: known.with_class(name)):
+            self.task.say("")
+            self.name.clear()
 
     def _remove_class(self) -> None:
         layer, name = self.layer, self.table.current
@@ -379,11 +378,7 @@ class ClassifyCells(CellsPanel):
             return
         classes.set_classes(self.viewer, layer, known)
         n = classes.give_each(self.viewer, layer, named)
-        missing = len(set(named) - set(classes.ids(layer).tolist()))
-        self.task.say(
-            f"{n} classes changed."
-            + (f" {missing} cells of the table are not in this layer." if missing else "")
-        )
+        self.task.say(classify_calls.loaded_text(n, len(set(named) - set(classes.ids(layer).tolist()))))
 
     def _save(self) -> None:
         path, layer = self.ask_save(), self.layer

@@ -14,6 +14,7 @@ from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.rows import Row, read_rows, whole_number
+from napari_bloodcell.core.words import how_many
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.classes import PERSON
 from napari_bloodcell.gui.outlines import Outlined
@@ -206,6 +207,11 @@ def given_in(path: Path, image: str, source: str, reader: str) -> dict[int, tupl
     return {cell: (name, by(who)) for cell, (name, who) in named.items()}
 
 
+def loaded_text(changed: int, missing: int) -> str:
+    told = f"{how_many(changed, 'cell')} got another class."
+    return told + (f" Not in this layer: {how_many(missing, 'cell')} of the table." if missing else "")
+
+
 def read_classes(path: Path, image: str | None = None, source: str = "") -> dict[int, tuple[str, str | None]]:
     """Cell id -> class, and the person who gave it ("" where nobody did, None where the table does not tell);
     of one image (its name, and its path where it has one), where the table has several."""
@@ -226,7 +232,7 @@ def read_classes(path: Path, image: str | None = None, source: str = "") -> dict
 
 def _rows_of(rows: Sequence[Row], image: str, source: str, path: Path) -> Sequence[Row]:
     said = [row.get("source") or row.get("image") for row in rows]
-    if len(set(said)) < 2:
+    if not any(said):  # no word of an image: a table of this one
         return rows
     place = CellPlaces([image], [source], [0])
     found = [row for row, one in zip(rows, said, strict=True) if place.rows(one, 0)]
@@ -234,6 +240,6 @@ def _rows_of(rows: Sequence[Row], image: str, source: str, path: Path) -> Sequen
         named = ", ".join(sorted(set(said))[:MOST_NAMED])
         raise DataError(
             f"{path} has cells of {named}, none of {source or image}. Choose the table of this image, or the "
-            "outlines of one of those."
+            "outlines of one of those; if it is this picture under another name, write that into the table."
         )
     return found

@@ -73,7 +73,7 @@ class GalleryView(QAbstractScrollArea):
         self._ready: OrderedDict[Key, QPixmap] = OrderedDict()
         self._chosen: set[Key] = set()
         self._current = 0
-        self._between = False  # the current cell has gone: the arrows start just before ``_current``
+        self._between = True  # none is current, or it has gone: the arrows start just before ``_current``
         self._press: tuple[QPoint, int | None] | None = None
         self._over: int | None = None  # the group that is dragged over
         self._band = QRubberBand(QRubberBand.Shape.Rectangle, self.viewport())
@@ -99,7 +99,7 @@ class GalleryView(QAbstractScrollArea):
     def _stay(self, before: Sequence[Tile], group_before: Mapping[Key, str]) -> None:
         """A cell that was given another class has left: its place is now between its neighbours."""
         if not before:
-            self._current, self._between = 0, False
+            self._current, self._between = 0, True
             return
         group_now = _group_of(self._groups)
         place_now = {tile.key: place for place, tile in enumerate(self._tiles)}
@@ -305,8 +305,13 @@ class GalleryView(QAbstractScrollArea):
             super().keyPressEvent(event)
 
     def go_on(self) -> None:
-        """To the cell after the one that was just answered; several that are chosen stay so."""
-        if self._tiles and len(self._chosen) == 1:
+        """To the cell after the one that was just answered; several that are chosen stay so. After the last
+        none is chosen: a further key must not name that one again."""
+        if not self._tiles or len(self._chosen) != 1:
+            return
+        if self._current + 1 - self._between >= len(self._tiles):
+            self._choose(set())
+        else:
             self._walk(1)
 
     def _walk(self, step: int, kept: AbstractSet[Key] = frozenset()) -> None:

@@ -91,8 +91,10 @@ def _outlines_over(viewer: "Viewer", image: "Layer") -> "list[Labels]":
 
 
 def _overlap(one: "Layer", other: "Layer") -> bool:
+    """More than at their edges, which images beside each other share."""
     (low, high), (low_too, high_too) = (layer.extent.world[:, -2:] for layer in (one, other))
-    return bool((np.minimum(high, high_too) - np.maximum(low, low_too) > 0).all())
+    shared = np.minimum(high, high_too) - np.maximum(low, low_too)
+    return bool((shared > 0.01 * (high - low)).all())
 
 
 class Uncovered:

@@ -56,7 +56,8 @@ METHODS = {
             key=ADAPTER,
             text="Outlines: LoRA adapter",
             help="Teaches the segmenter your cells, from masks: folders with images/ and masks/, or outlines "
-            "you corrected here.",
+            "you corrected here. All outlines of a ticked layer count as right, the model's own too: tick "
+            "fields you have gone through.",
             configs={"adapter": AdapterConfig(), LOOP: ADAPTER_TRAINING},
         ),
         _embedding(BCSAM, "BC-SAM", "An autoencoder", BcsamConfig(), BCSAM_TRAINING),

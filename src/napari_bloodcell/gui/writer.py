@@ -51,12 +51,14 @@ def write_table(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 def save_geojson(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """The outlines of one Labels layer with their classes and measurements."""
     from napari_bloodcell.core.export import cells_on, write_geojson
+    from napari_bloodcell.core.session.folder import KEY_LENGTH
 
     target, name = _named(Path(path), GEOJSON), _image_name(meta)
     ours = meta.get("metadata", {}).get(layers.KEY)
     classes = ours.get("classes", ()) if isinstance(ours, Mapping) else ()
     colours = ClassList.from_json(classes).colours
-    write_geojson(target, name, cells_on(_plane(data, meta), table_of(meta)), colours)
+    sha256 = str(ours.get("image", {}).get("sha256", "")) if isinstance(ours, Mapping) else ""
+    write_geojson(target, sha256[:KEY_LENGTH] or name, cells_on(_plane(data, meta), table_of(meta)), colours)
     return [str(target)]
 
 

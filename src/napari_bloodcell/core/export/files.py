@@ -17,7 +17,7 @@ from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.report.readers import read_readers
 from napari_bloodcell.core.report.sessions import read_work, sessions_in
 from napari_bloodcell.core.report.slides import Run, answered, read_runs, together
-from napari_bloodcell.core.session.folder import check_outside
+from napari_bloodcell.core.session.folder import KEY_LENGTH, check_outside
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
 COCO = "coco.json"
@@ -73,7 +73,8 @@ def export_cells(
             cells += coco.add(_file_name(run, runs), images.size, shapes)
         else:
             files.append(out / f"{names[at]}.geojson")
-            cells += write_geojson(files[-1], str(run.image["sha256"]), shapes, images.colours)
+            picture = run.key or str(run.image["sha256"])[:KEY_LENGTH]
+            cells += write_geojson(files[-1], picture, shapes, images.colours)
     if config.to == "coco":
         files.append(out / COCO)
         write_bytes(files[-1], json.dumps(coco.content(), ensure_ascii=False).encode())

@@ -12,6 +12,7 @@ FEW, FAR_OFF_OF_FEW = 5, 2.3  # fewer red cells than this may be something else:
 SMALLEST_PX = 100  # shorter side
 LOOK_PX = 256
 WHITE, LEAST_WHITE = 254, 0.1  # grey level, and share of the picture
+DARK = 80  # grey level of the ground: at 0.6 of the usual light nothing is lost yet
 STAINED = 0.25  # density in all colours together
 
 
@@ -20,7 +21,7 @@ def doubts_of(pixels: Pixels, evened: Pixels, seen: Survey) -> tuple[str, ...]:
     told = doubt_of_size(seen)
     if min(pixels.shape[:2]) < SMALLEST_PX:
         return told
-    told += _overexposed(evened)
+    told += _overexposed(evened) + _dark(seen)
     small = _colours(pixels)
     if _inverted(small):
         return (
@@ -69,6 +70,16 @@ def _overexposed(pixels: Pixels) -> tuple[str, ...]:
     return (
         f"{share:.0%} of the picture is pure white: if the camera overexposed it, pale plasm and granules "
         "are gone and classes go wrong. Take it darker, with the ground below 255 in every colour",
+    )
+
+
+def _dark(seen: Survey) -> tuple[str, ...]:
+    ground = float(seen.light.max())
+    if ground >= DARK:
+        return ()
+    return (
+        f"the picture is dark, its empty ground has {ground:.0f} of 255: what is stained can hardly be told "
+        "apart. Take it with more light",
     )
 
 
