@@ -117,8 +117,8 @@ def outlined(cells: "Layer | None", viewer: "Viewer") -> Outlined:
     made_on = _ours(cells).get("image", {}).get("layer")
     if image is None and made_on:
         raise SegmentError(
-            f"{cells.name} were made on the image {made_on}, which is not open: their pixels are not those of "
-            "another. Open it again, under that name."
+            f"{cells.name} were made on the image {made_on}, which is not open: their pixels are not "
+            "those of another. Open it again, under that name."
         )
     if image is None:
         raise SegmentError(
