@@ -23,7 +23,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> "Variant":
 @pytest.fixture
 def fields(tmp_path: Path) -> Path:
     """A folder of two drawn fields."""
-    from drawn_fields import draw
+    from drawn_files import draw
 
     for seed in (1, 2):
         draw(tmp_path / "in" / f"f{seed}.png", seed)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from drawn_fields import draw
+from drawn_files import draw
 from PIL import Image
 
 from napari_bloodcell.core import results, store

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from drawn_fields import draw
+from drawn_files import draw
 
 from napari_bloodcell.core.batch import analyse_files
 from napari_bloodcell.core.config import AnalyseConfig, ClassifyConfig, CountConfig, ReadConfig

@@ -1,0 +1,16 @@
+"""Small drawn fields, for tests of what many images leave behind."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from napari_bloodcell.core.config import SmearConfig
+from napari_bloodcell.core.synthetic import make_smear
+
+
+def draw(path: Path, seed: int) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    smear = make_smear(SmearConfig(width_px=320, height_px=240, white_cells=2, seed=seed))
+    Image.fromarray(np.array(smear.image.pixels)).save(path)
+    return path
