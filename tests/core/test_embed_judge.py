@@ -20,6 +20,7 @@ from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.evaluate.features import _name_of
 from napari_bloodcell.core.records import Masks, SmearImage
 from napari_bloodcell.core.sam.variants import VARIANTS
+from napari_bloodcell.core.segment import StainSegmenter
 
 RNG = np.random.default_rng(0)
 N = 60
@@ -167,7 +168,9 @@ def test_an_aligned_embedder_keeps_its_hash_when_a_lab_joins(
     loaded = AlignedEmbedder.load(tmp_path)
     assert made.hash == joined.hash == loaded.hash
     table: Any = SimpleNamespace(key=np.array(["1", "2"]))  # vectors of before are not taken for those of now
-    kept = {_name_of(table, [0, 1], one) for one in (made, joined, loaded, loaded.for_lab("c"))}
+    kept = {
+        _name_of(table, [0, 1], one, StainSegmenter()) for one in (made, joined, loaded, loaded.for_lab("c"))
+    }
     assert len(kept) == 3
     few = crops(3, seed=2, tint=80)
     assert np.array_equal(loaded.embed(few).values, joined.embed(few).values)
