@@ -45,7 +45,7 @@ def test_the_whole_loop_from_training_to_undo(tmp_path: Path, capsys: pytest.Cap
     assert run("classify", "suggest", away, "--out", todo, "--bundle", tmp_path / "own", "--cells", "12") == 0
     rows = pd.read_csv(todo)
     assert " ".join(rows.columns) == "image cell_id cell_type person probability second second_prob"
-    assert not todo.with_suffix(".html").exists()  # the table does not say where the cells lie
+    assert not (tmp_path / "todo-pictures.html").exists()  # the table does not say where the cells lie
     assert len(rows) == 12
     truth = pd.read_parquet(away).set_index("cell_id")["class"]
     more = ["--out", tmp_path / "more.csv", "--bundle", tmp_path / "own", "--corrected", todo]
@@ -276,8 +276,8 @@ def test_the_cells_to_look_at_are_shown_and_the_models_own_classes_teach_nothing
     analyse_files([tmp_path / "1.png", tmp_path / "2.png"], out)
     assert run("classify", "suggest", out, "--out", todo, "--cells", "4") == 0
     told = capsys.readouterr().out
-    assert f"4 cells in {todo}, their pictures in {tmp_path / 'todo.html'}" in told
-    page, rows = (tmp_path / "todo.html").read_text(), pd.read_csv(todo)
+    assert f"4 cells in {todo}, their pictures in {tmp_path / 'todo-pictures.html'}" in told
+    page, rows = (tmp_path / "todo-pictures.html").read_text(), pd.read_csv(todo)
     assert page.count("data:image/jpeg") == 4
     places = [page.index(f"{row.image}, cell {row.cell_id}<") for row in rows.itertuples()]
     assert places == sorted(places)  # in the order of the table

@@ -43,7 +43,7 @@ def test_a_class_written_over_in_the_table_of_an_image_is_told_kept_and_taken_as
     again = analyse_files([fields], out, MODEL)
     (told,) = [line for line in again.told() if "cells-changed.csv" in line]
     assert told == (
-        "f1.png: cells.csv had been changed by hand: it is kept as cells-changed.csv, for `report --readers`."
+        "f1.png: cells.csv had been changed since it was written: it is kept as cells-changed.csv, for `report --readers`."
     )
     assert [item.state for item in again.items] == ["done", "kept"]
     assert not edited_text(list(made_in(out)))

@@ -141,6 +141,15 @@ def test_pictures_of_one_name_do_not_share_a_file(fields: Path, tmp_path: Path) 
     assert [one["file_name"] for one in images] == ["in/f1.png", "other/f1.png"]
 
 
+def test_a_picture_that_lies_there_twice_is_written_once_and_told(fields: Path, tmp_path: Path) -> None:
+    (fields / "copy.png").write_bytes((fields / "f1.png").read_bytes())
+    analyse_files([fields], tmp_path / "results", MODEL)
+    done = export_cells([tmp_path / "results"], tmp_path / "out")
+    assert len(done.files) == done.images == 2
+    (told,) = done.notes
+    assert "is the same picture as" in told
+
+
 def test_outlines_that_were_changed_by_hand_are_refused(results: Path, tmp_path: Path) -> None:
     (results / "f1" / "labels.ome.tif").write_bytes(b"something else")
     with pytest.raises(ArtifactError, match="was changed after the analysis"):

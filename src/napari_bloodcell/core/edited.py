@@ -22,7 +22,9 @@ def set_aside(folder: Path, outputs: Mapping[str, str]) -> list[str]:
         if is_edited(folder, outputs, name):
             kept = _free(folder, name)
             (folder / name).rename(kept)
-            notes.append(f"{name} had been changed by hand: it is kept as {kept.name}{_advice(name)}")
+            notes.append(
+                f"{name} had been changed since it was written: it is kept as {kept.name}{_advice(name)}"
+            )
     return notes
 
 

@@ -100,7 +100,7 @@ def suggest_from_tables(  # noqa: PLR0913 (what is given, what is made, and how)
         [Correction(names[row], int(cells.cell_id[row]), str(guesses[row])) for row in rows],
         _guessed(predictions, rows),
     )
-    page = out.with_suffix(".html")
+    page = out.with_name(f"{out.stem}-pictures.html")  # a name that nobody else takes
     pictured = write_page(page, out, tables, [(names[row], int(cells.cell_id[row])) for row in rows])
     shown = f", their pictures in {page}" if pictured else ""
     return (

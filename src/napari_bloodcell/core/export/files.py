@@ -79,7 +79,11 @@ def export_cells(
         files.append(out / COCO)
         write_bytes(files[-1], json.dumps(coco.content(), ensure_ascii=False).encode())
     progress("pictures", len(runs), len(runs))
-    notes = tuple(note for run in runs for note in run.notes if run.twins and "counted once" in note)
+    notes = tuple(
+        f"{twin} is the same picture as {run.place}: its cells are written once."
+        for run in runs
+        for twin in run.twins
+    )
     return Exported(files=tuple(files), images=len(runs), cells=cells, left_out=left_out, notes=notes)
 
 

@@ -196,10 +196,9 @@ def names_of(table: "pd.DataFrame") -> list[str]:
 def answered(table: "pd.DataFrame", readers: Sequence[Reader]) -> "tuple[pd.DataFrame, list[Reader]]":
     """The table with what the readers said together, and the readers by the names of ``names_of``."""
     people = [on_cells(reader, table) for reader in readers]
-    merged = merge(people)
-    return (
-        with_answers(table, merged, " and ".join(one.name for one in people)) if merged else table
-    ), people
+    if merged := merge(people):
+        table = with_answers(table, merged, " and ".join(one.name for one in people))
+    return table, people
 
 
 def with_answers(table: "pd.DataFrame", answers: Mapping[Cell, str], who: str) -> "pd.DataFrame":
