@@ -64,7 +64,7 @@ def _colours(pixels: Pixels) -> ByteArray:
 
 def _overexposed(pixels: Pixels) -> tuple[str, ...]:
     """The one fault of a picture that nothing mends: what is pale is gone. Ground that was made white on
-    purpose cannot be told from it (78 of 240 pictures of one laboratory)."""
+    purpose cannot be told from it (probably so in 78 of 240 pictures of one laboratory)."""
     share = float((_colours(pixels) >= WHITE).all(1).mean())
     if share < LEAST_WHITE:
         return ()
