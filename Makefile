@@ -11,7 +11,7 @@ demo: ## make a synthetic smear, count it with the model that ships, write demo-
 
 test: ## all tests, those that open the real napari window included
 	@scripts/environment.sh test
-	@$(SCREEN) $(PYTHON) -m pytest
+	@$(SCREEN) $(PYTHON) -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 lint: ## style, boundaries, types, spelling, manifest
 	@scripts/environment.sh lint

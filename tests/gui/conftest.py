@@ -1,5 +1,6 @@
 """What the GUI tests share. Without a Qt binding or a screen they are skipped, each file with the reason."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -35,6 +36,20 @@ class _Skipped(pytest.Module):
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Any:
     return _Skipped.from_parent(parent, path=module_path) if why_not() else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def libraries_out_of_the_collector() -> None:
+    """Each window that a test closes is followed by a look through all objects for garbage: half a second with
+    those of the libraries, which never are."""
+    import napari.qt
+    import sklearn.ensemble
+
+    import napari_bloodcell.gui.task  # before torchvision: it says why
+    import torchvision  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
