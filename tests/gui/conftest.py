@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,12 +43,9 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 def libraries_out_of_the_collector() -> None:
     """Each window that a test closes is followed by a look through all objects for garbage: half a second with
     those of the libraries, which never are."""
-    import napari.qt
-    import sklearn.ensemble
-
-    import napari_bloodcell.gui.task  # before torchvision: it says why
-    import torchvision  # noqa: F401
-
+    # Ours comes before torchvision: gui/task.py says why.
+    for name in ("napari.qt", "sklearn.ensemble", "napari_bloodcell.gui.task", "torchvision"):
+        import_module(name)
     gc.collect()
     gc.freeze()
 
