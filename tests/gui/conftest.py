@@ -219,5 +219,24 @@ def add_counted(viewer: "Viewer", add_smear: Any, made_up: Any) -> Callable[...,
 
 
 @pytest.fixture
+def counted_planes(viewer: "Viewer", smear: Any, made_up: Any) -> list[Any]:
+    """A stack of two fields, "stack", with the cells of either; the second is the one that is shown."""
+    from napari_bloodcell.core.config import AnalyseConfig
+    from napari_bloodcell.core.progress import silent
+    from napari_bloodcell.gui import layers
+
+    pixels = smear.image.pixels
+    stack = viewer.add_image(np.stack([pixels, pixels[::-1]]), name="stack", rgb=True)
+    cells = []
+    for plane in range(2):
+        viewer.dims.set_point(0, plane)
+        taken = layers.picture_of(stack, viewer)
+        analysis, table = made_up(taken, "nano", AnalyseConfig(), silent)
+        list(layers.add_analysis(viewer, taken, analysis, table, layers.rims_of(analysis.masks.labels)))
+        cells.append(viewer.layers[-1])
+    return cells
+
+
+@pytest.fixture
 def counted(add_counted: Any) -> Any:
     return add_counted("smear")

@@ -355,14 +355,13 @@ def test_the_next_cell_is_the_least_sure_and_a_key_goes_on(viewer, panel, counte
     assert not np.allclose(layers.camera_of(viewer).center[-2:], centre)
 
 
-def test_the_next_cell_tells_that_another_picture_covers_its_own(viewer, panel, counted, click, smear):
+def test_the_next_cell_is_seen_where_another_picture_covers_its_own(viewer, panel, counted, click, smear):
     click(panel.next_button)
-    assert "covered" not in panel.task.message.text()
-    viewer.add_image(smear.image.pixels.copy(), name="other", scale=(0.1, 0.1), units=("um", "um"))
+    assert "hidden" not in panel.task.message.text()
+    other = viewer.add_image(smear.image.pixels.copy(), name="other", scale=(0.1, 0.1), units=("um", "um"))
     click(panel.next_button)
-    assert panel.task.message.text().endswith(
-        "Its picture smear is covered by other: hide that layer to see it."
-    )
+    assert panel.task.message.text().endswith("is hidden while this panel is open.")
+    assert not other.visible
 
 
 def test_the_cells_on_top_are_chosen_first(viewer, open_panel, counted, add_counted):
@@ -656,3 +655,25 @@ def test_undo_of_a_class_waits_for_the_outline_of_its_cell(viewer, panel, counte
     assert dict(zip(classes.ids(counted), classes.kinds(counted), strict=True))[cell] == given
     panel.step(back=True)
     assert dict(zip(classes.ids(counted), classes.kinds(counted), strict=True))[cell] == before
+
+
+def test_next_cell_goes_on_in_the_next_field_and_shows_its_picture(
+    viewer, panel, counted, add_counted, click, qtbot
+):
+    other = add_counted("second", turned=True)
+    panel.cells.value = other
+    qtbot.waitUntil(lambda: panel.layer is other)
+    classes.give(viewer, {other: list(classes.ids(other))}, "monocyte", "ada")
+    click(panel.next_button)
+    assert panel.layer is counted
+    n = len(counted.features)
+    assert panel.task.message.text() == (
+        f"Every cell of second cells is seen; {n} cells in 1 field are left. Now smear cells."
+    )
+    assert panel.current in classes.ids(counted)
+    assert not viewer.layers["second"].visible
+    classes.give(viewer, {counted: list(classes.ids(counted))}, "monocyte", "ada")
+    click(panel.next_button)
+    assert panel.task.message.text() == "A person has seen every cell of all 2 fields."
+    panel.parentWidget().destroyOnClose()
+    qtbot.waitUntil(lambda: viewer.layers["second"].visible)

@@ -9,8 +9,6 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
-from napari_bloodcell.core.config import AnalyseConfig
-from napari_bloodcell.core.progress import silent
 from napari_bloodcell.gui import classes, layers
 from napari_bloodcell.gui.gallery_order import order_of
 from napari_bloodcell.gui.selection import marked
@@ -256,8 +254,8 @@ def test_two_layers_are_one_gallery_and_one_step_back(panel, counted, add_counte
     assert "unidentified" not in {kind for layer in panel.chosen for kind in classes.kinds(layer)}
 
 
-def test_a_picture_under_another_is_told_and_shown_only_where_asked_for(
-    viewer, panel, counted, add_counted, click, qtbot
+def test_a_picture_under_another_is_shown_and_goes_back_where_asked_for(
+    viewer, panel, counted, add_counted, qtbot
 ):
     add_counted("second", turned=True)
     first, second = viewer.layers["smear"], viewer.layers["second"]
@@ -265,18 +263,18 @@ def test_a_picture_under_another_is_told_and_shown_only_where_asked_for(
     qtbot.waitUntil(lambda: len(keys(panel)) == 2 * len(counted.features))
     below, above = (next(key for key in keys(panel) if panel._layers[key[0]] is one) for one in panel.chosen)
     order = list(viewer.layers)
+    assert not panel.uncovers.isVisible()
     click_on(panel, below)
-    assert "Its picture smear is covered by second: hide that layer" in panel.said.text()
-    assert [one for one in viewer.layers if one in order] == order
-    assert first.visible
-    assert second.visible
-    panel.uncovers.click()
     assert (first.visible, second.visible) == (True, False)
     assert "covered" not in panel.said.text()
     panel.view.choose([])
     panel._look_at(above)
     assert second.visible
     panel.uncovers.click()
+    assert (first.visible, second.visible) == (True, True)
+    panel._look_at(below)
+    assert "Its picture smear is covered by second: hide that layer" in panel.said.text()
+    assert [one for one in viewer.layers if one in order] == order
     assert (first.visible, second.visible) == (True, True)
     second.opacity = 0.3
     panel._look_at(below)
@@ -286,19 +284,39 @@ def test_a_picture_under_another_is_told_and_shown_only_where_asked_for(
     assert "Its picture smear is hidden" in panel.said.text()
 
 
-def test_a_cell_of_a_stack_is_gone_to_on_its_plane(viewer, open_panel, made_up, smear, qtbot):
-    viewer.add_image(np.stack([smear.image.pixels] * 3), name="stack", rgb=True)
-    for plane in (0, 2):
-        viewer.dims.set_point(0, plane)
-        taken = layers.picture_of(viewer.layers["stack"], viewer)
-        analysis, table = made_up(taken, "nano", AnalyseConfig(), silent)
-        list(layers.add_analysis(viewer, taken, analysis, table, layers.rims_of(analysis.masks.labels)))
+def test_marks_go_from_field_to_field_on_one_layer(viewer, panel, counted, add_counted, qtbot):
+    """napari takes half a second to add a layer, at each first cell of a field."""
+    add_counted("second", turned=True)
+    panel.cells.value = "all"
+    qtbot.waitUntil(lambda: len(keys(panel)) == 2 * len(counted.features))
+    for number in (0, 1, 0):
+        key = next(key for key in keys(panel) if key[0] == number)
+        panel.view.choose([key])
+        marks = [one for one in viewer.layers if one.name == "chosen cells"]
+        assert len(marks) == 1
+        cells = panel._layers[number]
+        np.testing.assert_array_equal(marks[0].data > 0, cells.data == key[1])
+        np.testing.assert_allclose(marks[0].scale, cells.scale)
+
+
+def test_a_panel_closes_after_a_cell_was_looked_at(panel, qtbot):
+    click_on(panel, keys(panel)[0])
+    panel.parentWidget().destroyOnClose()
+    qtbot.wait(50)  # an error in a slot would fail this test
+    assert panel._layers == []
+
+
+def test_a_cell_of_a_stack_is_gone_to_on_its_plane_and_cut_from_it(
+    viewer, open_panel, counted_planes, smear, qtbot
+):
     panel = open_panel("Gallery")
     panel.cells.value = "all"
     qtbot.waitUntil(lambda: len(panel._layers) == 2 and bool(keys(panel)), timeout=60_000)
-    for layer, plane in zip(range(2), (0, 2), strict=True):
+    for layer in range(2):
         panel._look_at(next(key for key in keys(panel) if key[0] == layer))
-        assert viewer.dims.point[0] == plane
+        assert viewer.dims.point[0] == layer
+    for shelf, cells in zip(panel._shelves, counted_planes, strict=True):
+        np.testing.assert_array_equal(shelf.pixels, viewer.layers["stack"].data[int(cells.translate[0])])
 
 
 def test_a_layer_that_goes_away_takes_its_pictures_along(viewer, panel, counted, qtbot):

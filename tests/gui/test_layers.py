@@ -13,6 +13,7 @@ from napari_bloodcell.core.errors import ImageError
 from napari_bloodcell.core.palette import colour_of
 from napari_bloodcell.core.progress import silent
 from napari_bloodcell.gui import layers
+from napari_bloodcell.gui.outlines import outlined
 from napari_bloodcell.gui.steps import added, at_once
 
 pytestmark = pytest.mark.gui
@@ -230,6 +231,8 @@ def test_results_lie_on_the_shown_plane_of_a_stack_only(viewer, smear, made_up):
     assert cells.data.shape == (1, *pixels.shape[:2])
     np.testing.assert_allclose(cells.translate, (3, 0, 0))
     assert cells.extent.world[0, 0] == 3
+    viewer.dims.set_point(0, 0)  # looked at is another plane; the cells' own is read
+    assert outlined(cells, viewer).picture.name == "Image [1]"
 
 
 def test_an_image_without_cells_gives_empty_layers(viewer, made_up):

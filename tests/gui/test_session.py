@@ -364,3 +364,19 @@ def test_cells_drawn_and_erased_by_napari_alone_are_in_the_table_that_is_kept(ke
     rows, drawn = on_disk()
     assert rows == drawn
     assert 1 not in rows
+
+
+def test_planes_of_a_stack_are_kept_each_with_its_own_picture(
+    panel, counted_planes, smear, tmp_path, click, qtbot
+):
+    """Whichever plane is looked at while the session opens."""
+    click(panel.task.run_button)
+    qtbot.waitUntil(
+        lambda: all(autosave.session_of(one)[0] is not None for one in counted_planes), timeout=60_000
+    )
+    qtbot.waitUntil(lambda: actions(tmp_path / "session").count("cells") == 2, timeout=30_000)
+    content = read_session(tmp_path / "session")
+    for layer, shown in zip(counted_planes, (smear.image.pixels, smear.image.pixels[::-1]), strict=True):
+        key = autosave.session_of(layer)[1]
+        np.testing.assert_array_equal(content.image(key).pixels, shown)
+        np.testing.assert_array_equal(content.cells(key).labels, layer.data[0])

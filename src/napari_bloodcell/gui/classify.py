@@ -4,27 +4,27 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLineEdit, QPushButton
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLineEdit, QPushButton
 
 from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.words import how_many
-from napari_bloodcell.gui import classes, classify_calls
+from napari_bloodcell.gui import ask, classes, classify_calls
 from napari_bloodcell.gui.choices import BundleChoice
 from napari_bloodcell.gui.class_keys import ClassKeys, hand_to
 from napari_bloodcell.gui.class_table import ClassTable
 from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
+from napari_bloodcell.gui.next_field import next_field
 from napari_bloodcell.gui.outlines import image_of, nuclei_of, outlined
 from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import CellsPanel
-from napari_bloodcell.gui.places import centre_on
+from napari_bloodcell.gui.places import Uncovered, centre_on
 from napari_bloodcell.gui.reader_name import ReaderName
 from napari_bloodcell.gui.selection import CellPicker, Marks
 from napari_bloodcell.gui.taken_back import told_step
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels
     from napari.viewer import Viewer
 
+TABLES = "Tables (*.csv)"
 EARLIER_STEPS = ("segment", "count", "slide", "read.page", "read.max_megapixels")
 
 HELP = """
@@ -44,7 +45,8 @@ HELP = """
 2. **Correct**: click a cell in the image, then press the key of its class (0 is *unidentified*). Or choose a
    class in the list, press **Click gives class**, and click cell after cell. Saying what the model said
    confirms it. Undo and Redo take back and give again.
-3. **Next cell** goes to the cell that is most worth a look. A key gives it its class and goes on to the next.
+3. **Next cell** goes to the cell that is most worth a look. A key gives it its class and goes on to the next;
+   after the last cell of a field it goes on in the next field, whose picture is shown.
 4. **Adapt model** tries several updates from your corrections and keeps the best, if cells that were held out
    say its probabilities are better. Five corrected cells are the least, a few of each class are better.
 5. **Classes**: any number; click twice on a name to rename it (a taken one merges), on its key to recolour.
@@ -63,8 +65,8 @@ class ClassifyCells(CellsPanel):
         self.task.run_button.setToolTip("Let the model name every cell that no person has named.")
         self.predict = classify_calls.predict
         self.adapt = classify_calls.adapt
-        self.ask_open: Callable[[], Path | None] = self._ask_open
-        self.ask_save: Callable[[], Path | None] = self._ask_save
+        self.ask_open = partial(ask.file_to_read, self, "Table of classes", TABLES)
+        self.ask_save = partial(ask.file_to_write, self, "Table of classes", "classes.csv", TABLES)
         self.current = 0  # the cell that is looked at
         self._reviewing = False
         self._suggested: weakref.WeakKeyDictionary[Labels, Sequence[int]] = weakref.WeakKeyDictionary()
@@ -74,6 +76,7 @@ class ClassifyCells(CellsPanel):
         self._hand.timeout.connect(self._take_hand)
         self._picker = CellPicker(napari_viewer, lambda: self.chosen, self._picked)
         self._marks = Marks(napari_viewer)
+        self._uncovered = Uncovered(napari_viewer)
         self.model = BundleChoice()
         self.choices.addRow("Model", self.model)
         self.reader = ReaderName("Your name or sign: it stands beside every class you give.")
@@ -112,17 +115,8 @@ class ClassifyCells(CellsPanel):
         self.load_button = self._button("Load …", "Give the cells the classes of a table (CSV).")
         self.save_button = self._button("Save …", "Write the classes of the cells as a table (CSV).")
         buttons = QGridLayout()
-        for place, button in enumerate(
-            (
-                self.next_button,
-                self.brush_button,
-                self.undo_button,
-                self.redo_button,
-                self.load_button,
-                self.save_button,
-                self.adapt_button,
-            )
-        ):
+        shown = [self.next_button, self.brush_button, self.undo_button, self.redo_button]
+        for place, button in enumerate([*shown, self.load_button, self.save_button, self.adapt_button]):
             buttons.addWidget(button, *divmod(place, 2))
         self.next_button.clicked.connect(self._next)
         self.undo_button.clicked.connect(lambda: self.step(back=True))
@@ -178,6 +172,7 @@ class ClassifyCells(CellsPanel):
         self._hand.stop()
         self._keys.stop()
         self._marks.clear()
+        self._uncovered.put_back()
 
     # a model's classes
 
@@ -282,13 +277,25 @@ class ClassifyCells(CellsPanel):
         )
         order = [cell for cell in order if cell != self.current] or order
         if not order:
-            self._reviewing = False
-            self.task.say("A person has seen every cell.")
+            self._next_field(layer)
             return
         self._reviewing = True
         self._look_at(layer, order[0])
-        covered = centre_on(self.viewer, layer, order[0])
-        self.task.say(f"{how_many(len(order), 'cell')} nobody has looked at yet. {covered}".strip())
+        if centre_on(self.viewer, layer, order[0]):
+            self._uncovered.show(layer)
+        hidden = (
+            "What lay over its picture is hidden while this panel is open." if self._uncovered.hides else ""
+        )
+        self.task.say(f"{how_many(len(order), 'cell')} nobody has looked at yet. {hidden}".strip())
+
+    def _next_field(self, done: "Labels") -> None:
+        self._reviewing = False
+        field, said = next_field(self.viewer, done)
+        if field is not None:
+            self._marks.show(done, [])
+            self.current, self.cells.value = 0, field
+            self._next()
+        self.task.say(said)
 
     def _look_at(self, layer: "Labels", cell: int) -> None:
         self.current = cell
@@ -390,11 +397,3 @@ class ClassifyCells(CellsPanel):
             lambda _progress: classify_calls.write_classes(path, image, rows),
             lambda _result: self.task.say(f"Written to {path}"),
         )
-
-    def _ask_open(self) -> Path | None:
-        chosen, _ = QFileDialog.getOpenFileName(self, "Table of classes", "", "Tables (*.csv)")
-        return Path(chosen) if chosen else None
-
-    def _ask_save(self) -> Path | None:
-        chosen, _ = QFileDialog.getSaveFileName(self, "Table of classes", "classes.csv", "Tables (*.csv)")
-        return Path(chosen) if chosen else None

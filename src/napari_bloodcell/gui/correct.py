@@ -12,7 +12,7 @@ from napari_bloodcell.core.errors import BloodcellError, SegmentError
 from napari_bloodcell.core.sam.question import Prompt
 from napari_bloodcell.core.segment import edit as editing
 from napari_bloodcell.core.words import how_many
-from napari_bloodcell.gui import layers, outlines
+from napari_bloodcell.gui import outlines
 from napari_bloodcell.gui import prompt_layers as prompts
 from napari_bloodcell.gui import segment_calls as calls
 from napari_bloodcell.gui.choices import Chooser
@@ -243,9 +243,9 @@ class Correct(QWidget):
             )
             return
         checkpoint = BY_STAIN if self.answers.value is None else self.answers.value
-        if self.prompter is None or self.prompter[0] != (weakref.ref(image), checkpoint):
-            picture = layers.picture_of(image, self.viewer)
-            key = (weakref.ref(image), checkpoint)
+        picture = outlines.picture_under(layer, image, self.viewer)
+        key = (weakref.ref(image), picture.name, checkpoint)
+        if self.prompter is None or self.prompter[0] != key:
             self.task.start(partial(self.prompter_for, picture, checkpoint), partial(self._can_answer, key))
             return
         self.live.ask(partial(calls.answer, self.prompter[1], self.prompter[2], prompt), self._answered)

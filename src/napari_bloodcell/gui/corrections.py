@@ -17,7 +17,7 @@ from napari_bloodcell.core.errors import BloodcellError, SegmentError
 from napari_bloodcell.core.segment import edit as editing
 from napari_bloodcell.gui import autosave, classes, layers
 from napari_bloodcell.gui.corrected_rows import rows_after, without_match
-from napari_bloodcell.gui.outlines import image_of, nuclei_of, outlines, shown_plane
+from napari_bloodcell.gui.outlines import image_of, nuclei_of, outlines, picture_under, shown_plane
 from napari_bloodcell.gui.steps import at_once
 from napari_bloodcell.gui.task import Latest
 
@@ -223,7 +223,7 @@ class Corrections(QObject):
         image = image_of(layer, self._viewer)
         if image is None or classes.classes_layer(self._viewer, layer) is None:
             return
-        picture = layers.picture_of(image, self._viewer)
+        picture = picture_under(layer, image, self._viewer)
         self._rims.ask(partial(_rims_of, self.labels.copy()), partial(self._show_rims, picture))
 
     def _show_rims(self, picture: layers.Picture, rims: Any) -> None:

@@ -105,7 +105,8 @@ class Gallery(CellsPanel):
         self.redo_button.setToolTip("Give again what was taken back (Ctrl+Shift+Z in this panel).")
         self.redo_button.clicked.connect(lambda: self.step(back=False))
         self.uncovers = QCheckBox("Show the picture of each cell")
-        self.uncovers.setToolTip("Hide the images that lie over it; untick to have them back as they were.")
+        self.uncovers.setToolTip("Hides the images that lie over it; untick to have them back as they were.")
+        self.uncovers.setChecked(True)  # a ring on another field's picture would be taken for this cell
         self.uncovers.hide()
         self.uncovers.toggled.connect(self._uncover)
         buttons = QHBoxLayout()
@@ -312,7 +313,7 @@ class Gallery(CellsPanel):
             if covered and self.uncovers.isChecked():
                 self._uncovered.show(layer)
                 covered = ""
-        self.uncovers.setVisible(bool(covered) or self.uncovers.isChecked())
+        self.uncovers.setVisible(bool(covered) or self._uncovered.hides)
         return covered
 
     def _uncover(self, wanted: bool) -> None:
@@ -322,9 +323,10 @@ class Gallery(CellsPanel):
             self._look_at(self._looked_at)
 
     def _choose(self, keys: Sequence[Key]) -> None:
-        for number, layer in enumerate(self._layers):
-            if layer in self.viewer.layers:
-                self._marks.show(layer, [cell for n, cell in keys if n == number])
+        chosen = {number: [cell for n, cell in keys if n == number] for number in range(len(self._layers))}
+        for number, cells in sorted(chosen.items(), key=lambda one: bool(one[1])):  # marks that go come first
+            if self._layers[number] in self.viewer.layers:
+                self._marks.show(self._layers[number], cells)
         if len(keys) != 1:  # one is looked at next
             self._tell_looked_at()
 
@@ -388,7 +390,7 @@ class Gallery(CellsPanel):
         self._uncovered.put_back()
         if self._warming is not None:
             self._warming.cancel()
-        self._shelves, self._layers, self._asked = [], [], []
+        self._shelves, self._layers, self._asked, self._looked_at = [], [], [], None
         self.view.show_groups([])
         self.typical.show_groups([])
 

@@ -105,8 +105,8 @@ def role_of(layer: "Layer") -> str:
     return str(ours.get("role", "")) if isinstance(ours, Mapping) else ""
 
 
-def picture_of(layer: "Layer | None", viewer: "Viewer") -> Picture:
-    """The plane of an image layer that the person looks at, at its finest level."""
+def picture_of(layer: "Layer | None", viewer: "Viewer", index: tuple[int, ...] | None = None) -> Picture:
+    """A plane of an image layer, the one the person looks at if none is named, at its finest level."""
     from napari.layers import Image
 
     if not isinstance(layer, Image):
@@ -115,7 +115,7 @@ def picture_of(layer: "Layer | None", viewer: "Viewer") -> Picture:
         )
     data = layer.data[0] if layer.multiscale else layer.data
     lead = 0 if _is_channels_first(layer, data) else layer.ndim - 2
-    index = _shown_index(layer, viewer)[:lead]
+    index = (_shown_index(layer, viewer) if index is None else index)[:lead]
     name = layer.name + (f" {list(index)}" if index else "")
     return Picture(
         pixels=data[index] if index else data,

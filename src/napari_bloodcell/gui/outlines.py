@@ -127,7 +127,7 @@ def outlined(cells: "Layer | None", viewer: "Viewer") -> Outlined:
             f"No open image is as large as the outlines {cells.name} ({cells.data.shape[-1]} x "
             f"{cells.data.shape[-2]} px). Open the image they belong to."
         )
-    picture = layers.picture_of(image, viewer)
+    picture = picture_under(cells, image, viewer)
     nuclei = nuclei_of(cells, viewer)
     return Outlined(
         picture=picture,
@@ -135,6 +135,22 @@ def outlined(cells: "Layer | None", viewer: "Viewer") -> Outlined:
         nuclei=None if nuclei is None else shown_plane(nuclei, viewer).copy(),
         cells=weakref.ref(cells),
         name=cells.name,
+    )
+
+
+def picture_under(cells: "Labels", image: "Image", viewer: "Viewer") -> layers.Picture:
+    """The plane of an image that these outlines lie on, whichever is looked at."""
+    return layers.picture_of(image, viewer, _plane_under(cells, image))
+
+
+def _plane_under(cells: "Labels", image: "Image") -> tuple[int, ...] | None:
+    """None where outlines have as many planes as their image, or none: then the one looked at counts."""
+    if cells.multiscale or cells.ndim != image.ndim or any(n != 1 for n in cells.data.shape[:-2]):
+        return None
+    place = image.world_to_data(cells.data_to_world((0,) * cells.ndim))
+    shape = (image.data[0] if image.multiscale else image.data).shape
+    return tuple(
+        min(max(round(float(at)), 0), n - 1) for at, n in zip(place, shape[: image.ndim], strict=True)
     )
 
 

@@ -103,7 +103,12 @@ class Uncovered:
 
     def __init__(self, viewer: "Viewer") -> None:
         self._viewer = viewer
-        self._changed: list[tuple[Layer, bool]] = []  # and whether it is shown now
+        self._changed: dict[Layer, tuple[bool, bool]] = {}  # whether it was shown, and is now
+
+    @property
+    def hides(self) -> bool:
+        """Whether anything is shown or hidden for it."""
+        return bool(self._changed)
 
     def show(self, cells: "Labels") -> None:
         image = image_of(cells, self._viewer)
@@ -117,15 +122,16 @@ class Uncovered:
                 self._make_visible(one, True)
 
     def put_back(self) -> None:
-        for layer, shown in reversed(self._changed):
+        for layer, (was, shown) in self._changed.items():
             if layer in self._viewer.layers and layer.visible == shown:  # else the person changed it since
-                layer.visible = not shown
+                layer.visible = was
         self._changed.clear()
 
     def _make_visible(self, layer: "Layer", shown: bool) -> None:
         if layer.visible != shown:
+            was, _ = self._changed.get(layer, (layer.visible, shown))
+            self._changed[layer] = was, shown
             layer.visible = shown
-            self._changed.append((layer, shown))
 
 
 def _covering(viewer: "Viewer", image: "Image") -> "list[Image]":

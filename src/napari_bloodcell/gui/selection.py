@@ -100,10 +100,7 @@ class Marks:
         a cell, but a mark would be a picture as large as the slide."""
         if is_slide(cells):
             return
-        _, marks = self._shown.get(id(cells), (None, lambda: None))
-        layer = marks()
-        if layer is None or layer not in self._viewer.layers:
-            layer = self._shown_by_others(cells)  # None: the person deleted it, or there was none
+        layer = self._marks_of(cells)  # None: the person deleted it, or there was none
         if not len(ids) and (layer is None or not self._stays):
             if layer is not None:
                 self._viewer.layers.remove(layer)
@@ -111,11 +108,11 @@ class Marks:
             return
         data = marked(shown_plane(cells, self._viewer), ids)
         data = data.reshape((1,) * (cells.ndim - 2) + data.shape)
-        if layer is not None:
+        if layer is None:
+            layer = self._moved(cells, data) or self._add(cells, data)
+        else:
             layer.data = data
-            self._shown[id(cells)] = weakref.ref(cells), weakref.ref(layer)
-            return
-        self._shown[id(cells)] = weakref.ref(cells), weakref.ref(self._add(cells, data))
+        self._shown[id(cells)] = weakref.ref(cells), weakref.ref(layer)
 
     def clear(self) -> None:
         for _, marks in list(self._shown.values()):
@@ -124,14 +121,25 @@ class Marks:
                 self._viewer.layers.remove(layer)
         self._shown.clear()
 
-    def _shown_by_others(self, cells: "Labels") -> "Labels | None":
+    def _marks_of(self, cells: "Labels") -> "Labels | None":
         """Two panels mark cells on one layer, not each on its own."""
-        for layer in self._viewer.layers:
-            if layers.role_of(layer) == MARKS and layer.metadata[layers.KEY].get("of") == str(
-                cells.unique_id
-            ):
-                marks: Labels = layer
-                return marks
+        ours = (one for one in self._viewer.layers if layers.role_of(one) == MARKS)
+        return next((one for one in ours if one.metadata[layers.KEY].get("of") == str(cells.unique_id)), None)
+
+    def _moved(self, cells: "Labels", data: Any) -> "Labels | None":
+        """A layer on which nothing is marked any more, put onto these cells: adding one takes napari long,
+        and with many fields there would be one for each."""
+        for key, (_, marks) in list(self._shown.items()):
+            layer = marks()
+            if layer is None or layer not in self._viewer.layers or layer.ndim != data.ndim:
+                continue
+            if not layer.data.any() and layer.data.shape == data.shape:
+                del self._shown[key]
+                layer.metadata = _made_for(cells)
+                for name, value in _place_of(cells, data.ndim).items():
+                    setattr(layer, name, value)
+                layer.data = data
+                return layer
         return None
 
     def _add(self, cells: "Labels", data: Any) -> "Labels":
@@ -143,13 +151,8 @@ class Marks:
             data,
             name=MARKS,
             colormap=DirectLabelColormap(color_dict={None: COLOUR, 0: "transparent"}),
-            metadata={layers.KEY: {"schema": layers.SCHEMA, "role": MARKS, "of": str(cells.unique_id)}},
-            scale=cells.scale[-data.ndim :],
-            translate=cells.translate[-data.ndim :],
-            rotate=cells.rotate,
-            shear=cells.shear,
-            affine=cells.affine,
-            units=cells.units,
+            metadata=_made_for(cells),
+            **_place_of(cells, data.ndim),
         )
         is_outlined = data.size <= layers.LARGEST_OUTLINED_PX
         layer.contour = CONTOUR_PX if is_outlined else 0
@@ -158,3 +161,18 @@ class Marks:
         if active is not None and active in self._viewer.layers:  # the brush stays where it was
             self._viewer.layers.selection.active = active
         return layer
+
+
+def _made_for(cells: "Labels") -> dict[str, Any]:
+    return {layers.KEY: {"schema": layers.SCHEMA, "role": MARKS, "of": str(cells.unique_id)}}
+
+
+def _place_of(cells: "Labels", ndim: int) -> dict[str, Any]:
+    return {
+        "scale": cells.scale[-ndim:],
+        "translate": cells.translate[-ndim:],
+        "rotate": cells.rotate,
+        "shear": cells.shear,
+        "affine": cells.affine,
+        "units": cells.units,
+    }
