@@ -75,7 +75,7 @@ class ClassifyCells(CellsPanel):
         self._hand.setSingleShot(True)
         self._hand.timeout.connect(self._take_hand)
         self._picker = CellPicker(napari_viewer, lambda: self.chosen, self._picked)
-        self._marks = Marks(napari_viewer)
+        self._marks = Marks(napari_viewer, stays=True)
         self._uncovered = Uncovered(napari_viewer)
         self.model = BundleChoice()
         self.choices.addRow("Model", self.model)

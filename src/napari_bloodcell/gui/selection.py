@@ -137,7 +137,8 @@ class Marks:
                 del self._shown[key]
                 layer.metadata = _made_for(cells)
                 for name, value in _place_of(cells, data.ndim).items():
-                    setattr(layer, name, value)
+                    if _is_other(getattr(layer, name), value):  # each is drawn anew at once
+                        setattr(layer, name, value)
                 layer.data = data
                 return layer
         return None
@@ -176,3 +177,7 @@ def _place_of(cells: "Labels", ndim: int) -> dict[str, Any]:
         "affine": cells.affine,
         "units": cells.units,
     }
+
+
+def _is_other(a: Any, b: Any) -> bool:
+    return not np.array_equal(*(np.asarray(getattr(one, "affine_matrix", one)) for one in (a, b)))
