@@ -120,6 +120,18 @@ def test_a_word_that_was_taken_back_is_nobodys_answer(desk: Desk) -> None:
     assert readers == {"ada": {("field.png", 1): "basophil"}, "bo": {("field.png", 3): "macrophage"}}
 
 
+def test_what_was_said_before_the_session_was_opened_is_that_persons_answer(desk: Desk) -> None:
+    named = cells_of(KINDS)
+    sources = ["person ada", "person", *["bundle nano"] * 4]
+    desk.session.save_cells(desk.key, replace(named, table=named.table.assign(cell_type_source=sources)))
+    desk.say("bo", 1, "neutrophil_banded", "monocyte")
+    desk.session.record(
+        [Change(action="undo", image=desk.key, cell_id=1, old="monocyte", new=KINDS[0], note="person ada")]
+    )
+    readers = {one.name: dict(one.answers) for one in read_work(desk.folder).readers}
+    assert readers == {"ada": {("field.png", 1): "neutrophil_banded"}}
+
+
 def test_a_signature_holds_until_a_class_changes_and_again_when_it_is_changed_back(desk: Desk) -> None:
     desk.sign("ada")
     signed = "Signed by ada, 2026-01-02 03:04:05 UTC: 6 white cells of field.png, unchanged since."

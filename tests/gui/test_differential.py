@@ -209,7 +209,7 @@ def test_a_second_reader_is_compared_and_the_disputed_cells_are_a_click_away(
     wait(panel)
     n = len(rows)
     assert "ada and bo agree on 0 of 1 cells" in panel.agreement.text()
-    assert f"{n - 1} cells that nobody here has named are not compared" in panel.agreement.text()
+    assert f"{n - 1} cells that ada has not named are not compared" in panel.agreement.text()
     for cell, kind, _ in rows[1:]:
         classes.give(viewer, {counted: [cell]}, kind, "ada")
     qtbot.waitUntil(lambda: f"ada and bo agree on {n - 1} of {n} cells" in panel.agreement.text())

@@ -1,6 +1,6 @@
 """The panel "Differential": the count as it stands, live, to be compared, commented, signed and exported."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
     QHBoxLayout,
+    QInputDialog,
     QLabel,
     QLineEdit,
     QListWidget,
@@ -24,7 +25,7 @@ from qtpy.QtWidgets import (
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.session import Change
-from napari_bloodcell.gui import autosave, classes, differential_calls, layers
+from napari_bloodcell.gui import autosave, classes, differential_calls, layers, second_reader
 from napari_bloodcell.gui.class_table import shown as plain
 from napari_bloodcell.gui.counted_once import told_once
 from napari_bloodcell.gui.differential_calls import POOLED, Shown, Slide
@@ -52,8 +53,8 @@ artefacts do not.
 **Several layers** are counted slide by slide and together. *Classes: fine* shows bands apart from segmented
 ones; *Merge bands* counts them as neutrophils again.
 
-**Second reader** compares the classes on the screen with those of another person: a table, or that person's
-session. Click a line to go to a cell the two of you see differently.
+**Second reader** compares what you, by the name in *Reader*, have said of the cells with another person's
+table, or with a person of a session. Click a line to go to a cell the two of you see differently.
 
 **Sign off** puts your name and the time under the count as it is; any later change shows. **Export** writes
 exactly what is on the screen, with the cells it was counted from.
@@ -66,15 +67,18 @@ class DifferentialPanel(CellsPanel):
     def __init__(self, napari_viewer: "Viewer") -> None:
         super().__init__(napari_viewer, "Export …", several=True)
         self.export = differential_calls.export
-        self.compare = differential_calls.second_reader
+        self.compare = second_reader.second_readers
         self.ask_folder: Callable[[], Path | None] = self._ask_folder
         self.ask_reader: Callable[[], Path | None] = self._ask_reader
+        self.ask_person: Callable[[Sequence[str]], str | None] = self._ask_person
         self.shown: Shown | None = None
         self._slides: list[Slide] = []
-        self._second: Any = None
+        self._second: second_reader.Second | None = None
+        self._followed: set[autosave.OpenSession] = set()
         self._loading: Run | None = None
         self._loaded = False
         self.reader = ReaderName("Your name or sign, for the sign-off and for the comparison of two readers.")
+        self.reader.editingFinished.connect(self._show_agreement)
         self.choices.addRow("Reader", self.reader)
         self.form = Form(CountConfig())
         self.form.changed.connect(self.cells_changed)
@@ -207,35 +211,53 @@ class DifferentialPanel(CellsPanel):
 
     def _compare(self, ask: Callable[[], Path | None]) -> None:
         path = ask()
+        self.cells_changed()  # a session may have been opened since
         if path is not None and self._slides:
-            images = list(dict.fromkeys(slide.name for slide in self._slides))
             known = [name for layer in self.chosen for name in classes.class_list(layer).names]
-            self.task.start(partial(self.compare, path, images, known), self._compared)
+            call = partial(self.compare, path, self._slides, known, self.reader.name)
+            self.task.start(call, self._compared)
 
-    def _compared(self, second: Any) -> None:
-        self._second = second
+    def _compared(self, found: Sequence[second_reader.Second]) -> None:
+        names = [one.name for one in found]
+        name = names[0] if len(names) == 1 else self.ask_person(names)
+        if name is None:
+            return
+        self._second = found[names.index(name)]
+        self._follow_sessions()
         self._show_agreement()
-        self.task.say(f"Compared with {second.name}.")
+        mine = second_reader.reader_of(self._slides, self.reader.name)
+        refused = second_reader.why_nothing(self._slides, mine, self._second)
+        self.task.say(refused or f"Compared with {name}.", error=bool(refused))
 
-    def _show_agreement(self) -> None:
+    def _follow_sessions(self) -> None:
+        """Who had said what is known once it is written down: a little after the layer has changed."""
+        for session in set(autosave.opened()) - self._followed:
+            session.saved.connect(self._show_agreement)
+        self._followed = set(autosave.opened())
+
+    def _show_agreement(self, _saved: object = None) -> None:
         for widget in (self.agreement, self.disputed):
             widget.setVisible(self._second is not None)
         if self._second is None or self.shown is None:
             return
         from napari_bloodcell.core.report.readers import agreement
 
-        name = self.reader.name
-        found = agreement(differential_calls.reader_of(self._slides, name), self._second)
-        self.agreement.setText(found.text() + differential_calls.left_out_text(self._slides))
-        self.shown = replace(self.shown, agreement=found.text())
         self.disputed.clear()
-        for (image, cell), mine, theirs in found.disputed:
+        mine = second_reader.reader_of(self._slides, self.reader.name)
+        refused = second_reader.why_nothing(self._slides, mine, self._second)
+        found = agreement(mine, self._second.reader)
+        self.shown = replace(self.shown, agreement="" if refused else found.text())
+        self.disputed.setVisible(not refused and bool(found.disputed))
+        if refused:
+            self.agreement.setText(refused)
+            return
+        self.agreement.setText(found.text() + second_reader.left_out_text(self._slides, mine))
+        for (image, cell), said, other in found.disputed:
             item = QListWidgetItem(
-                f"{image}, cell {cell}: {plain(mine)}, {self._second.name}: {plain(theirs)}"
+                f"{image}, cell {cell}: {plain(said)}, {self._second.name}: {plain(other)}"
             )
             item.setData(Qt.ItemDataRole.UserRole, (image, cell))
             self.disputed.addItem(item)
-        self.disputed.setVisible(bool(found.disputed))
 
     def _go_to(self, item: QListWidgetItem) -> None:
         image, cell = item.data(Qt.ItemDataRole.UserRole)
@@ -284,6 +306,11 @@ class DifferentialPanel(CellsPanel):
     def _ask_reader(self) -> Path | None:
         chosen, _ = QFileDialog.getOpenFileName(self, "Table of the second reader", "", "Tables (*.csv)")
         return Path(chosen) if chosen else None
+
+    def _ask_person(self, names: Sequence[str]) -> str | None:
+        text = "Several people have named cells in this session. Compare with:"
+        chosen, is_chosen = QInputDialog.getItem(self, "Second reader", text, names, 0, False)
+        return chosen if is_chosen else None
 
     def _ask_session(self) -> Path | None:
         chosen = QFileDialog.getExistingDirectory(self, "Session of the second reader")

@@ -75,11 +75,15 @@ def read_work(folder: Path, config: ReportConfig = ReportConfig()) -> SessionWor
     cells = {key: found for key in content.images if (found := content.cells(key)) is not None}
     firsts = _first_classes(content.trail.events)
     runs = {key: _run(content, key, found, names[key], firsts) for key, found in cells.items()}
-    there = {(names[key], int(cell)) for key, found in cells.items() for cell in found.table["label"]}
+    stands = {
+        (names[key], int(cell)): (kind, source)
+        for key, run in runs.items()
+        for cell, kind, source in _classes_in(run.table)
+    }
     return SessionWork(
         folder=content.folder,
         runs=tuple(runs.values()),
-        readers=tuple(readers_in(content.trail.events, names, there)),
+        readers=tuple(readers_in(content.trail.events, names, stands)),
         signatures=tuple(_signatures(content, runs, config)),
         comments=tuple(_comments(content.trail.events)),
         lost=tuple(content.lost()),
@@ -89,8 +93,11 @@ def read_work(folder: Path, config: ReportConfig = ReportConfig()) -> SessionWor
     )
 
 
-def readers_in(events: Iterable[Event], names: Mapping[str, str], there: set[Cell]) -> list[Reader]:
-    """The last word of each person on each cell that is still ``there``. An undo takes a word back."""
+def readers_in(
+    events: Iterable[Event], names: Mapping[str, str], there: Mapping[Cell, tuple[str, str]]
+) -> list[Reader]:
+    """The last word of each person on each cell that is still ``there``, with its class and who gave it: what
+    was said before the session was opened is in no line. An undo takes a word back."""
     said: dict[str, dict[Cell, list[str]]] = {}
     stands: dict[Cell, str] = {}  # whose word it is
     renamed: tuple[Any, Any] | None = None
@@ -116,6 +123,9 @@ def readers_in(events: Iterable[Event], names: Mapping[str, str], there: set[Cel
         who: {cell: words[-1] for cell, words in cells.items() if words and cell in there}
         for who, cells in said.items()
     }
+    for cell, (kind, source) in there.items():
+        if source.startswith(PERSON) and (who := source.removeprefix(PERSON).strip()):
+            answers.setdefault(who, {})[cell] = kind
     return [Reader(name=who, answers=mine) for who, mine in answers.items() if mine]
 
 
@@ -136,6 +146,12 @@ def readers_of(works: Sequence[SessionWork]) -> tuple[list[Reader], list[str]]:
             own = together.setdefault(reader.name, {})
             own |= {cell: said for cell, said in reader.answers.items() if cell[0] not in other}
     return [Reader(name=name, answers=answers) for name, answers in together.items() if answers], notes
+
+
+def _classes_in(table: "pd.DataFrame") -> Iterator[tuple[int, str, str]]:
+    for cell, *said in zip(table["cell_id"], table["cell_type"], table["cell_type_source"], strict=True):
+        kind, source = map(str, said)
+        yield int(cell), kind, source
 
 
 def _names(content: Content) -> dict[str, str]:
