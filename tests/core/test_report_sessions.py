@@ -16,6 +16,7 @@ from napari_bloodcell.core.image import read_image
 from napari_bloodcell.core.report import digest_of
 from napari_bloodcell.core.report.make import Report, make_report
 from napari_bloodcell.core.report.sessions import counted, read_work
+from napari_bloodcell.core.report.signed import cells_digest, outlines_hash
 from napari_bloodcell.core.session import Change, Session, SessionCells
 
 CONFIG = ReportConfig()
@@ -159,6 +160,30 @@ def test_a_signature_is_checked_by_the_settings_it_was_given_under(desk: Desk) -
         "basophil": 1,
         "unidentified": 1,
     }
+
+
+def test_a_signature_is_under_classes_and_outlines_and_tells_what_nobody_has_looked_at(desk: Desk) -> None:
+    (run,) = read_work(desk.folder).runs
+    drawn = cells_of(KINDS)
+    table = zip(run.table["cell_id"], run.table["cell_type"], strict=True)
+    cells = cells_digest(
+        [(run.slide, cell, kind) for cell, kind in table], [(run.slide, outlines_hash(drawn.labels))]
+    )
+    desk.sign("ada", cells=cells, looked={"cells": 6, "unseen": 6, "doubtful": 1})
+    (told,) = desk.report().sign_off
+    assert told.endswith("unchanged since; 6 of 6 cells were looked at by nobody, 1 of them doubtful.")
+    for cell, old, new in ((3, "monocyte", "lymphocyte"), (4, "lymphocyte", "monocyte")):
+        desk.say("", cell, old, new)
+    report = desk.report()
+    assert report.sign_off[0].startswith("Changed since ada signed it")
+    desk.sign("ada")  # as an older release did, under the figures
+    for cell, old, new in ((4, "monocyte", "lymphocyte"), (3, "lymphocyte", "monocyte")):
+        desk.say("", cell, old, new)
+    assert desk.report().sign_off[0].startswith("Signed by ada")
+    desk.sign("ada", cells=cells)
+    assert desk.report().sign_off[0].endswith("unchanged since.")
+    desk.session.save_cells(desk.key, cells_of(KINDS, moved=1))
+    assert desk.report().sign_off[0].startswith("Changed since ada signed it")
 
 
 def test_a_signature_under_two_images_outlives_another_under_one_of_them(desk: Desk) -> None:

@@ -25,6 +25,18 @@ def panel(open_panel, counted, qtbot):
     return panel
 
 
+@pytest.fixture
+def sign(click):
+    """The second press signs where nobody has looked at some cells."""
+
+    def press(panel):
+        click(panel.sign_button)
+        if "press Sign off again" in panel.task.message.text():
+            click(panel.sign_button)
+
+    return press
+
+
 def shown(panel):
     table = panel.table
     return [[table.item(row, column).text() for column in range(4)] for row in range(table.rowCount())]
@@ -64,7 +76,7 @@ def test_classes_have_the_colours_that_a_person_chose(viewer, panel, counted, qt
     assert icon.pixelColor(6, 6).name() == "#12a4f0"
 
 
-def test_a_reader_is_named_once_for_all_panels(viewer, panel, open_panel, counted, qtbot):
+def test_a_reader_is_named_once_for_all_panels(panel, open_panel, counted, qtbot, sign):
     panel.reader.setText("")
     classify, session = open_panel("Classify"), open_panel("Session")
     classify.reader.clear()
@@ -72,7 +84,7 @@ def test_a_reader_is_named_once_for_all_panels(viewer, panel, open_panel, counte
     qtbot.keyClick(classify.reader, Qt.Key.Key_Return)
     assert [one.reader.name for one in (panel, classify, session)] == ["grace"] * 3
     assert open_panel("Gallery").reader.name == "grace"
-    qtbot.mouseClick(panel.sign_button, Qt.MouseButton.LeftButton)
+    sign(panel)
     assert counted.metadata["napari_bloodcell"]["signed"]["who"] == "grace"
 
 
@@ -107,14 +119,14 @@ def test_a_change_of_class_shows_at_once(viewer, panel, counted, qtbot):
     assert f"{n} reviewed by a person" in panel.state.text()
 
 
-def test_the_export_is_what_is_on_the_screen_corrections_by_hand_included(
-    viewer, panel, counted, click, wait, tmp_path
+def test_the_export_is_what_is_on_the_screen_corrections_by_hand_included(  # noqa: PLR0917
+    viewer, panel, counted, click, wait, tmp_path, sign
 ):
     classes.give(viewer, {counted: classes.ids(counted)[:2]}, "smudge_cell", "ada")
     panel.comment.setText("few cells")
     panel.comment.editingFinished.emit()
     panel.cells_changed()
-    click(panel.sign_button)
+    sign(panel)
     panel.ask_folder = lambda: tmp_path
     for name in ("differential", "differential-2"):
         click(panel.task.run_button)
@@ -136,9 +148,9 @@ def test_the_export_is_what_is_on_the_screen_corrections_by_hand_included(
     assert said["digest"] == said["signed"]["digest"]
 
 
-def test_a_signature_is_void_after_a_change_and_good_again_after_undo(viewer, panel, counted, click, qtbot):
+def test_a_signature_is_void_after_a_change_and_good_again_after_undo(viewer, panel, counted, sign, qtbot):
     assert panel.signed.text() == "Not signed yet."
-    click(panel.sign_button)
+    sign(panel)
     assert panel.signed.text().startswith("Signed by ada, 20")
     classes.give(viewer, {counted: classes.ids(counted)[:1]}, "unidentified", "bo")
     qtbot.waitUntil(lambda: panel.signed.text().startswith("Changed since ada signed it"))
@@ -307,7 +319,7 @@ def test_bars_and_table_can_be_read_in_both_themes(viewer, panel, theme, qtbot):
 
 
 def test_a_report_of_the_session_has_the_numbers_and_the_signature_of_the_panel(
-    viewer, panel, counted, click, tmp_path, qtbot
+    viewer, panel, counted, sign, tmp_path, qtbot
 ):
     from napari_bloodcell.core.config.report import ReportConfig
     from napari_bloodcell.core.report.make import make_report
@@ -325,7 +337,7 @@ def test_a_report_of_the_session_has_the_numbers_and_the_signature_of_the_panel(
         panel.form.widget("count_border").value = False
         panel.merge.setChecked(True)
         panel.cells_changed()
-        click(panel.sign_button)
+        sign(panel)
     finally:
         session.close()  # everything handed in is written first
     config = ReportConfig(count=CountConfig(level="fine", count_border=False), merge_bands=True)
@@ -339,7 +351,7 @@ def test_a_report_of_the_session_has_the_numbers_and_the_signature_of_the_panel(
 
 
 def test_a_signature_and_a_comment_are_there_when_the_session_is_opened_again(  # noqa: PLR0917
-    viewer, open_panel, counted, tmp_path, click, wait, qtbot
+    viewer, open_panel, counted, tmp_path, click, wait, qtbot, sign
 ):
     panel, session = open_panel("Differential"), open_panel("Session")
     session.reader.setText("ada")
@@ -351,7 +363,7 @@ def test_a_signature_and_a_comment_are_there_when_the_session_is_opened_again(  
     panel.reader.setText("ada")
     panel.comment.setText("few platelets")
     panel.comment.editingFinished.emit()
-    click(panel.sign_button)
+    sign(panel)
     told = panel.signed.text()
     assert told.startswith("Signed by ada")
     click(session.close_button)
@@ -366,3 +378,97 @@ def test_a_signature_and_a_comment_are_there_when_the_session_is_opened_again(  
     qtbot.waitUntil(lambda: panel.signed.text().startswith("Changed since ada signed it"), timeout=10_000)
     for one in autosave.opened():
         one.close()
+
+
+def test_a_signature_is_void_where_two_cells_change_places_or_an_outline_is_painted(
+    viewer, panel, counted, sign, qtbot
+):
+    first, second = (int(cell) for cell in classes.ids(counted)[:2])
+    classes.give(viewer, {counted: [first]}, "monocyte", "ada")
+    classes.give(viewer, {counted: [second]}, "basophil", "ada")
+    qtbot.waitUntil(lambda: panel.shown.pooled.reviewed == 2)
+    sign(panel)
+    assert panel.signed.text().startswith("Signed by ada")
+    figures = panel.shown.digest
+    classes.give(viewer, {counted: [first]}, "basophil", "ada")
+    classes.give(viewer, {counted: [second]}, "monocyte", "ada")
+    qtbot.waitUntil(lambda: panel.signed.text().startswith("Changed since ada signed it"))
+    assert panel.shown.digest == figures
+    classes.undo(viewer, [counted])
+    classes.undo(viewer, [counted])
+    qtbot.waitUntil(lambda: panel.signed.text().startswith("Signed by ada"))
+    assert panel.shown.signed["who"] == "ada"
+    counted.brush_size = 6
+    counted.paint(tuple(np.argwhere(np.asarray(counted.data) == first)[0]), 0)
+    qtbot.waitUntil(lambda: panel.signed.text().startswith("Changed since ada signed it"))
+    assert panel.shown.signed == {}
+
+
+def test_an_older_signature_is_judged_by_the_figures_alone(viewer, panel, counted, sign, qtbot):
+    first, second = (int(cell) for cell in classes.ids(counted)[:2])
+    classes.give(viewer, {counted: [first]}, "monocyte", "ada")
+    classes.give(viewer, {counted: [second]}, "basophil", "ada")
+    qtbot.waitUntil(lambda: panel.shown.pooled.reviewed == 2)
+    sign(panel)
+    ours = counted.metadata[layers.KEY]
+    older = {name: ours["signed"][name] for name in ("who", "when", "digest")}
+    counted.metadata = counted.metadata | {layers.KEY: ours | {"signed": older}}
+    classes.give(viewer, {counted: [first]}, "basophil", "ada")
+    qtbot.waitUntil(lambda: panel.signed.text().startswith("Changed since ada signed it"))
+    classes.give(viewer, {counted: [second]}, "monocyte", "ada")
+    qtbot.waitUntil(lambda: panel.signed.text().startswith("Signed by ada"))
+    assert panel.shown.signed == older
+
+
+def test_cells_that_nobody_has_looked_at_are_told_before_the_count_is_signed(
+    viewer, panel, counted, click, qtbot
+):
+    n = len(counted.features)
+    ids = [int(cell) for cell in classes.ids(counted)]
+    classes.give(viewer, {counted: ids[:-2]}, "monocyte", "ada")
+    classes.give_each(viewer, counted, {ids[-1]: ("unidentified", "bundle nano")})
+    qtbot.waitUntil(lambda: panel.shown.pooled.reviewed == n - 2)
+    click(panel.sign_button)
+    unseen = f"2 of {n} cells were looked at by nobody, 1 of them doubtful"
+    assert panel.task.message.text().startswith(f"{unseen}: look at them in Gallery, or press Sign off again")
+    assert panel.signed.text() == "Not signed yet."
+    classes.give(viewer, {counted: ids[:1]}, "basophil", "ada")
+    qtbot.waitUntil(lambda: panel.shown.pooled.percent("basophil") > 0)
+    click(panel.sign_button)
+    assert panel.signed.text() == "Not signed yet.", "it is another count now"
+    click(panel.sign_button)
+    assert panel.signed.text().startswith("Signed by ada")
+    assert panel.signed.text().endswith(f"UTC; {unseen}.")
+    classes.give(viewer, {counted: ids}, "monocyte", "ada")
+    qtbot.waitUntil(lambda: panel.shown.pooled.reviewed == n)
+    click(panel.sign_button)
+    assert panel.signed.text().endswith("UTC.")
+
+
+def test_a_signature_under_several_fields_holds_for_each_of_them(
+    viewer, panel, counted, add_counted, sign, qtbot
+):
+    other = add_counted("second smear", turned=True)
+    panel.cells.value = "all"
+    qtbot.waitUntil(lambda: len(panel.shown.slides) == 2)
+    sign(panel)
+    assert panel.signed.text().startswith("Signed by ada, 20")
+    panel.cells.value = counted
+    qtbot.waitUntil(lambda: "together with 1 other field" in panel.signed.text())
+    assert panel.signed.text().startswith("Signed by ada")
+    assert panel.shown.signed == {}, "not under this figure alone"
+    third = add_counted("third")
+    viewer.layers["third"].data = np.ascontiguousarray(viewer.layers["third"].data[:, ::-1])
+    third.data = np.ascontiguousarray(third.data[:, ::-1])
+    ours = third.metadata[layers.KEY]
+    sha = {"image": ours["image"] | {"sha256": "c" * 64}}
+    third.metadata = third.metadata | {layers.KEY: ours | sha}
+    panel.reset_choices()
+    panel.cells.value = "all"
+    qtbot.waitUntil(lambda: "2 of 3 fields are signed by ada" in panel.signed.text())
+    assert panel.signed.text().endswith("third is new. Sign again.")
+    classes.give(viewer, {other: classes.ids(other)[:1]}, "megakaryocyte", "bo")
+    panel.cells.value = counted
+    qtbot.waitUntil(lambda: "Changed since ada signed it together with" in panel.signed.text())
+    viewer.layers.remove(other)
+    qtbot.waitUntil(lambda: "second smear is not open" in panel.signed.text())

@@ -1,7 +1,7 @@
 """The panel "Differential": the count as it stands, live, to be compared, commented, signed and exported."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -25,9 +25,17 @@ from qtpy.QtWidgets import (
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.session import Change
-from napari_bloodcell.gui import autosave, classes, differential_calls, layers, second_reader
+from napari_bloodcell.gui import (
+    autosave,
+    classes,
+    differential_calls,
+    drawn,
+    layers,
+    second_reader,
+    signatures,
+)
 from napari_bloodcell.gui.class_table import shown as plain
-from napari_bloodcell.gui.counted_once import told_once
+from napari_bloodcell.gui.counted_once import counted_once, told_once
 from napari_bloodcell.gui.differential_calls import POOLED, Shown, Slide
 from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
@@ -56,8 +64,9 @@ ones; *Merge bands* counts them as neutrophils again.
 **Second reader** compares what you, by the name in *Reader*, have said of the cells with another person's
 table, or with a person of a session. Click a line to go to a cell the two of you see differently.
 
-**Sign off** puts your name and the time under the count as it is; any later change shows. **Export** writes
-exactly what is on the screen, with the cells it was counted from.
+**Sign off** puts your name and the time under the count, the class and the outline of each cell; any later
+change shows. Where nobody has looked at some cells it says so first: press again to sign all the same.
+**Export** writes exactly what is on the screen, with the cells it was counted from.
 """
 
 
@@ -76,7 +85,9 @@ class DifferentialPanel(CellsPanel):
         self._second: second_reader.Second | None = None
         self._followed: set[autosave.OpenSession] = set()
         self._loading: Run | None = None
+        self._reading: Run | None = None
         self._loaded = False
+        self._warned: Any = None  # of which count it was said that nobody has looked at some cells
         self.reader = ReaderName("Your name or sign, for the sign-off and for the comparison of two readers.")
         self.reader.editingFinished.connect(self._show_agreement)
         self.choices.addRow("Reader", self.reader)
@@ -135,6 +146,10 @@ class DifferentialPanel(CellsPanel):
 
     # counting
 
+    def layers_changed(self) -> None:
+        super().layers_changed()
+        self._soon.start()  # a signature may be under layers that came or went
+
     def cells_changed(self, _value: object = None) -> None:
         there = [layer for layer in self.chosen if layer in self.viewer.layers and len(layer.features)]
         if there and not self._loaded:
@@ -192,20 +207,33 @@ class DifferentialPanel(CellsPanel):
         said = [_ours(layer).get("comment", "") for layer in there]
         if not self.comment.hasFocus():
             self.comment.setText(next((one for one in said if one), ""))
-        signed = [_ours(layer).get("signed") for layer in there]
-        first = signed[0] if signed and signed[0] and all(one == signed[0] for one in signed) else None
-        if first is None:
-            self.signed.setText("Not signed yet.")
-        elif first["digest"] == self.shown.digest:
-            self.signed.setText(f"Signed by {first['who']}, {_time(first['when'])}.")
-        else:
-            self.signed.setText(
-                f"Changed since {first['who']} signed it, {_time(first['when'])}. Sign again."
-            )
-        is_valid = first is not None and first["digest"] == self.shown.digest
-        self.shown = replace(
-            self.shown, comment=self.comment.text(), signed=first if is_valid and first else {}
-        )
+        self.shown = replace(self.shown, comment=self.comment.text())
+        self._show_signature(there)
+
+    def _show_signature(self, there: "list[Labels]") -> None:
+        assert self.shown is not None
+        is_signed = any(_ours(layer).get("signed") for layer in there)
+        if self._read_outlines() and is_signed:
+            return  # what was said stands for the moment
+        judged = signatures.judge(there, counted_once(outlines(self.viewer)), self.shown)
+        self.signed.setText(judged.text)
+        self.shown = replace(self.shown, signed=judged.signed)
+
+    def _read_outlines(self) -> bool:
+        """Hash what a signature is under, not on this thread. True until that is done."""
+        todo = drawn.unknown(outlines(self.viewer))
+        if todo and self._reading is None:
+            self._reading = Run(partial(drawn.hashed, todo))
+            self._reading.ended.connect(self._outlines_read)
+            self._reading.start()
+        return bool(todo)
+
+    def _outlines_read(self) -> None:
+        if self._reading is not None and self._reading.error is None:
+            drawn.keep(self._reading.result)
+        self._reading = None
+        if not self._closed:
+            self.cells_changed()
 
     # second reader
 
@@ -280,15 +308,34 @@ class DifferentialPanel(CellsPanel):
     def _sign(self) -> None:
         if self.shown is None:
             return
-        who = self.reader.name
-        when = datetime.now(UTC).isoformat(timespec="seconds")
-        counted_by = {"count": self.shown.config.to_json(), "merge_bands": self.shown.merge_bands}
-        signed = {"who": who, "when": when, "digest": self.shown.digest} | counted_by
-        for layer in self.chosen:
+        there = [layer for layer in self.chosen if layer in self.viewer.layers]
+        drawn.work_out(there)
+        self.cells_changed()
+        cells, looked = signatures.cells_of(self._slides), signatures.looked(self._slides, self.shown.config)
+        if looked.unseen and self._warned != (self.shown.digest, cells):
+            self._warned = (self.shown.digest, cells)
+            self.task.say(
+                f"{looked.text()}: look at them in Gallery, or press Sign off again to sign all the same.",
+                error=True,
+            )
+            return
+        self._warned = None
+        signed = {
+            "who": self.reader.name,
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "digest": self.shown.digest,
+            "cells": cells,
+            "images": [slide.name for slide in self._slides],
+            "looked": asdict(looked),
+            "count": self.shown.config.to_json(),
+            "merge_bands": self.shown.merge_bands,
+        }
+        for layer in there:
             before = _ours(layer).get("signed")
             _note(layer, {"signed": signed})
             note = f"{self.shown.pooled.counted} white cells"
             _record(layer, Change(action="sign-off", old=before, new=signed, note=note))
+        self.task.say("")
         self.cells_changed()
 
     # export
@@ -329,7 +376,3 @@ def _record(layer: "Labels", change: Change) -> None:
     session, key = autosave.session_of(layer)
     if session is not None:
         session.record([replace(change, image=key)])
-
-
-def _time(when: str) -> str:
-    return when.replace("T", " ").replace("+00:00", " UTC")

@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.progress import Progress
-from napari_bloodcell.gui import classes, layers
+from napari_bloodcell.gui import classes, drawn, layers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +34,8 @@ class Slide:
     seen: Sequence[bool]
     at_border: Sequence[bool]
     made_from: Mapping[str, Any]
+    doubts: Sequence[str]
+    drawn: str | None  # the hash of the outlines; None until it is worked out
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,6 +64,7 @@ def slide_of(layer: "Labels") -> Slide:
     at_border = (
         features["touches_border"].to_numpy(bool) if "touches_border" in features else np.zeros(n, bool)
     )
+    doubts = features["doubt"].astype(object) if "doubt" in features else [""] * n
     cells = classes.ids(layer) > 0  # a person's own table may have a row for the background
     rows = [row for row in classes.rows(layer) if row[0] > 0]
     return Slide(
@@ -72,6 +75,8 @@ def slide_of(layer: "Labels") -> Slide:
         seen=classes.is_by_person(layer)[cells].tolist(),
         at_border=at_border[cells].tolist(),
         made_from=dict(layer.metadata.get(layers.KEY, {})),
+        doubts=[doubt if isinstance(doubt, str) else "" for doubt in np.asarray(doubts, object)[cells]],
+        drawn=drawn.mark(layer),
     )
 
 

@@ -4,7 +4,6 @@ Classes are those that stand now. What each person said is taken from the audit,
 one session, one after the other, are two readers.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from napari_bloodcell.core.config.report import ReportConfig
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.report.differential import Differential, count_cells, digest_of
 from napari_bloodcell.core.report.readers import Cell, Reader
+from napari_bloodcell.core.report.signed import CELLS, Looked, cells_digest, is_unchanged, outlines_hash
 from napari_bloodcell.core.report.slides import Run, known_classes
 from napari_bloodcell.core.session import ACTIONS_ON_CLASSES, Event, SessionCells, read_session
 from napari_bloodcell.core.session.folder import SESSION, Content, is_session
@@ -37,12 +37,15 @@ class Signature:
     images: tuple[str, ...]
     counted: str
     valid: bool
+    looked: Looked
 
     def text(self) -> str:
         when = self.when.replace("T", " ").replace("+00:00", " UTC")
         images = ", ".join(self.images)
         if self.valid:
-            return f"Signed by {self.who}, {when}: {self.counted} of {images}, unchanged since."
+            unseen = self.looked.text()
+            told = f"; {unseen}" if unseen else ""
+            return f"Signed by {self.who}, {when}: {self.counted} of {images}, unchanged since{told}."
         return f"Changed since {self.who} signed it, {when}: {images}. Sign again."
 
 
@@ -80,16 +83,15 @@ def read_work(folder: Path, config: ReportConfig = ReportConfig()) -> SessionWor
         for key, run in runs.items()
         for cell, kind, source in _classes_in(run.table)
     }
+    drawn = {key: outlines_hash(found.labels) for key, found in cells.items()}
     return SessionWork(
         folder=content.folder,
         runs=tuple(runs.values()),
         readers=tuple(readers_in(content.trail.events, names, stands)),
-        signatures=tuple(_signatures(content, runs, config)),
+        signatures=tuple(_signatures(content, runs, drawn, config)),
         comments=tuple(_comments(content.trail.events)),
         lost=tuple(content.lost()),
-        outlines={
-            names[key]: hashlib.sha256(found.labels.tobytes()).hexdigest() for key, found in cells.items()
-        },
+        outlines={names[key]: one for key, one in drawn.items()},
     )
 
 
@@ -240,26 +242,33 @@ def full_table(cells: SessionCells, name: str, source: str) -> "pd.DataFrame":
     return table.assign(image=name, source=source, touches_border=cut)
 
 
-def _signatures(content: Content, runs: Mapping[str, Run], config: ReportConfig) -> Iterator[Signature]:
+def _signatures(
+    content: Content, runs: Mapping[str, Run], drawn: Mapping[str, str], config: ReportConfig
+) -> Iterator[Signature]:
     """The last of each image. It is under all images that were signed with it, also those of them that
     somebody signed again since."""
-    last: dict[str, str] = {}
-    together: dict[str, dict[str, Event]] = {}
+    last: dict[str, tuple[str, str]] = {}
+    together: dict[tuple[str, str], dict[str, Event]] = {}
     for event in content.trail.events:
         if event.action == "sign-off" and event.image in runs and isinstance(event.new, Mapping):
-            last[event.image] = digest = str(event.new.get("digest"))
-            together.setdefault(digest, {})[event.image] = event
-    for digest in dict.fromkeys(last.values()):
-        keys = list(together[digest])
-        event = together[digest][keys[0]]
-        settings = _settings(event.new, config)
-        pooled, slides = counted([runs[key] for key in keys], settings)
+            last[event.image] = what = (str(event.new.get("digest")), str(event.new.get(CELLS)))
+            together.setdefault(what, {})[event.image] = event
+    for what in dict.fromkeys(last.values()):
+        keys = list(together[what])
+        event = together[what][keys[0]]
+        some = [runs[key] for key in keys]
+        cells = cells_digest(
+            ((run.slide, cell, kind) for run in some for cell, kind, _ in _classes_in(run.table) if cell > 0),
+            ((runs[key].slide, drawn[key]) for key in keys),
+        )
+        pooled, slides = counted(some, _settings(event.new, config))
         yield Signature(
             who=str(event.new.get("who") or event.who),
             when=str(event.new.get("when") or event.when),
-            images=tuple(str(runs[key].image["name"]) for key in keys),
+            images=tuple(str(run.image["name"]) for run in some),
             counted=event.note,
-            valid=digest_of(pooled, slides) == digest,
+            valid=is_unchanged(event.new, digest_of(pooled, slides), cells),
+            looked=Looked.read(event.new),
         )
 
 
