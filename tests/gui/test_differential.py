@@ -472,3 +472,62 @@ def test_a_signature_under_several_fields_holds_for_each_of_them(
     qtbot.waitUntil(lambda: "Changed since ada signed it together with" in panel.signed.text())
     viewer.layers.remove(other)
     qtbot.waitUntil(lambda: "second smear is not open" in panel.signed.text())
+
+
+def test_a_field_without_a_cell_was_looked_at_and_counts_as_one_with_none(  # noqa: PLR0917
+    panel, counted, add_counted, sign, wait, click, tmp_path, qtbot
+):
+    empty = add_counted("empty", turned=True)
+    empty.data = np.zeros_like(empty.data)
+    empty.features = empty.features[:0]
+    panel.cells.value = empty
+    qtbot.waitUntil(lambda: "empty: looked at, no white cell was found" in panel.state.text())
+    assert panel.shown.pooled.counted == 0
+    sign(panel)
+    assert panel.signed.text().startswith("Signed by ada")
+    panel.cells.value = "all"
+    qtbot.waitUntil(panel.by_slide.isVisible)
+    rows = [[panel.by_slide.item(row, at).text() for at in (0, 1)] for row in range(3)]
+    n = str(panel.shown.pooled.counted)
+    assert rows == [["smear", n], ["empty", "0"], ["All together", n]]
+    sign(panel)
+    panel.ask_folder = lambda: tmp_path
+    click(panel.task.run_button)
+    wait(panel)
+    assert (tmp_path / "differential" / "empty" / "differential.csv").is_file()
+
+
+def test_a_field_without_a_cell_is_in_the_report_of_its_session(viewer, panel, counted, sign, tmp_path):
+    from napari_bloodcell.core.report.make import make_report
+    from napari_bloodcell.core.session import Session
+
+    session = autosave.OpenSession(Session(tmp_path / "session", who="ada"))
+    try:
+        counted.data = np.zeros_like(counted.data)
+        counted.features = counted.features[:0]
+        smear = layers.picture_of(viewer.layers["smear"], viewer).read(ReadConfig())
+        session.watch(counted, None, session.session.add_image(smear))
+        panel.cells_changed()
+        sign(panel)
+    finally:
+        session.close()
+    report = make_report([tmp_path / "session"], tmp_path / "report")
+    assert [(slide.name, slide.differential.counted) for slide in report.slides] == [("smear", 0)]
+    assert report.sign_off[0].startswith("Signed by ada")
+
+
+def test_long_names_of_classes_leave_room_for_the_bars(panel, qtbot):
+    name = "_".join(["hypersegmented"] * 8)
+    panel.bars.show_differential(count([name, "basophil"], CountConfig(level="fine")))
+    panel.bars.resize(300, panel.bars.height())
+    shown = panel.bars.names_within(panel.bars.fontMetrics())
+    assert max(panel.bars.fontMetrics().horizontalAdvance(one) for one in shown) <= 0.45 * 300
+    assert "…" in "".join(shown)
+    assert "basophil" in shown
+    picture = panel.bars.grab().toImage()
+    colour = panel.bars.colour_of("basophil")
+    at = [one.class_name for one in panel.bars._rows].index("basophil")
+    y = at * panel.bars.ROW_PX + panel.bars.ROW_PX // 4 + 1
+    row = [picture.pixelColor(x, y).name() for x in range(picture.width())]
+    assert row.count(colour.lower()) > 50
+    assert name.replace("_", " ") in panel.bars.toolTip()

@@ -151,12 +151,20 @@ class DifferentialPanel(CellsPanel):
         self._soon.start()  # a signature may be under layers that came or went
 
     def cells_changed(self, _value: object = None) -> None:
-        there = [layer for layer in self.chosen if layer in self.viewer.layers and len(layer.features)]
+        there = self._counted()
         if there and not self._loaded:
             self._load()
             return
         self._slides = [differential_calls.slide_of(layer) for layer in there]
         self._show(there)
+
+    def _counted(self) -> "list[Labels]":
+        """Fields without a cell among them: they were looked at, and none was found."""
+        return [
+            layer
+            for layer in self.chosen
+            if layer in self.viewer.layers and (len(layer.features) or "image" in _ours(layer))
+        ]
 
     def _load(self) -> None:
         """Counting loads a library: not on this thread."""
@@ -203,7 +211,9 @@ class DifferentialPanel(CellsPanel):
 
         assert self.shown is not None
         left_out = told_once(outlines(self.viewer)) if self.cells.value == ALL else ""
-        self.state.setText(" ".join(filter(None, (state_of(self.shown.pooled), left_out))))
+        none = [slide.name for slide in self._slides if not slide.kinds]
+        looked = f"{', '.join(none)}: looked at, no white cell was found." if none else ""
+        self.state.setText(" ".join(filter(None, (looked, state_of(self.shown.pooled), left_out))))
         said = [_ours(layer).get("comment", "") for layer in there]
         if not self.comment.hasFocus():
             self.comment.setText(next((one for one in said if one), ""))
@@ -308,7 +318,7 @@ class DifferentialPanel(CellsPanel):
     def _sign(self) -> None:
         if self.shown is None:
             return
-        there = [layer for layer in self.chosen if layer in self.viewer.layers]
+        there = self._counted()
         drawn.work_out(there)
         self.cells_changed()
         cells, looked = signatures.cells_of(self._slides), signatures.looked(self._slides, self.shown.config)

@@ -61,6 +61,8 @@ class Shown:
 def slide_of(layer: "Labels") -> Slide:
     """Taken on the main thread; safe to hand to a thread."""
     features, n = layer.features, len(layer.features)
+    if "index" not in features:  # no cell was found
+        features = features.assign(index=classes.ids(layer))
     at_border = (
         features["touches_border"].to_numpy(bool) if "touches_border" in features else np.zeros(n, bool)
     )
