@@ -219,6 +219,20 @@ def test_the_comment_is_in_the_report(desk: Desk) -> None:
     assert "Comment: old" not in page
 
 
+def test_comments_on_single_images_and_on_all_are_told_apart(desk: Desk) -> None:
+    path = desk.folder.parent / "second.png"
+    Image.fromarray(np.full((40, 120, 3), 200, np.uint8)).save(path)
+    second = desk.session.add_image(read_image(path))
+    for key, action, text in (
+        (desk.key, "comment", "few platelets"),
+        (second, "comment", "thick"),
+        (desk.key, "comment on all", "stained twice"),
+        (second, "comment on all", "stained twice"),
+    ):
+        desk.session.record([Change(action=action, image=key, new=text)])
+    assert desk.report().comments == ("stained twice", "field.png: few platelets", "second.png: thick")
+
+
 def test_two_sessions_of_one_image_count_it_once_and_compare_their_people(desk: Desk) -> None:
     """Of two sessions with the same outlines; where outlines differ, cell numbers mean nothing."""
     desk.say("ada", 1, "neutrophil_banded", "monocyte")

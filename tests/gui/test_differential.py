@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt
 
 from napari_bloodcell.core.config import CountConfig, ReadConfig
 from napari_bloodcell.core.report import count
+from napari_bloodcell.core.session import Change
 from napari_bloodcell.gui import autosave, classes, layers
 from napari_bloodcell.gui.differential_calls import folder_names
 
@@ -366,6 +367,8 @@ def test_a_signature_and_a_comment_are_there_when_the_session_is_opened_again(  
     sign(panel)
     told = panel.signed.text()
     assert told.startswith("Signed by ada")
+    kept, key = autosave.session_of(counted)
+    kept.record([Change(action="comment on all", image=key, new="stained twice")])
     click(session.close_button)
     viewer.layers.clear()
     click(session.task.run_button)
@@ -374,6 +377,7 @@ def test_a_signature_and_a_comment_are_there_when_the_session_is_opened_again(  
     again = viewer.layers["smear cells"]
     qtbot.waitUntil(lambda: panel.signed.text() == told, timeout=10_000)
     assert panel.comment.text() == "few platelets"
+    assert panel.comments.text() == "All together: stained twice"
     classes.give(viewer, {again: [int(classes.ids(again)[0])]}, "basophil", "bo")
     qtbot.waitUntil(lambda: panel.signed.text().startswith("Changed since ada signed it"), timeout=10_000)
     for one in autosave.opened():
@@ -531,3 +535,29 @@ def test_long_names_of_classes_leave_room_for_the_bars(panel, qtbot):
     row = [picture.pixelColor(x, y).name() for x in range(picture.width())]
     assert row.count(colour.lower()) > 50
     assert name.replace("_", " ") in panel.bars.toolTip()
+
+
+def test_a_comment_on_all_fields_leaves_the_comment_of_each(panel, counted, add_counted, qtbot):
+    other = add_counted("second smear", turned=True)
+
+    def say(chosen, text):
+        panel.cells.value = chosen
+        slides = 2 if chosen == "all" else 1
+        qtbot.waitUntil(lambda: panel.shown is not None and len(panel.shown.slides) == slides)
+        qtbot.waitUntil(lambda: chosen == "all" or panel.shown.slides[0][0] == classes.image_name(chosen))
+        panel.comment.setText(text)
+        panel.comment.editingFinished.emit()
+
+    say(counted, "few platelets")
+    say(other, "thick")
+    panel.cells.value = "all"
+    qtbot.waitUntil(lambda: panel.comment.placeholderText() == "differs by field")
+    assert panel.comment.text() == ""
+    assert panel.comments.text() == "smear: few platelets\nsecond smear: thick"
+    panel.comment.editingFinished.emit()
+    assert [one.metadata[layers.KEY]["comment"] for one in (counted, other)] == ["few platelets", "thick"]
+    say("all", "stained twice")
+    assert (panel.shown.comment, panel.shown.comments["smear"]) == ("stained twice", "few platelets")
+    panel.cells.value = other
+    qtbot.waitUntil(lambda: panel.comment.text() == "thick")
+    assert panel.comments.text() == "All together: stained twice"

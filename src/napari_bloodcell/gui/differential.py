@@ -28,6 +28,7 @@ from napari_bloodcell.core.session import Change
 from napari_bloodcell.gui import (
     autosave,
     classes,
+    comments,
     differential_calls,
     drawn,
     layers,
@@ -87,6 +88,7 @@ class DifferentialPanel(CellsPanel):
         self._loading: Run | None = None
         self._reading: Run | None = None
         self._loaded = False
+        self._commented: comments.Comments | None = None
         self._warned: Any = None  # of which count it was said that nobody has looked at some cells
         self.reader = ReaderName("Your name or sign, for the sign-off and for the comparison of two readers.")
         self.reader.editingFinished.connect(self._show_agreement)
@@ -110,6 +112,8 @@ class DifferentialPanel(CellsPanel):
         self.comment.setPlaceholderText("Comment")
         self.comment.setToolTip("Kept with the cells, written with the export.")
         self.comment.editingFinished.connect(self._keep_comment)
+        self.comments = Wrapped()
+        self.comments.setToolTip("What else was said: choose a field above to change its own comment.")
         self.second_button = QPushButton("Second reader …")
         self.second_button.setToolTip("Compare with another person's table or session.")
         menu = QMenu(self.second_button)
@@ -134,7 +138,7 @@ class DifferentialPanel(CellsPanel):
         below.addWidget(self.research_use, 1)
         below.addWidget(HelpLink("Differential", HELP))
         self.counts = [self.progress, self.table, self.bars, self.state, self.comment]
-        for widget in (*self.counts, self.by_slide):
+        for widget in (*self.counts, self.comments, self.by_slide):
             self.body.addWidget(widget)
         self.body.addLayout(row)
         for widget in (self.agreement, self.disputed, self.signed, self.task):
@@ -184,7 +188,7 @@ class DifferentialPanel(CellsPanel):
         self.task.set_ready(bool(there))
         if not there:
             self.shown = None
-            for widget in (self.by_slide, self.agreement, self.disputed):
+            for widget in (self.by_slide, self.agreement, self.disputed, self.comments):
                 widget.hide()
             return
         try:
@@ -214,10 +218,14 @@ class DifferentialPanel(CellsPanel):
         none = [slide.name for slide in self._slides if not slide.kinds]
         looked = f"{', '.join(none)}: looked at, no white cell was found." if none else ""
         self.state.setText(" ".join(filter(None, (looked, state_of(self.shown.pooled), left_out))))
-        said = [_ours(layer).get("comment", "") for layer in there]
+        said = comments.comments_of(there)
         if not self.comment.hasFocus():
-            self.comment.setText(next((one for one in said if one), ""))
-        self.shown = replace(self.shown, comment=self.comment.text())
+            self._commented = said
+            self.comment.setText(said.text)
+        self.comment.setPlaceholderText(said.placeholder)
+        self.comments.setText(said.told())
+        self.comments.setVisible(bool(said.listed))
+        self.shown = replace(self.shown, comment=self.comment.text(), comments=said.listed)
         self._show_signature(there)
 
     def _show_signature(self, there: "list[Labels]") -> None:
@@ -307,12 +315,14 @@ class DifferentialPanel(CellsPanel):
     # words and signature
 
     def _keep_comment(self) -> None:
-        text = self.comment.text()
-        for layer in self.chosen:
-            before = _ours(layer).get("comment", "")
-            if before != text:
-                _note(layer, {"comment": text})
-                _record(layer, Change(action="comment", old=before, new=text))
+        text, before = self.comment.text(), self._commented
+        if before is None or text == before.text:
+            return
+        self._commented = replace(before, text=text)
+        for layer in self._counted():
+            old = _ours(layer).get(before.key, "")
+            _note(layer, {before.key: text})
+            _record(layer, Change(action=comments.ACTIONS[before.key], old=old, new=text))
         self.cells_changed()
 
     def _sign(self) -> None:

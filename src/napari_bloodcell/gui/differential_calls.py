@@ -45,6 +45,7 @@ class Shown:
     slides: Sequence[tuple[str, "Differential"]]
     pooled: "Differential"
     comment: str = ""
+    comments: Mapping[str, str] = field(default_factory=dict)  # of the fields, beside the one on all
     signed: Mapping[str, Any] = field(default_factory=dict)
     agreement: str = ""
     config: CountConfig = field(default_factory=CountConfig)
@@ -121,6 +122,7 @@ def export(folder: Path, shown: Shown, slides: Sequence[Slide], progress: Progre
     write_bytes(target / "cells.csv", _cells(slides).encode())
     said = {
         "comment": shown.comment,
+        "comments": dict(shown.comments),
         "signed": dict(shown.signed),
         "agreement": shown.agreement,
         "digest": shown.digest,

@@ -89,7 +89,7 @@ def read_work(folder: Path, config: ReportConfig = ReportConfig()) -> SessionWor
         runs=tuple(runs.values()),
         readers=tuple(readers_in(content.trail.events, names, stands)),
         signatures=tuple(_signatures(content, runs, drawn, config)),
-        comments=tuple(_comments(content.trail.events)),
+        comments=tuple(_comments(content.trail.events, names)),
         lost=tuple(content.lost()),
         outlines={names[key]: one for key, one in drawn.items()},
     )
@@ -300,7 +300,13 @@ def counted(runs: Sequence[Run], config: ReportConfig) -> tuple[Differential, li
     return of(runs), [(name, of([run for run in runs if run.slide == name])) for name in slides]
 
 
-def _comments(events: Iterable[Event]) -> list[str]:
-    """The last comment on each image, each text once."""
-    last = {event.image: str(event.new or "") for event in events if event.action == "comment"}
-    return [text for text in dict.fromkeys(last.values()) if text]
+def _comments(events: Iterable[Event], names: Mapping[str, str]) -> list[str]:
+    """The last comment on several images together, then the last on each, with its name where they differ."""
+    last: dict[str, dict[str, str]] = {"comment on all": {}, "comment": {}}
+    for event in events:
+        if event.action in last and event.image in names:
+            last[event.action][event.image] = str(event.new or "")
+    own = {image: text for image, text in last["comment"].items() if text}
+    is_one = len(own) == len(names) and len(set(own.values())) == 1
+    each = own.values() if is_one else (f"{names[image]}: {text}" for image, text in own.items())
+    return [text for text in dict.fromkeys([*last["comment on all"].values(), *each]) if text]
