@@ -297,7 +297,8 @@ class DifferentialPanel(CellsPanel):
         if refused:
             self.agreement.setText(refused)
             return
-        self.agreement.setText(found.text() + second_reader.left_out_text(self._slides, mine))
+        left_out = second_reader.left_out_text(self._slides, mine) + self._second.left_out_text()
+        self.agreement.setText(found.text() + left_out)
         for (image, cell), said, other in found.disputed:
             item = QListWidgetItem(
                 f"{image}, cell {cell}: {plain(said)}, {self._second.name}: {plain(other)}"

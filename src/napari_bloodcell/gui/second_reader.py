@@ -22,6 +22,12 @@ class Second:
 
     reader: "Reader"
     is_here: bool = False
+    drawn_anew: Sequence[str] = ()  # images with other outlines there, so that cell 1 is another cell
+
+    def left_out_text(self) -> str:
+        if not self.drawn_anew:
+            return ""
+        return f" Not compared, as the outlines there are others: {', '.join(self.drawn_anew)}."
 
     @property
     def name(self) -> str:
@@ -108,8 +114,16 @@ def second_readers(
         raise SessionError(f"{path} is no session. Choose a session's folder, or a table (CSV).")
     work = read_work(path)
     is_here = str(work.folder) in {_link(slide).get("folder") for slide in slides}
-    found = [_renamed(one, _names_here(work, slides)) for one in work.readers]
-    return [Second(reader=one, is_here=is_here) for one in _others(found, name, path, is_here=is_here)]
+    names = _names_here(work, slides)
+    anew = [] if is_here else _drawn_anew(work, slides, names)
+    names = {there: here for there, here in names.items() if here not in anew}
+    if anew and not names:
+        raise SessionError(
+            f"The outlines in {path} are not those on the screen, so its cells are others: nothing can be "
+            "compared. Let both readers work on the same outlines, each in a copy of one session."
+        )
+    people = _others([_renamed(one, names) for one in work.readers], name, path, is_here=is_here)
+    return [Second(reader=one, is_here=is_here, drawn_anew=anew) for one in people]
 
 
 def _others(found: "Sequence[Reader]", name: str, path: Path, *, is_here: bool) -> "list[Reader]":
@@ -155,6 +169,14 @@ def _names_here(work: "SessionWork", slides: Sequence[Slide]) -> dict[str, str]:
     by_key = {_key(slide): slide.name for slide in slides if _key(slide)}
     found = {(name := str(run.image["name"])): by_key.get(run.key, by_name.get(name)) for run in work.runs}
     return {name: here for name, here in found.items() if here is not None}
+
+
+def _drawn_anew(work: "SessionWork", slides: Sequence[Slide], names: Mapping[str, str]) -> list[str]:
+    """As a report tells whether cells of two sessions are the same."""
+    drawn = {slide.name: slide.drawn for slide in slides if slide.drawn}
+    return [
+        here for there, here in names.items() if drawn.get(here, work.outlines[there]) != work.outlines[there]
+    ]
 
 
 def _renamed(reader: "Reader", names: Mapping[str, str]) -> "Reader":
