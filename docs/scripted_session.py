@@ -104,7 +104,8 @@ def work(field: Path | None, out: Path, session: Path) -> None:  # noqa: PLR0915
     count = panel(viewer, "Differential")
     with timed("count"):
         wait(lambda: count.shown is not None)
-    press(count.sign_button, count)
+    for _ in range(2):  # the first press tells of cells that nobody has looked at
+        press(count.sign_button, count)
     count.ask_folder = lambda: session.parent
     with timed("export"):
         press(count.task.run_button, count)

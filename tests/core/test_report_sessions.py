@@ -16,6 +16,7 @@ from napari_bloodcell.core.image import read_image
 from napari_bloodcell.core.report import digest_of
 from napari_bloodcell.core.report.make import Report, make_report
 from napari_bloodcell.core.report.sessions import counted, read_work
+from napari_bloodcell.core.report.signed import cells_digest, outlines_hash
 from napari_bloodcell.core.session import Change, Session, SessionCells
 
 CONFIG = ReportConfig()
@@ -120,6 +121,18 @@ def test_a_word_that_was_taken_back_is_nobodys_answer(desk: Desk) -> None:
     assert readers == {"ada": {("field.png", 1): "basophil"}, "bo": {("field.png", 3): "macrophage"}}
 
 
+def test_what_was_said_before_the_session_was_opened_is_that_persons_answer(desk: Desk) -> None:
+    named = cells_of(KINDS)
+    sources = ["person ada", "person", *["bundle nano"] * 4]
+    desk.session.save_cells(desk.key, replace(named, table=named.table.assign(cell_type_source=sources)))
+    desk.say("bo", 1, "neutrophil_banded", "monocyte")
+    desk.session.record(
+        [Change(action="undo", image=desk.key, cell_id=1, old="monocyte", new=KINDS[0], note="person ada")]
+    )
+    readers = {one.name: dict(one.answers) for one in read_work(desk.folder).readers}
+    assert readers == {"ada": {("field.png", 1): "neutrophil_banded"}}
+
+
 def test_a_signature_holds_until_a_class_changes_and_again_when_it_is_changed_back(desk: Desk) -> None:
     desk.sign("ada")
     signed = "Signed by ada, 2026-01-02 03:04:05 UTC: 6 white cells of field.png, unchanged since."
@@ -147,6 +160,30 @@ def test_a_signature_is_checked_by_the_settings_it_was_given_under(desk: Desk) -
         "basophil": 1,
         "unidentified": 1,
     }
+
+
+def test_a_signature_is_under_classes_and_outlines_and_tells_what_nobody_has_looked_at(desk: Desk) -> None:
+    (run,) = read_work(desk.folder).runs
+    drawn = cells_of(KINDS)
+    table = zip(run.table["cell_id"], run.table["cell_type"], strict=True)
+    cells = cells_digest(
+        [(run.slide, cell, kind) for cell, kind in table], [(run.slide, outlines_hash(drawn.labels))]
+    )
+    desk.sign("ada", cells=cells, looked={"cells": 6, "unseen": 6, "doubtful": 1})
+    (told,) = desk.report().sign_off
+    assert told.endswith("unchanged since; 6 of 6 cells were looked at by nobody, 1 of them doubtful.")
+    for cell, old, new in ((3, "monocyte", "lymphocyte"), (4, "lymphocyte", "monocyte")):
+        desk.say("", cell, old, new)
+    report = desk.report()
+    assert report.sign_off[0].startswith("Changed since ada signed it")
+    desk.sign("ada")  # as an older release did, under the figures
+    for cell, old, new in ((4, "monocyte", "lymphocyte"), (3, "lymphocyte", "monocyte")):
+        desk.say("", cell, old, new)
+    assert desk.report().sign_off[0].startswith("Signed by ada")
+    desk.sign("ada", cells=cells)
+    assert desk.report().sign_off[0].endswith("unchanged since.")
+    desk.session.save_cells(desk.key, cells_of(KINDS, moved=1))
+    assert desk.report().sign_off[0].startswith("Changed since ada signed it")
 
 
 def test_a_signature_under_two_images_outlives_another_under_one_of_them(desk: Desk) -> None:
@@ -180,6 +217,20 @@ def test_the_comment_is_in_the_report(desk: Desk) -> None:
     page = (desk.folder.parent / "report" / "report.html").read_text()
     assert "Comment: few platelets" in page
     assert "Comment: old" not in page
+
+
+def test_comments_on_single_images_and_on_all_are_told_apart(desk: Desk) -> None:
+    path = desk.folder.parent / "second.png"
+    Image.fromarray(np.full((40, 120, 3), 200, np.uint8)).save(path)
+    second = desk.session.add_image(read_image(path))
+    for key, action, text in (
+        (desk.key, "comment", "few platelets"),
+        (second, "comment", "thick"),
+        (desk.key, "comment on all", "stained twice"),
+        (second, "comment on all", "stained twice"),
+    ):
+        desk.session.record([Change(action=action, image=key, new=text)])
+    assert desk.report().comments == ("stained twice", "field.png: few platelets", "second.png: thick")
 
 
 def test_two_sessions_of_one_image_count_it_once_and_compare_their_people(desk: Desk) -> None:

@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt
 
 from napari_bloodcell.core.config import CountConfig, ReadConfig
 from napari_bloodcell.core.report import count
+from napari_bloodcell.core.session import Change
 from napari_bloodcell.gui import autosave, classes, layers
 from napari_bloodcell.gui.differential_calls import folder_names
 
@@ -23,6 +24,18 @@ def panel(open_panel, counted, qtbot):
     panel.reader.setText("ada")
     qtbot.waitUntil(lambda: panel.shown is not None, timeout=60_000)
     return panel
+
+
+@pytest.fixture
+def sign(click):
+    """The second press signs where nobody has looked at some cells."""
+
+    def press(panel):
+        click(panel.sign_button)
+        if "press Sign off again" in panel.task.message.text():
+            click(panel.sign_button)
+
+    return press
 
 
 def shown(panel):
@@ -64,7 +77,7 @@ def test_classes_have_the_colours_that_a_person_chose(viewer, panel, counted, qt
     assert icon.pixelColor(6, 6).name() == "#12a4f0"
 
 
-def test_a_reader_is_named_once_for_all_panels(viewer, panel, open_panel, counted, qtbot):
+def test_a_reader_is_named_once_for_all_panels(panel, open_panel, counted, qtbot, sign):
     panel.reader.setText("")
     classify, session = open_panel("Classify"), open_panel("Session")
     classify.reader.clear()
@@ -72,7 +85,7 @@ def test_a_reader_is_named_once_for_all_panels(viewer, panel, open_panel, counte
     qtbot.keyClick(classify.reader, Qt.Key.Key_Return)
     assert [one.reader.name for one in (panel, classify, session)] == ["grace"] * 3
     assert open_panel("Gallery").reader.name == "grace"
-    qtbot.mouseClick(panel.sign_button, Qt.MouseButton.LeftButton)
+    sign(panel)
     assert counted.metadata["napari_bloodcell"]["signed"]["who"] == "grace"
 
 
@@ -107,14 +120,14 @@ def test_a_change_of_class_shows_at_once(viewer, panel, counted, qtbot):
     assert f"{n} reviewed by a person" in panel.state.text()
 
 
-def test_the_export_is_what_is_on_the_screen_corrections_by_hand_included(
-    viewer, panel, counted, click, wait, tmp_path
+def test_the_export_is_what_is_on_the_screen_corrections_by_hand_included(  # noqa: PLR0917
+    viewer, panel, counted, click, wait, tmp_path, sign
 ):
     classes.give(viewer, {counted: classes.ids(counted)[:2]}, "smudge_cell", "ada")
     panel.comment.setText("few cells")
     panel.comment.editingFinished.emit()
     panel.cells_changed()
-    click(panel.sign_button)
+    sign(panel)
     panel.ask_folder = lambda: tmp_path
     for name in ("differential", "differential-2"):
         click(panel.task.run_button)
@@ -136,9 +149,9 @@ def test_the_export_is_what_is_on_the_screen_corrections_by_hand_included(
     assert said["digest"] == said["signed"]["digest"]
 
 
-def test_a_signature_is_void_after_a_change_and_good_again_after_undo(viewer, panel, counted, click, qtbot):
+def test_a_signature_is_void_after_a_change_and_good_again_after_undo(viewer, panel, counted, sign, qtbot):
     assert panel.signed.text() == "Not signed yet."
-    click(panel.sign_button)
+    sign(panel)
     assert panel.signed.text().startswith("Signed by ada, 20")
     classes.give(viewer, {counted: classes.ids(counted)[:1]}, "unidentified", "bo")
     qtbot.waitUntil(lambda: panel.signed.text().startswith("Changed since ada signed it"))
@@ -209,7 +222,7 @@ def test_a_second_reader_is_compared_and_the_disputed_cells_are_a_click_away(
     wait(panel)
     n = len(rows)
     assert "ada and bo agree on 0 of 1 cells" in panel.agreement.text()
-    assert f"{n - 1} cells that nobody here has named are not compared" in panel.agreement.text()
+    assert f"{n - 1} cells that ada has not named are not compared" in panel.agreement.text()
     for cell, kind, _ in rows[1:]:
         classes.give(viewer, {counted: [cell]}, kind, "ada")
     qtbot.waitUntil(lambda: f"ada and bo agree on {n - 1} of {n} cells" in panel.agreement.text())
@@ -307,7 +320,7 @@ def test_bars_and_table_can_be_read_in_both_themes(viewer, panel, theme, qtbot):
 
 
 def test_a_report_of_the_session_has_the_numbers_and_the_signature_of_the_panel(
-    viewer, panel, counted, click, tmp_path, qtbot
+    viewer, panel, counted, sign, tmp_path, qtbot
 ):
     from napari_bloodcell.core.config.report import ReportConfig
     from napari_bloodcell.core.report.make import make_report
@@ -325,7 +338,7 @@ def test_a_report_of_the_session_has_the_numbers_and_the_signature_of_the_panel(
         panel.form.widget("count_border").value = False
         panel.merge.setChecked(True)
         panel.cells_changed()
-        click(panel.sign_button)
+        sign(panel)
     finally:
         session.close()  # everything handed in is written first
     config = ReportConfig(count=CountConfig(level="fine", count_border=False), merge_bands=True)
@@ -339,7 +352,7 @@ def test_a_report_of_the_session_has_the_numbers_and_the_signature_of_the_panel(
 
 
 def test_a_signature_and_a_comment_are_there_when_the_session_is_opened_again(  # noqa: PLR0917
-    viewer, open_panel, counted, tmp_path, click, wait, qtbot
+    viewer, open_panel, counted, tmp_path, click, wait, qtbot, sign
 ):
     panel, session = open_panel("Differential"), open_panel("Session")
     session.reader.setText("ada")
@@ -351,9 +364,11 @@ def test_a_signature_and_a_comment_are_there_when_the_session_is_opened_again(  
     panel.reader.setText("ada")
     panel.comment.setText("few platelets")
     panel.comment.editingFinished.emit()
-    click(panel.sign_button)
+    sign(panel)
     told = panel.signed.text()
     assert told.startswith("Signed by ada")
+    kept, key = autosave.session_of(counted)
+    kept.record([Change(action="comment on all", image=key, new="stained twice")])
     click(session.close_button)
     viewer.layers.clear()
     click(session.task.run_button)
@@ -362,7 +377,187 @@ def test_a_signature_and_a_comment_are_there_when_the_session_is_opened_again(  
     again = viewer.layers["smear cells"]
     qtbot.waitUntil(lambda: panel.signed.text() == told, timeout=10_000)
     assert panel.comment.text() == "few platelets"
+    assert panel.comments.text() == "All together: stained twice"
     classes.give(viewer, {again: [int(classes.ids(again)[0])]}, "basophil", "bo")
     qtbot.waitUntil(lambda: panel.signed.text().startswith("Changed since ada signed it"), timeout=10_000)
     for one in autosave.opened():
         one.close()
+
+
+def test_a_signature_is_void_where_two_cells_change_places_or_an_outline_is_painted(
+    viewer, panel, counted, sign, qtbot
+):
+    first, second = (int(cell) for cell in classes.ids(counted)[:2])
+    classes.give(viewer, {counted: [first]}, "monocyte", "ada")
+    classes.give(viewer, {counted: [second]}, "basophil", "ada")
+    qtbot.waitUntil(lambda: panel.shown.pooled.reviewed == 2)
+    sign(panel)
+    assert panel.signed.text().startswith("Signed by ada")
+    figures = panel.shown.digest
+    classes.give(viewer, {counted: [first]}, "basophil", "ada")
+    classes.give(viewer, {counted: [second]}, "monocyte", "ada")
+    qtbot.waitUntil(lambda: panel.signed.text().startswith("Changed since ada signed it"))
+    assert panel.shown.digest == figures
+    classes.undo(viewer, [counted])
+    classes.undo(viewer, [counted])
+    qtbot.waitUntil(lambda: panel.signed.text().startswith("Signed by ada"))
+    assert panel.shown.signed["who"] == "ada"
+    counted.brush_size = 6
+    counted.paint(tuple(np.argwhere(np.asarray(counted.data) == first)[0]), 0)
+    qtbot.waitUntil(lambda: panel.signed.text().startswith("Changed since ada signed it"))
+    assert panel.shown.signed == {}
+
+
+def test_an_older_signature_is_judged_by_the_figures_alone(viewer, panel, counted, sign, qtbot):
+    first, second = (int(cell) for cell in classes.ids(counted)[:2])
+    classes.give(viewer, {counted: [first]}, "monocyte", "ada")
+    classes.give(viewer, {counted: [second]}, "basophil", "ada")
+    qtbot.waitUntil(lambda: panel.shown.pooled.reviewed == 2)
+    sign(panel)
+    ours = counted.metadata[layers.KEY]
+    older = {name: ours["signed"][name] for name in ("who", "when", "digest")}
+    counted.metadata = counted.metadata | {layers.KEY: ours | {"signed": older}}
+    classes.give(viewer, {counted: [first]}, "basophil", "ada")
+    qtbot.waitUntil(lambda: panel.signed.text().startswith("Changed since ada signed it"))
+    classes.give(viewer, {counted: [second]}, "monocyte", "ada")
+    qtbot.waitUntil(lambda: panel.signed.text().startswith("Signed by ada"))
+    assert panel.shown.signed == older
+
+
+def test_cells_that_nobody_has_looked_at_are_told_before_the_count_is_signed(
+    viewer, panel, counted, click, qtbot
+):
+    n = len(counted.features)
+    ids = [int(cell) for cell in classes.ids(counted)]
+    classes.give(viewer, {counted: ids[:-2]}, "monocyte", "ada")
+    classes.give_each(viewer, counted, {ids[-1]: ("unidentified", "bundle nano")})
+    qtbot.waitUntil(lambda: panel.shown.pooled.reviewed == n - 2)
+    click(panel.sign_button)
+    unseen = f"2 of {n} cells were looked at by nobody, 1 of them doubtful"
+    assert panel.task.message.text().startswith(f"{unseen}: look at them in Gallery, or press Sign off again")
+    assert panel.signed.text() == "Not signed yet."
+    classes.give(viewer, {counted: ids[:1]}, "basophil", "ada")
+    qtbot.waitUntil(lambda: panel.shown.pooled.percent("basophil") > 0)
+    click(panel.sign_button)
+    assert panel.signed.text() == "Not signed yet.", "it is another count now"
+    click(panel.sign_button)
+    assert panel.signed.text().startswith("Signed by ada")
+    assert panel.signed.text().endswith(f"UTC; {unseen}.")
+    classes.give(viewer, {counted: ids}, "monocyte", "ada")
+    qtbot.waitUntil(lambda: panel.shown.pooled.reviewed == n)
+    click(panel.sign_button)
+    assert panel.signed.text().endswith("UTC.")
+
+
+def test_a_signature_under_several_fields_holds_for_each_of_them(
+    viewer, panel, counted, add_counted, sign, qtbot
+):
+    other = add_counted("second smear", turned=True)
+    panel.cells.value = "all"
+    qtbot.waitUntil(lambda: len(panel.shown.slides) == 2)
+    sign(panel)
+    assert panel.signed.text().startswith("Signed by ada, 20")
+    panel.cells.value = counted
+    qtbot.waitUntil(lambda: "together with 1 other field" in panel.signed.text())
+    assert panel.signed.text().startswith("Signed by ada")
+    assert panel.shown.signed == {}, "not under this figure alone"
+    third = add_counted("third")
+    viewer.layers["third"].data = np.ascontiguousarray(viewer.layers["third"].data[:, ::-1])
+    third.data = np.ascontiguousarray(third.data[:, ::-1])
+    ours = third.metadata[layers.KEY]
+    sha = {"image": ours["image"] | {"sha256": "c" * 64}}
+    third.metadata = third.metadata | {layers.KEY: ours | sha}
+    panel.reset_choices()
+    panel.cells.value = "all"
+    qtbot.waitUntil(lambda: "2 of 3 fields are signed by ada" in panel.signed.text())
+    assert panel.signed.text().endswith("third is new. Sign again.")
+    classes.give(viewer, {other: classes.ids(other)[:1]}, "megakaryocyte", "bo")
+    panel.cells.value = counted
+    qtbot.waitUntil(lambda: "Changed since ada signed it together with" in panel.signed.text())
+    viewer.layers.remove(other)
+    qtbot.waitUntil(lambda: "second smear is not open" in panel.signed.text())
+
+
+def test_a_field_without_a_cell_was_looked_at_and_counts_as_one_with_none(  # noqa: PLR0917
+    panel, counted, add_counted, sign, wait, click, tmp_path, qtbot
+):
+    empty = add_counted("empty", turned=True)
+    empty.data = np.zeros_like(empty.data)
+    empty.features = empty.features[:0]
+    panel.cells.value = empty
+    qtbot.waitUntil(lambda: "empty: looked at, no white cell was found" in panel.state.text())
+    assert panel.shown.pooled.counted == 0
+    sign(panel)
+    assert panel.signed.text().startswith("Signed by ada")
+    panel.cells.value = "all"
+    qtbot.waitUntil(panel.by_slide.isVisible)
+    rows = [[panel.by_slide.item(row, at).text() for at in (0, 1)] for row in range(3)]
+    n = str(panel.shown.pooled.counted)
+    assert rows == [["smear", n], ["empty", "0"], ["All together", n]]
+    sign(panel)
+    panel.ask_folder = lambda: tmp_path
+    click(panel.task.run_button)
+    wait(panel)
+    assert (tmp_path / "differential" / "empty" / "differential.csv").is_file()
+
+
+def test_a_field_without_a_cell_is_in_the_report_of_its_session(viewer, panel, counted, sign, tmp_path):
+    from napari_bloodcell.core.report.make import make_report
+    from napari_bloodcell.core.session import Session
+
+    session = autosave.OpenSession(Session(tmp_path / "session", who="ada"))
+    try:
+        counted.data = np.zeros_like(counted.data)
+        counted.features = counted.features[:0]
+        smear = layers.picture_of(viewer.layers["smear"], viewer).read(ReadConfig())
+        session.watch(counted, None, session.session.add_image(smear))
+        panel.cells_changed()
+        sign(panel)
+    finally:
+        session.close()
+    report = make_report([tmp_path / "session"], tmp_path / "report")
+    assert [(slide.name, slide.differential.counted) for slide in report.slides] == [("smear", 0)]
+    assert report.sign_off[0].startswith("Signed by ada")
+
+
+def test_long_names_of_classes_leave_room_for_the_bars(panel, qtbot):
+    name = "_".join(["hypersegmented"] * 8)
+    panel.bars.show_differential(count([name, "basophil"], CountConfig(level="fine")))
+    panel.bars.resize(300, panel.bars.height())
+    shown = panel.bars.names_within(panel.bars.fontMetrics())
+    assert max(panel.bars.fontMetrics().horizontalAdvance(one) for one in shown) <= 0.45 * 300
+    assert "…" in "".join(shown)
+    assert "basophil" in shown
+    picture = panel.bars.grab().toImage()
+    colour = panel.bars.colour_of("basophil")
+    at = [one.class_name for one in panel.bars._rows].index("basophil")
+    y = at * panel.bars.ROW_PX + panel.bars.ROW_PX // 4 + 1
+    row = [picture.pixelColor(x, y).name() for x in range(picture.width())]
+    assert row.count(colour.lower()) > 50
+    assert name.replace("_", " ") in panel.bars.toolTip()
+
+
+def test_a_comment_on_all_fields_leaves_the_comment_of_each(panel, counted, add_counted, qtbot):
+    other = add_counted("second smear", turned=True)
+
+    def say(chosen, text):
+        panel.cells.value = chosen
+        slides = 2 if chosen == "all" else 1
+        qtbot.waitUntil(lambda: panel.shown is not None and len(panel.shown.slides) == slides)
+        qtbot.waitUntil(lambda: chosen == "all" or panel.shown.slides[0][0] == classes.image_name(chosen))
+        panel.comment.setText(text)
+        panel.comment.editingFinished.emit()
+
+    say(counted, "few platelets")
+    say(other, "thick")
+    panel.cells.value = "all"
+    qtbot.waitUntil(lambda: panel.comment.placeholderText() == "differs by field")
+    assert panel.comment.text() == ""
+    assert panel.comments.text() == "smear: few platelets\nsecond smear: thick"
+    panel.comment.editingFinished.emit()
+    assert [one.metadata[layers.KEY]["comment"] for one in (counted, other)] == ["few platelets", "thick"]
+    say("all", "stained twice")
+    assert (panel.shown.comment, panel.shown.comments["smear"]) == ("stained twice", "few platelets")
+    panel.cells.value = other
+    qtbot.waitUntil(lambda: panel.comment.text() == "thick")
+    assert panel.comments.text() == "All together: stained twice"

@@ -1,7 +1,7 @@
 """The panel "Differential": the count as it stands, live, to be compared, commented, signed and exported."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
     QHBoxLayout,
+    QInputDialog,
     QLabel,
     QLineEdit,
     QListWidget,
@@ -24,9 +25,18 @@ from qtpy.QtWidgets import (
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.session import Change
-from napari_bloodcell.gui import autosave, classes, differential_calls, layers
+from napari_bloodcell.gui import (
+    autosave,
+    classes,
+    comments,
+    differential_calls,
+    drawn,
+    layers,
+    second_reader,
+    signatures,
+)
 from napari_bloodcell.gui.class_table import shown as plain
-from napari_bloodcell.gui.counted_once import told_once
+from napari_bloodcell.gui.counted_once import counted_once, told_once
 from napari_bloodcell.gui.differential_calls import POOLED, Shown, Slide
 from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
@@ -52,11 +62,12 @@ artefacts do not.
 **Several layers** are counted slide by slide and together. *Classes: fine* shows bands apart from segmented
 ones; *Merge bands* counts them as neutrophils again.
 
-**Second reader** compares the classes on the screen with those of another person: a table, or that person's
-session. Click a line to go to a cell the two of you see differently.
+**Second reader** compares what you, by the name in *Reader*, have said of the cells with another person's
+table, or with a person of a session. Click a line to go to a cell the two of you see differently.
 
-**Sign off** puts your name and the time under the count as it is; any later change shows. **Export** writes
-exactly what is on the screen, with the cells it was counted from.
+**Sign off** puts your name and the time under the count, the class and the outline of each cell; any later
+change shows. Where nobody has looked at some cells it says so first: press again to sign all the same.
+**Export** writes exactly what is on the screen, with the cells it was counted from.
 """
 
 
@@ -66,15 +77,21 @@ class DifferentialPanel(CellsPanel):
     def __init__(self, napari_viewer: "Viewer") -> None:
         super().__init__(napari_viewer, "Export …", several=True)
         self.export = differential_calls.export
-        self.compare = differential_calls.second_reader
+        self.compare = second_reader.second_readers
         self.ask_folder: Callable[[], Path | None] = self._ask_folder
         self.ask_reader: Callable[[], Path | None] = self._ask_reader
+        self.ask_person: Callable[[Sequence[str]], str | None] = self._ask_person
         self.shown: Shown | None = None
         self._slides: list[Slide] = []
-        self._second: Any = None
+        self._second: second_reader.Second | None = None
+        self._followed: set[autosave.OpenSession] = set()
         self._loading: Run | None = None
+        self._reading: Run | None = None
         self._loaded = False
+        self._commented: comments.Comments | None = None
+        self._warned: Any = None  # of which count it was said that nobody has looked at some cells
         self.reader = ReaderName("Your name or sign, for the sign-off and for the comparison of two readers.")
+        self.reader.editingFinished.connect(self._show_agreement)
         self.choices.addRow("Reader", self.reader)
         self.form = Form(CountConfig())
         self.form.changed.connect(self.cells_changed)
@@ -95,6 +112,8 @@ class DifferentialPanel(CellsPanel):
         self.comment.setPlaceholderText("Comment")
         self.comment.setToolTip("Kept with the cells, written with the export.")
         self.comment.editingFinished.connect(self._keep_comment)
+        self.comments = Wrapped()
+        self.comments.setToolTip("What else was said: choose a field above to change its own comment.")
         self.second_button = QPushButton("Second reader …")
         self.second_button.setToolTip("Compare with another person's table or session.")
         menu = QMenu(self.second_button)
@@ -119,7 +138,7 @@ class DifferentialPanel(CellsPanel):
         below.addWidget(self.research_use, 1)
         below.addWidget(HelpLink("Differential", HELP))
         self.counts = [self.progress, self.table, self.bars, self.state, self.comment]
-        for widget in (*self.counts, self.by_slide):
+        for widget in (*self.counts, self.comments, self.by_slide):
             self.body.addWidget(widget)
         self.body.addLayout(row)
         for widget in (self.agreement, self.disputed, self.signed, self.task):
@@ -131,13 +150,25 @@ class DifferentialPanel(CellsPanel):
 
     # counting
 
+    def layers_changed(self) -> None:
+        super().layers_changed()
+        self._soon.start()  # a signature may be under layers that came or went
+
     def cells_changed(self, _value: object = None) -> None:
-        there = [layer for layer in self.chosen if layer in self.viewer.layers and len(layer.features)]
+        there = self._counted()
         if there and not self._loaded:
             self._load()
             return
         self._slides = [differential_calls.slide_of(layer) for layer in there]
         self._show(there)
+
+    def _counted(self) -> "list[Labels]":
+        """Fields without a cell among them: they were looked at, and none was found."""
+        return [
+            layer
+            for layer in self.chosen
+            if layer in self.viewer.layers and (len(layer.features) or "image" in _ours(layer))
+        ]
 
     def _load(self) -> None:
         """Counting loads a library: not on this thread."""
@@ -157,7 +188,7 @@ class DifferentialPanel(CellsPanel):
         self.task.set_ready(bool(there))
         if not there:
             self.shown = None
-            for widget in (self.by_slide, self.agreement, self.disputed):
+            for widget in (self.by_slide, self.agreement, self.disputed, self.comments):
                 widget.hide()
             return
         try:
@@ -184,58 +215,96 @@ class DifferentialPanel(CellsPanel):
 
         assert self.shown is not None
         left_out = told_once(outlines(self.viewer)) if self.cells.value == ALL else ""
-        self.state.setText(" ".join(filter(None, (state_of(self.shown.pooled), left_out))))
-        said = [_ours(layer).get("comment", "") for layer in there]
+        none = [slide.name for slide in self._slides if not slide.kinds]
+        looked = f"{', '.join(none)}: looked at, no white cell was found." if none else ""
+        self.state.setText(" ".join(filter(None, (looked, state_of(self.shown.pooled), left_out))))
+        said = comments.comments_of(there)
         if not self.comment.hasFocus():
-            self.comment.setText(next((one for one in said if one), ""))
-        signed = [_ours(layer).get("signed") for layer in there]
-        first = signed[0] if signed and signed[0] and all(one == signed[0] for one in signed) else None
-        if first is None:
-            self.signed.setText("Not signed yet.")
-        elif first["digest"] == self.shown.digest:
-            self.signed.setText(f"Signed by {first['who']}, {_time(first['when'])}.")
-        else:
-            self.signed.setText(
-                f"Changed since {first['who']} signed it, {_time(first['when'])}. Sign again."
-            )
-        is_valid = first is not None and first["digest"] == self.shown.digest
-        self.shown = replace(
-            self.shown, comment=self.comment.text(), signed=first if is_valid and first else {}
-        )
+            self._commented = said
+            self.comment.setText(said.text)
+        self.comment.setPlaceholderText(said.placeholder)
+        self.comments.setText(said.told())
+        self.comments.setVisible(bool(said.listed))
+        self.shown = replace(self.shown, comment=self.comment.text(), comments=said.listed)
+        self._show_signature(there)
+
+    def _show_signature(self, there: "list[Labels]") -> None:
+        assert self.shown is not None
+        is_signed = any(_ours(layer).get("signed") for layer in there)
+        if self._read_outlines() and is_signed:
+            return  # what was said stands for the moment
+        judged = signatures.judge(there, counted_once(outlines(self.viewer)), self.shown)
+        self.signed.setText(judged.text)
+        self.shown = replace(self.shown, signed=judged.signed)
+
+    def _read_outlines(self) -> bool:
+        """Hash what a signature is under, not on this thread. True until that is done."""
+        todo = drawn.unknown(outlines(self.viewer))
+        if todo and self._reading is None:
+            self._reading = Run(partial(drawn.hashed, todo))
+            self._reading.ended.connect(self._outlines_read)
+            self._reading.start()
+        return bool(todo)
+
+    def _outlines_read(self) -> None:
+        if self._reading is not None and self._reading.error is None:
+            drawn.keep(self._reading.result)
+        self._reading = None
+        if not self._closed:
+            self.cells_changed()
 
     # second reader
 
     def _compare(self, ask: Callable[[], Path | None]) -> None:
         path = ask()
+        self.cells_changed()  # a session may have been opened since
         if path is not None and self._slides:
-            images = list(dict.fromkeys(slide.name for slide in self._slides))
             known = [name for layer in self.chosen for name in classes.class_list(layer).names]
-            self.task.start(partial(self.compare, path, images, known), self._compared)
+            call = partial(self.compare, path, self._slides, known, self.reader.name)
+            self.task.start(call, self._compared)
 
-    def _compared(self, second: Any) -> None:
-        self._second = second
+    def _compared(self, found: Sequence[second_reader.Second]) -> None:
+        names = [one.name for one in found]
+        name = names[0] if len(names) == 1 else self.ask_person(names)
+        if name is None:
+            return
+        self._second = found[names.index(name)]
+        self._follow_sessions()
         self._show_agreement()
-        self.task.say(f"Compared with {second.name}.")
+        mine = second_reader.reader_of(self._slides, self.reader.name)
+        refused = second_reader.why_nothing(self._slides, mine, self._second)
+        self.task.say(refused or f"Compared with {name}.", error=bool(refused))
 
-    def _show_agreement(self) -> None:
+    def _follow_sessions(self) -> None:
+        """Who had said what is known once it is written down: a little after the layer has changed."""
+        for session in set(autosave.opened()) - self._followed:
+            session.saved.connect(self._show_agreement)
+        self._followed = set(autosave.opened())
+
+    def _show_agreement(self, _saved: object = None) -> None:
         for widget in (self.agreement, self.disputed):
             widget.setVisible(self._second is not None)
         if self._second is None or self.shown is None:
             return
         from napari_bloodcell.core.report.readers import agreement
 
-        name = self.reader.name
-        found = agreement(differential_calls.reader_of(self._slides, name), self._second)
-        self.agreement.setText(found.text() + differential_calls.left_out_text(self._slides))
-        self.shown = replace(self.shown, agreement=found.text())
         self.disputed.clear()
-        for (image, cell), mine, theirs in found.disputed:
+        mine = second_reader.reader_of(self._slides, self.reader.name)
+        refused = second_reader.why_nothing(self._slides, mine, self._second)
+        found = agreement(mine, self._second.reader)
+        self.shown = replace(self.shown, agreement="" if refused else found.text())
+        self.disputed.setVisible(not refused and bool(found.disputed))
+        if refused:
+            self.agreement.setText(refused)
+            return
+        left_out = second_reader.left_out_text(self._slides, mine) + self._second.left_out_text()
+        self.agreement.setText(found.text() + left_out)
+        for (image, cell), said, other in found.disputed:
             item = QListWidgetItem(
-                f"{image}, cell {cell}: {plain(mine)}, {self._second.name}: {plain(theirs)}"
+                f"{image}, cell {cell}: {plain(said)}, {self._second.name}: {plain(other)}"
             )
             item.setData(Qt.ItemDataRole.UserRole, (image, cell))
             self.disputed.addItem(item)
-        self.disputed.setVisible(bool(found.disputed))
 
     def _go_to(self, item: QListWidgetItem) -> None:
         image, cell = item.data(Qt.ItemDataRole.UserRole)
@@ -247,26 +316,47 @@ class DifferentialPanel(CellsPanel):
     # words and signature
 
     def _keep_comment(self) -> None:
-        text = self.comment.text()
-        for layer in self.chosen:
-            before = _ours(layer).get("comment", "")
-            if before != text:
-                _note(layer, {"comment": text})
-                _record(layer, Change(action="comment", old=before, new=text))
+        text, before = self.comment.text(), self._commented
+        if before is None or text == before.text:
+            return
+        self._commented = replace(before, text=text)
+        for layer in self._counted():
+            old = _ours(layer).get(before.key, "")
+            _note(layer, {before.key: text})
+            _record(layer, Change(action=comments.ACTIONS[before.key], old=old, new=text))
         self.cells_changed()
 
     def _sign(self) -> None:
         if self.shown is None:
             return
-        who = self.reader.name
-        when = datetime.now(UTC).isoformat(timespec="seconds")
-        counted_by = {"count": self.shown.config.to_json(), "merge_bands": self.shown.merge_bands}
-        signed = {"who": who, "when": when, "digest": self.shown.digest} | counted_by
-        for layer in self.chosen:
+        there = self._counted()
+        drawn.work_out(there)
+        self.cells_changed()
+        cells, looked = signatures.cells_of(self._slides), signatures.looked(self._slides, self.shown.config)
+        if looked.unseen and self._warned != (self.shown.digest, cells):
+            self._warned = (self.shown.digest, cells)
+            self.task.say(
+                f"{looked.text()}: look at them in Gallery, or press Sign off again to sign all the same.",
+                error=True,
+            )
+            return
+        self._warned = None
+        signed = {
+            "who": self.reader.name,
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "digest": self.shown.digest,
+            "cells": cells,
+            "images": [slide.name for slide in self._slides],
+            "looked": asdict(looked),
+            "count": self.shown.config.to_json(),
+            "merge_bands": self.shown.merge_bands,
+        }
+        for layer in there:
             before = _ours(layer).get("signed")
             _note(layer, {"signed": signed})
             note = f"{self.shown.pooled.counted} white cells"
             _record(layer, Change(action="sign-off", old=before, new=signed, note=note))
+        self.task.say("")
         self.cells_changed()
 
     # export
@@ -285,6 +375,11 @@ class DifferentialPanel(CellsPanel):
         chosen, _ = QFileDialog.getOpenFileName(self, "Table of the second reader", "", "Tables (*.csv)")
         return Path(chosen) if chosen else None
 
+    def _ask_person(self, names: Sequence[str]) -> str | None:
+        text = "Several people have named cells in this session. Compare with:"
+        chosen, is_chosen = QInputDialog.getItem(self, "Second reader", text, names, 0, False)
+        return chosen if is_chosen else None
+
     def _ask_session(self) -> Path | None:
         chosen = QFileDialog.getExistingDirectory(self, "Session of the second reader")
         return Path(chosen) if chosen else None
@@ -302,7 +397,3 @@ def _record(layer: "Labels", change: Change) -> None:
     session, key = autosave.session_of(layer)
     if session is not None:
         session.record([replace(change, image=key)])
-
-
-def _time(when: str) -> str:
-    return when.replace("T", " ").replace("+00:00", " UTC")

@@ -12,8 +12,7 @@ import numpy as np
 
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.progress import Progress
-from napari_bloodcell.core.words import how_many
-from napari_bloodcell.gui import classes, layers
+from napari_bloodcell.gui import classes, drawn, layers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +34,8 @@ class Slide:
     seen: Sequence[bool]
     at_border: Sequence[bool]
     made_from: Mapping[str, Any]
+    doubts: Sequence[str]
+    drawn: str | None  # the hash of the outlines; None until it is worked out
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,6 +45,7 @@ class Shown:
     slides: Sequence[tuple[str, "Differential"]]
     pooled: "Differential"
     comment: str = ""
+    comments: Mapping[str, str] = field(default_factory=dict)  # of the fields, beside the one on all
     signed: Mapping[str, Any] = field(default_factory=dict)
     agreement: str = ""
     config: CountConfig = field(default_factory=CountConfig)
@@ -60,9 +62,12 @@ class Shown:
 def slide_of(layer: "Labels") -> Slide:
     """Taken on the main thread; safe to hand to a thread."""
     features, n = layer.features, len(layer.features)
+    if "index" not in features:  # no cell was found
+        features = features.assign(index=classes.ids(layer))
     at_border = (
         features["touches_border"].to_numpy(bool) if "touches_border" in features else np.zeros(n, bool)
     )
+    doubts = features["doubt"].astype(object) if "doubt" in features else [""] * n
     cells = classes.ids(layer) > 0  # a person's own table may have a row for the background
     rows = [row for row in classes.rows(layer) if row[0] > 0]
     return Slide(
@@ -73,6 +78,8 @@ def slide_of(layer: "Labels") -> Slide:
         seen=classes.is_by_person(layer)[cells].tolist(),
         at_border=at_border[cells].tolist(),
         made_from=dict(layer.metadata.get(layers.KEY, {})),
+        doubts=[doubt if isinstance(doubt, str) else "" for doubt in np.asarray(doubts, object)[cells]],
+        drawn=drawn.mark(layer),
     )
 
 
@@ -92,68 +99,6 @@ def prepare(progress: Progress) -> None:
 
     progress("Loading", 0, 0)
     count(["neutrophil"])
-
-
-def reader_of(slides: Sequence[Slide], name: str) -> Any:
-    """What a person said of the cells on the screen, to compare with another's answers: where only a model
-    has named a cell, two people would agree with each other by it."""
-    from napari_bloodcell.core.report.readers import Reader
-
-    answers = {
-        (slide.name, int(cell)): kind
-        for slide in slides
-        for cell, kind, seen in zip(slide.table["index"], slide.kinds, slide.seen, strict=True)
-        if seen
-    }
-    return Reader(name=name, answers=answers)
-
-
-def left_out_text(slides: Sequence[Slide]) -> str:
-    """What to tell of the cells on the screen that are not compared."""
-    left = sum(not seen for slide in slides for seen in slide.seen)
-    if not left:
-        return ""
-    are, them = ("is", "it") if left == 1 else ("are", "them")
-    return (
-        f" {how_many(left, 'cell')} that nobody here has named {are} not compared: if you have looked at "
-        f"{them}, choose {them} in the Gallery and press the key of the class."
-    )
-
-
-def second_reader(path: Path, images: Sequence[str], known: Sequence[str], progress: Progress) -> Any:
-    """Another person's classes: a table (CSV), or the folder of that person's session. ``known``: the classes
-    on the screen, some of them perhaps a lab's own."""
-    from napari_bloodcell.core.report.readers import Reader, read_reader
-    from napari_bloodcell.core.session import is_session, read_session
-    from napari_bloodcell.core.taxonomy import Taxonomy
-
-    progress("Reading the second reader", 0, 0)
-    if not path.is_dir():
-        reader = read_reader(path, Taxonomy.of_lab(known))
-        only = {image for image, _ in reader.answers}
-        if len(images) == 1 and len(only) == 1:  # the same smear under another name
-            (there,) = only
-            return Reader(
-                name=reader.name if there == images[0] else f"{reader.name} (of {there})",
-                answers={(images[0], cell): a for (_, cell), a in reader.answers.items()},
-            )
-        return reader
-    from napari_bloodcell.core.cell_tables import PERSON
-
-    content = read_session(path) if is_session(path) else None
-    if content is None:
-        from napari_bloodcell.core.errors import SessionError
-
-        raise SessionError(f"{path} is no session. Choose a session's folder, or a table (CSV).")
-    answers = {}
-    for key, image in content.images.items():
-        cells = content.cells(key)
-        if cells is not None and {"cell_type", "cell_type_source"} <= set(cells.table):
-            said = cells.table[cells.table["cell_type_source"].astype(str).str.startswith(PERSON)]
-            for cell, kind in zip(said["label"], said["cell_type"], strict=True):
-                answers[image.name, int(cell)] = str(kind)
-    people = sorted({event.who for event in content.trail.events})
-    return Reader(name=" and ".join(people) or path.name, answers=answers)
 
 
 def export(folder: Path, shown: Shown, slides: Sequence[Slide], progress: Progress) -> Path:
@@ -177,6 +122,7 @@ def export(folder: Path, shown: Shown, slides: Sequence[Slide], progress: Progre
     write_bytes(target / "cells.csv", _cells(slides).encode())
     said = {
         "comment": shown.comment,
+        "comments": dict(shown.comments),
         "signed": dict(shown.signed),
         "agreement": shown.agreement,
         "digest": shown.digest,

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from napari.layers import Labels
     from napari.viewer import Viewer
 
-SAID = {"sign-off": "signed", "comment": "comment"}  # in the audit, and as a layer has it
+SAID = {
+    "sign-off": "signed",
+    "comment": "comment",
+    "comment on all": "comment_on_all",
+}  # in the audit, and as a layer has it
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor, QIcon, QPainter, QPaintEvent, QPalette, QPen, QPixmap
+from qtpy.QtGui import QColor, QFontMetrics, QIcon, QPainter, QPaintEvent, QPalette, QPen, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -16,6 +16,10 @@ from qtpy.QtWidgets import (
 
 if TYPE_CHECKING:
     from napari_bloodcell.core.report import CountRow, Differential
+
+BARS = "Per cent of the white cells; the thin line spans the exact limits."
+NAMES = 0.45  # of the width, at most, for the names beside the bars
+LONG = 20  # letters of a name that may be cut: the tool tip has it whole
 
 
 class DifferentialTable(QTableWidget):
@@ -119,13 +123,21 @@ class Bars(QWidget):
         self._rows: Sequence[CountRow] = ()
         self._colours: Mapping[str, str] = {}
         self._counted = 0
-        self.setToolTip("Per cent of the white cells; the thin line spans the exact limits.")
+        self.setToolTip(BARS)
         self.setAccessibleName("Bars of the differential")
 
     def show_differential(self, differential: "Differential", colours: Mapping[str, str] = {}) -> None:
         self._rows, self._counted, self._colours = differential.rows, differential.counted, colours
         self.setFixedHeight(self.ROW_PX * len(self._rows) + self.ROW_PX)
+        names = [row.class_name.replace("_", " ") for row in self._rows if len(row.class_name) > LONG]
+        self.setToolTip(BARS + "".join(f"\n{name}" for name in names))
         self.update()
+
+    def names_within(self, metrics: QFontMetrics) -> list[str]:
+        """The names of the rows, those cut that would leave too little room for the bars."""
+        widest = max(int(NAMES * self.width()) - 8, 1)
+        names = (row.class_name.replace("_", " ") for row in self._rows)
+        return [metrics.elidedText(name, Qt.TextElideMode.ElideRight, widest) for name in names]
 
     def colour_of(self, class_name: str) -> str:
         return self._colours.get(class_name) or _usual(class_name)
@@ -134,7 +146,7 @@ class Bars(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         text = self.palette().color(QPalette.ColorRole.WindowText)
-        names = [row.class_name.replace("_", " ") for row in self._rows]
+        names = self.names_within(painter.fontMetrics())
         left = max((painter.fontMetrics().horizontalAdvance(name) for name in names), default=0) + 8
         wide = max(self.width() - left - 8, 10)
         for at, row in enumerate(self._rows):

@@ -4,7 +4,6 @@ Classes are those that stand now. What each person said is taken from the audit,
 one session, one after the other, are two readers.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from napari_bloodcell.core.config.report import ReportConfig
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.report.differential import Differential, count_cells, digest_of
 from napari_bloodcell.core.report.readers import Cell, Reader
+from napari_bloodcell.core.report.signed import CELLS, Looked, cells_digest, is_unchanged, outlines_hash
 from napari_bloodcell.core.report.slides import Run, known_classes
 from napari_bloodcell.core.session import ACTIONS_ON_CLASSES, Event, SessionCells, read_session
 from napari_bloodcell.core.session.folder import SESSION, Content, is_session
@@ -37,12 +37,15 @@ class Signature:
     images: tuple[str, ...]
     counted: str
     valid: bool
+    looked: Looked
 
     def text(self) -> str:
         when = self.when.replace("T", " ").replace("+00:00", " UTC")
         images = ", ".join(self.images)
         if self.valid:
-            return f"Signed by {self.who}, {when}: {self.counted} of {images}, unchanged since."
+            unseen = self.looked.text()
+            told = f"; {unseen}" if unseen else ""
+            return f"Signed by {self.who}, {when}: {self.counted} of {images}, unchanged since{told}."
         return f"Changed since {self.who} signed it, {when}: {images}. Sign again."
 
 
@@ -75,22 +78,28 @@ def read_work(folder: Path, config: ReportConfig = ReportConfig()) -> SessionWor
     cells = {key: found for key in content.images if (found := content.cells(key)) is not None}
     firsts = _first_classes(content.trail.events)
     runs = {key: _run(content, key, found, names[key], firsts) for key, found in cells.items()}
-    there = {(names[key], int(cell)) for key, found in cells.items() for cell in found.table["label"]}
+    stands = {
+        (names[key], int(cell)): (kind, source)
+        for key, run in runs.items()
+        for cell, kind, source in _classes_in(run.table)
+    }
+    drawn = {key: outlines_hash(found.labels) for key, found in cells.items()}
     return SessionWork(
         folder=content.folder,
         runs=tuple(runs.values()),
-        readers=tuple(readers_in(content.trail.events, names, there)),
-        signatures=tuple(_signatures(content, runs, config)),
-        comments=tuple(_comments(content.trail.events)),
+        readers=tuple(readers_in(content.trail.events, names, stands)),
+        signatures=tuple(_signatures(content, runs, drawn, config)),
+        comments=tuple(_comments(content.trail.events, names)),
         lost=tuple(content.lost()),
-        outlines={
-            names[key]: hashlib.sha256(found.labels.tobytes()).hexdigest() for key, found in cells.items()
-        },
+        outlines={names[key]: one for key, one in drawn.items()},
     )
 
 
-def readers_in(events: Iterable[Event], names: Mapping[str, str], there: set[Cell]) -> list[Reader]:
-    """The last word of each person on each cell that is still ``there``. An undo takes a word back."""
+def readers_in(
+    events: Iterable[Event], names: Mapping[str, str], there: Mapping[Cell, tuple[str, str]]
+) -> list[Reader]:
+    """The last word of each person on each cell that is still ``there``, with its class and who gave it: what
+    was said before the session was opened is in no line. An undo takes a word back."""
     said: dict[str, dict[Cell, list[str]]] = {}
     stands: dict[Cell, str] = {}  # whose word it is
     renamed: tuple[Any, Any] | None = None
@@ -116,6 +125,9 @@ def readers_in(events: Iterable[Event], names: Mapping[str, str], there: set[Cel
         who: {cell: words[-1] for cell, words in cells.items() if words and cell in there}
         for who, cells in said.items()
     }
+    for cell, (kind, source) in there.items():
+        if source.startswith(PERSON) and (who := source.removeprefix(PERSON).strip()):
+            answers.setdefault(who, {})[cell] = kind
     return [Reader(name=who, answers=mine) for who, mine in answers.items() if mine]
 
 
@@ -136,6 +148,12 @@ def readers_of(works: Sequence[SessionWork]) -> tuple[list[Reader], list[str]]:
             own = together.setdefault(reader.name, {})
             own |= {cell: said for cell, said in reader.answers.items() if cell[0] not in other}
     return [Reader(name=name, answers=answers) for name, answers in together.items() if answers], notes
+
+
+def _classes_in(table: "pd.DataFrame") -> Iterator[tuple[int, str, str]]:
+    for cell, *said in zip(table["cell_id"], table["cell_type"], table["cell_type_source"], strict=True):
+        kind, source = map(str, said)
+        yield int(cell), kind, source
 
 
 def _names(content: Content) -> dict[str, str]:
@@ -224,26 +242,33 @@ def full_table(cells: SessionCells, name: str, source: str) -> "pd.DataFrame":
     return table.assign(image=name, source=source, touches_border=cut)
 
 
-def _signatures(content: Content, runs: Mapping[str, Run], config: ReportConfig) -> Iterator[Signature]:
+def _signatures(
+    content: Content, runs: Mapping[str, Run], drawn: Mapping[str, str], config: ReportConfig
+) -> Iterator[Signature]:
     """The last of each image. It is under all images that were signed with it, also those of them that
     somebody signed again since."""
-    last: dict[str, str] = {}
-    together: dict[str, dict[str, Event]] = {}
+    last: dict[str, tuple[str, str]] = {}
+    together: dict[tuple[str, str], dict[str, Event]] = {}
     for event in content.trail.events:
         if event.action == "sign-off" and event.image in runs and isinstance(event.new, Mapping):
-            last[event.image] = digest = str(event.new.get("digest"))
-            together.setdefault(digest, {})[event.image] = event
-    for digest in dict.fromkeys(last.values()):
-        keys = list(together[digest])
-        event = together[digest][keys[0]]
-        settings = _settings(event.new, config)
-        pooled, slides = counted([runs[key] for key in keys], settings)
+            last[event.image] = what = (str(event.new.get("digest")), str(event.new.get(CELLS)))
+            together.setdefault(what, {})[event.image] = event
+    for what in dict.fromkeys(last.values()):
+        keys = list(together[what])
+        event = together[what][keys[0]]
+        some = [runs[key] for key in keys]
+        cells = cells_digest(
+            ((run.slide, cell, kind) for run in some for cell, kind, _ in _classes_in(run.table) if cell > 0),
+            ((runs[key].slide, drawn[key]) for key in keys),
+        )
+        pooled, slides = counted(some, _settings(event.new, config))
         yield Signature(
             who=str(event.new.get("who") or event.who),
             when=str(event.new.get("when") or event.when),
-            images=tuple(str(runs[key].image["name"]) for key in keys),
+            images=tuple(str(run.image["name"]) for run in some),
             counted=event.note,
-            valid=digest_of(pooled, slides) == digest,
+            valid=is_unchanged(event.new, digest_of(pooled, slides), cells),
+            looked=Looked.read(event.new),
         )
 
 
@@ -275,7 +300,13 @@ def counted(runs: Sequence[Run], config: ReportConfig) -> tuple[Differential, li
     return of(runs), [(name, of([run for run in runs if run.slide == name])) for name in slides]
 
 
-def _comments(events: Iterable[Event]) -> list[str]:
-    """The last comment on each image, each text once."""
-    last = {event.image: str(event.new or "") for event in events if event.action == "comment"}
-    return [text for text in dict.fromkeys(last.values()) if text]
+def _comments(events: Iterable[Event], names: Mapping[str, str]) -> list[str]:
+    """The last comment on several images together, then the last on each, with its name where they differ."""
+    last: dict[str, dict[str, str]] = {"comment on all": {}, "comment": {}}
+    for event in events:
+        if event.action in last and event.image in names:
+            last[event.action][event.image] = str(event.new or "")
+    own = {image: text for image, text in last["comment"].items() if text}
+    is_one = len(own) == len(names) and len(set(own.values())) == 1
+    each = own.values() if is_one else (f"{names[image]}: {text}" for image, text in own.items())
+    return [text for text in dict.fromkeys([*last["comment on all"].values(), *each]) if text]
