@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from cell_folders import classes, picture, reasons, write
 from PIL import Image
 
 from napari_bloodcell.core.datasets import (
     DATASETS,
     LOADERS,
     CellImage,
-    Dataset,
     check,
     contradictions,
     load_dataset,
@@ -23,27 +23,6 @@ from napari_bloodcell.core.datasets import (
 )
 from napari_bloodcell.core.errors import Cancelled, ConfigError, DataError, ImageError, TaxonomyError
 from napari_bloodcell.core.taxonomy import Taxonomy
-
-
-def picture(path: Path, size: tuple[int, int] = (8, 6), mode: str = "RGB") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size).save(path)
-    return path
-
-
-def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding=encoding)
-    return path
-
-
-def classes(dataset: Dataset) -> dict[str, str]:
-    return {cell.path.name: cell.class_name for cell in dataset.cells}
-
-
-def reasons(dataset: Dataset) -> dict[str, str]:
-    return {item.path.name: item.reason for item in dataset.skipped}
-
 
 # Matek-19
 

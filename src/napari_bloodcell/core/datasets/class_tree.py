@@ -36,7 +36,8 @@ class ClassTree:
     """One known set of ``<class>/`` folders.
 
     ``signs``: folder names found in no other set; ``least_signs`` of them give the set away. A set whose
-    folders have everyday names is recognised by the name of its own folder only.
+    folders have everyday names is recognised by the name of its own folder only. ``foreign``: names of
+    another set; one of them, and it is not this set.
     """
 
     name: str
@@ -44,9 +45,12 @@ class ClassTree:
     reproduction: Codes = field(default_factory=dict)  # codes of the published systems, over ``codes``
     signs: frozenset[str] = frozenset()
     least_signs: int = 1
+    foreign: frozenset[str] = frozenset()
 
     def recognises(self, root: Path) -> bool:
         names = [normalise(folder.name) for folder in visible_folders(root)]
+        if self.foreign.intersection(names):
+            return False
         signs = sum(name in self.signs for name in names)
         known = {normalise(code) for code in self.codes}
         if (
@@ -75,6 +79,7 @@ MATEK = ClassTree(
     # BAS, EOS and MON could be any lab's short names, and a wrong guess would bring a wrong pixel size.
     signs=frozenset({"ebo", "ksc", "lya", "lyt", "mmz", "mob", "myb", "myo", "ngb", "ngs", "pmb", "pmo"}),
     least_signs=2,
+    foreign=frozenset({"abe", "bla", "fgc", "hac", "lyi", "nif", "peb", "plm"}),
 )
 MLL23 = ClassTree(
     "mll23",

@@ -40,6 +40,13 @@ def holds_images(folder: Path) -> bool:
     )
 
 
+def first_image(folder: Path) -> Path | None:
+    """One image of a folder, or of those below it."""
+    inside = entries(folder)
+    below = (first_image(e) for e in visible_folders(folder))
+    return next((e for e in inside if is_image(e)), None) or next((e for e in below if e), None)
+
+
 def images_of(folder: Path) -> tuple[list[Path], list[Skipped]]:
     """The usable image files right inside a folder, and every other file with its reason."""
     images, skipped = [], []

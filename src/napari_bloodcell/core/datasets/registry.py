@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from napari_bloodcell.core.datasets import acevedo, bccd, labelled, lisc, raabin, wbc_dg, zheng
+from napari_bloodcell.core.datasets import acevedo, bccd, bone_marrow, labelled, lisc, raabin, wbc_dg, zheng
 from napari_bloodcell.core.datasets.class_tree import (
     LDWBC,
     MATEK,
@@ -41,6 +41,7 @@ LOADERS: dict[str, Loader] = {
     "zheng": Loader(zheng.load, zheng.recognises),
     "lisc": Loader(lisc.load, lisc.recognises),
     "acevedo": Loader(acevedo.load, acevedo.recognises),
+    "bone_marrow": Loader(bone_marrow.load, bone_marrow.recognises),
     "matek": Loader(MATEK.load, MATEK.recognises),
     "mll23": Loader(MLL23.load, MLL23.recognises),
     "raabin": Loader(raabin.load, raabin.recognises),

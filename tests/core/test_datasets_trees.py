@@ -1,0 +1,45 @@
+"""Class folders: which set they are, what is a part of one laboratory, what lies deeper."""
+
+from pathlib import Path
+
+import pytest
+from cell_folders import classes, picture, reasons
+
+from napari_bloodcell.core.datasets import check, load_dataset
+from napari_bloodcell.core.taxonomy import DATASET_CODES
+
+MARROW = DATASET_CODES["bone_marrow"]
+
+
+def test_bone_marrow_is_not_taken_for_matek(tmp_path: Path) -> None:
+    for code in MARROW:
+        picture(tmp_path / "bm" / code / f"{code}_00001.jpg", (250, 250))
+    found = load_dataset(tmp_path / "bm")
+    assert (found.name, found.domains) == ("bone_marrow", ("bone_marrow",))
+    assert {cell.um_per_px for cell in found.cells} == {None}
+    assert classes(found)["BLA_00001.jpg"] == "myeloblast"
+    assert len(found) == 12
+    assert set(reasons(found)) == {"ABE", "ART", "FGC", "HAC", "LYI", "NIF", "OTH", "PEB", "PLM"}
+    assert reasons(found)["ABE"] == "class 'ABE' is left out of this set on purpose"
+    assert "bone marrow, not of blood" in check(tmp_path / "bm").text()
+
+
+@pytest.mark.parametrize(
+    ("codes", "name"),
+    [
+        (("BLA", "EBO", "MMZ", "NGS"), "BLA_00001.jpg"),
+        (("BAS", "EOS", "LYT", "MON", "NGS"), "BAS_00001.jpg"),
+    ],
+)
+def test_a_choice_of_its_classes_is_bone_marrow_too(
+    tmp_path: Path, codes: tuple[str, ...], name: str
+) -> None:
+    for code in codes:
+        picture(tmp_path / "bm" / code / name.replace(name[-13:-10], code))
+    assert load_dataset(tmp_path / "bm").name == "bone_marrow"
+
+
+def test_codes_of_both_sets_are_neither(tmp_path: Path) -> None:
+    for code in ("ABE", "LYA", "MOB", "EBO", "EOS"):
+        picture(tmp_path / "lab" / code / "1.png")
+    assert load_dataset(tmp_path / "lab").name == "folders"
