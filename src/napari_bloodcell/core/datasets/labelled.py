@@ -1,6 +1,6 @@
 """A labelled folder of any lab: ``labels.csv`` beside ``images/`` or ``cells/``, and masks if there are.
 
-Columns: image, class; optional group (patient or slide), um_per_px, mask.
+Columns: image, class; optional group (or patient, subject, slide), um_per_px, mask.
 """
 
 import math
@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-from napari_bloodcell.core.datasets.labels_csv import Row, read_table
+from napari_bloodcell.core.datasets.labels_csv import GROUP_COLUMNS, Row, Table, read_table
 from napari_bloodcell.core.datasets.layout import (
     DOT_FILE,
     EMPTY_FILE,
@@ -22,6 +22,7 @@ from napari_bloodcell.core.datasets.naming import Namer
 from napari_bloodcell.core.datasets.records import UNLABELLED, CellImage, Dataset, Preset, Skipped
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
+from napari_bloodcell.core.words import how_many
 
 NOT_LISTED = "not listed in labels.csv"
 NOT_THERE = "listed in labels.csv, but there is no such file"
@@ -47,13 +48,14 @@ def load(root: Path, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "standard
     masks, namer = by_stem(folder_named(root, "masks")), Namer(taxonomy)
     images = by_stem(folder)
     rows: dict[Path, list[Row]] = defaultdict(list)
-    for row in read_table(source).rows:
+    table = read_table(source)
+    for row in table.rows:
         rows[_place(row.image.replace("\\", "/"), root, folder, images)].append(row)
     cells: list[CellImage] = []
     unlabelled: list[CellImage] = []
     skipped: list[Skipped] = []
     for path, same in rows.items():
-        got = _cell(path, same, namer, root)
+        got = _cell(path, same, namer, root, table.group_column)
         if isinstance(got, Skipped):
             skipped.append(got)
             continue
@@ -62,7 +64,7 @@ def load(root: Path, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "standard
             skipped.append(Skipped(path, NO_MASK))
         (unlabelled if cell.class_name == UNLABELLED else cells).append(cell)
     skipped += _not_listed(folder, set(rows))
-    return Dataset("labels", root, tuple(cells), tuple(skipped), _notes(root), tuple(unlabelled))
+    return Dataset("labels", root, tuple(cells), tuple(skipped), _notes(root, table), tuple(unlabelled))
 
 
 def _place(written: str, root: Path, folder: Path, images: dict[str, Path]) -> Path:
@@ -73,7 +75,9 @@ def _place(written: str, root: Path, folder: Path, images: dict[str, Path]) -> P
     return images.get(written, folder / written)
 
 
-def _cell(path: Path, rows: list[Row], namer: Namer, root: Path) -> CellImage | Skipped:
+def _cell(
+    path: Path, rows: list[Row], namer: Namer, root: Path, group_column: str | None
+) -> CellImage | Skipped:
     if not path.is_file():
         return Skipped(path, NOT_THERE)
     if path.stat().st_size == 0:
@@ -93,7 +97,7 @@ def _cell(path: Path, rows: list[Row], namer: Namer, root: Path) -> CellImage | 
         path,
         (named.class_name if named else None) or UNLABELLED,
         root.name,
-        group=extra.get("group") or None,
+        group=extra.get(group_column or "") or None,
         um_per_px=scale,
         mask_path=_mask(root, extra.get("mask", "")),
     )
@@ -120,11 +124,21 @@ def _not_listed(folder: Path, listed: set[Path]) -> list[Skipped]:
     ]
 
 
-def _notes(root: Path) -> tuple[str, ...]:
+def _notes(root: Path, table: Table) -> tuple[str, ...]:
+    notes = []
+    if table.group_column not in (None, "group"):
+        notes.append(f"{root.name}: the column {table.group_column} says whose cells these are.")
+    unread = [name for name in table.others if name not in (table.group_column, "um_per_px", "mask")]
+    if unread:
+        notes.append(
+            f"{root.name}: {how_many(len(unread), 'column')} of labels.csv not read: {', '.join(unread)}. "
+            f"Read are image, class, group ({', '.join(GROUP_COLUMNS[1:])}), um_per_px and mask."
+        )
     fields = folder_named(root, "fields")
-    if fields is None:
-        return ()
-    count = len(images_of(fields)[0])
-    return (
-        f"{root.name} also holds {count} whole fields in {fields.name}/; only its single cells are listed.",
-    )
+    if fields is not None:
+        count = len(images_of(fields)[0])
+        notes.append(
+            f"{root.name} also holds {count} whole fields in {fields.name}/; "
+            "only its single cells are listed."
+        )
+    return tuple(notes)

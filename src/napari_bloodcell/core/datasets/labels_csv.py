@@ -11,6 +11,8 @@ from napari_bloodcell.core.rows import delimiter_of
 from napari_bloodcell.core.taxonomy import normalise
 
 IMAGE_COLUMNS = ("image", "file", "filename", "file_name", "image_name", "path")
+# Whose cells these are, the most cautious first: two slides may be of one patient.
+GROUP_COLUMNS = ("group", "patient", "patient_id", "subject", "subject_id", "slide", "slide_id")
 CLASS_COLUMNS = ("class", "label", "class_name", "category", "cell_type")
 
 
@@ -25,6 +27,11 @@ class Row:
 class Table:
     path: Path
     rows: tuple[Row, ...]
+    others: tuple[str, ...] = ()  # the other columns, by normalised name
+
+    @property
+    def group_column(self) -> str | None:
+        return next((name for name in GROUP_COLUMNS if name in self.others), None)
 
 
 def read_table(
@@ -50,4 +57,5 @@ def read_table(
         if padded[at_image]:
             extra = {n: padded[i] for i, n in enumerate(names) if i not in (at_image, at_class)}
             rows.append(Row(padded[at_image], padded[at_class], extra))
-    return Table(path, tuple(rows))
+    others = [name for i, name in enumerate(names) if name and i not in (at_image, at_class)]
+    return Table(path, tuple(rows), tuple(others))

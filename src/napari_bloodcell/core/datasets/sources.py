@@ -136,7 +136,7 @@ _ALL = (
         name="labels",
         title="A labelled folder of any lab",
         domain="",
-        layout="labels.csv with columns image, class (and group, um_per_px, mask) beside images/ or cells/",
+        layout="labels.csv with columns image, class (and patient, um_per_px, mask) beside images/ or cells/",
     ),
     DatasetInfo(
         name="folders",
