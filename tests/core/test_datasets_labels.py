@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from cell_folders import picture, write
+from cell_folders import classes, picture, reasons, write
 
 from napari_bloodcell.core.datasets import check, load_dataset
+from napari_bloodcell.core.errors import DataError
 
 
 def lab(tmp_path: Path, table: str, *images: str, encoding: str = "utf-8") -> Path:
@@ -41,3 +42,54 @@ def test_patients_go_before_slides_and_columns_not_read_are_told(tmp_path: Path)
 
 def test_a_table_read_whole_is_not_remarked_on(tmp_path: Path) -> None:
     assert load_dataset(lab(tmp_path, "image,class,group,mask\n1.png,eos,a,\n", "1.png")).notes == ()
+
+
+def test_a_table_of_other_pictures_names_one_of_each(tmp_path: Path) -> None:
+    root = lab(tmp_path, "image,class\nx1.png,eos\nx2.png,eos\n", "a.png")
+    said = (
+        r"labels.csv lists 2 names, none of which is in images/, e.g. 'x1.png', which holds 'a.png' for one"
+    )
+    for name in (None, "labels"):
+        with pytest.raises(DataError, match=said):
+            load_dataset(root, name)
+    (root / "images" / "a.png").unlink()
+    with pytest.raises(DataError, match="where there is no image at all"):
+        load_dataset(root)
+
+
+def test_names_in_other_capitals_are_found_and_told(tmp_path: Path) -> None:
+    table = "image,class\nA1.PNG,eos\nIMAGES/A2.PNG,mono\nB,baso\nb.png,baso\n"
+    root = lab(tmp_path, table, "a1.png", "a2.png", "b.png")
+    found = load_dataset(root)
+    assert classes(found) == {"a1.png": "eosinophil", "a2.png": "monocyte", "b.png": "basophil"}
+    assert found.notes == (
+        "3 names in labels.csv, e.g. 'A1.PNG', are written in other capitals than the files; they were found.",
+    )
+
+
+def test_numbers_that_a_spreadsheet_has_shortened_are_found_and_told(tmp_path: Path) -> None:
+    root = lab(tmp_path, "image,class\n1,eos\n12.png,mono\n0,baso\n", "001.png", "012.png", "000.png")
+    found = load_dataset(root)
+    assert classes(found) == {"001.png": "eosinophil", "012.png": "monocyte", "000.png": "basophil"}
+    assert "3 names in labels.csv, e.g. '1', are written without the zeros" in found.notes[0]
+
+
+def test_a_name_that_may_mean_two_files_means_none(tmp_path: Path) -> None:
+    root = lab(tmp_path, "image,class\n1,eos\n2.png,mono\n", "01.png", "001.png", "2.png", "002.tif")
+    found = load_dataset(root)
+    assert classes(found) == {"2.png": "monocyte"}
+    assert reasons(found)["1"] == "listed in labels.csv, but there is no such file"
+
+
+def test_a_stray_table_does_not_hide_folders_of_classes(tmp_path: Path) -> None:
+    """As Kaggle's BCCD: the table is that of another download."""
+    inside = tmp_path / "kaggle" / "dataset2-master" / "dataset2-master"
+    for name in ("EOSINOPHIL", "LYMPHOCYTE"):
+        for part in ("TRAIN", "TEST"):
+            picture(inside / "images" / part / name / f"_0_{part}.jpeg")
+    write(inside / "labels.csv", ",Image,Category\n0,0,NEUTROPHIL\n1,1,NEUTROPHIL\n")
+    found = load_dataset(tmp_path / "kaggle")
+    assert (found.name, found.domains, len(found)) == ("folders", ("kaggle",), 4)
+    assert found.notes[-1].endswith(
+        "labels.csv lists 2 names, none of which is in images/: the folders of classes were read instead."
+    )

@@ -20,6 +20,7 @@ from napari_bloodcell.core.datasets.layout import (
 )
 from napari_bloodcell.core.datasets.naming import Namer
 from napari_bloodcell.core.datasets.records import UNLABELLED, CellImage, Dataset, Preset, Skipped
+from napari_bloodcell.core.datasets.written_names import WrittenNames
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 from napari_bloodcell.core.words import how_many
@@ -29,6 +30,10 @@ NOT_THERE = "listed in labels.csv, but there is no such file"
 TWO_CLASSES = "listed in labels.csv with two different classes"
 NO_MASK = "mask named in labels.csv, but there is no such image (its cell is kept)"
 BAD_SCALE = "um_per_px in labels.csv is not a positive number"
+
+
+class NoneListedError(DataError):
+    """A table that speaks of other pictures than those beside it."""
 
 
 def table_of(root: Path) -> Path | None:
@@ -46,11 +51,13 @@ def load(root: Path, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "standard
         raise DataError(f"There is no labels.csv in {root}. It needs the columns image and class.")
     folder = folder_named(root, "images", "cells") or root
     masks, namer = by_stem(folder_named(root, "masks")), Namer(taxonomy)
-    images = by_stem(folder)
+    files = WrittenNames(root, folder)
     rows: dict[Path, list[Row]] = defaultdict(list)
     table = read_table(source)
     for row in table.rows:
-        rows[_place(row.image.replace("\\", "/"), root, folder, images)].append(row)
+        rows[files.file_of(row.image)].append(row)
+    if rows and not any(path.is_file() for path in rows):
+        raise NoneListedError(_none_listed(source, table, folder))
     cells: list[CellImage] = []
     unlabelled: list[CellImage] = []
     skipped: list[Skipped] = []
@@ -64,15 +71,25 @@ def load(root: Path, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "standard
             skipped.append(Skipped(path, NO_MASK))
         (unlabelled if cell.class_name == UNLABELLED else cells).append(cell)
     skipped += _not_listed(folder, set(rows))
-    return Dataset("labels", root, tuple(cells), tuple(skipped), _notes(root, table), tuple(unlabelled))
+    return Dataset(
+        "labels",
+        root,
+        tuple(cells),
+        tuple(skipped),
+        (*files.notes(), *_notes(root, table)),
+        tuple(unlabelled),
+    )
 
 
-def _place(written: str, root: Path, folder: Path, images: dict[str, Path]) -> Path:
-    """Where the image of a row is: relative to the images or to the table, with its ending or without."""
-    for place in (folder / written, root / written):
-        if place.is_file():
-            return place
-    return images.get(written, folder / written)
+def _none_listed(source: Path, table: Table, folder: Path) -> str:
+    names = sorted({row.image for row in table.rows}, key=lambda name: (len(name), name))
+    where = "beside it" if folder == source.parent else f"in {folder.name}/"
+    there = next((path.name for path in images_of(folder)[0]), None)
+    has = f"which holds {there!r} for one" if there else "where there is no image at all"
+    return (
+        f"{source} lists {how_many(len(names), 'name')}, none of which is {where}, e.g. {names[0]!r}, {has}. "
+        "Write the names in the table as the files are called."
+    )
 
 
 def _cell(

@@ -14,6 +14,7 @@ from napari_bloodcell.core.datasets.class_tree import (
     load_folders,
     recognises_folders,
 )
+from napari_bloodcell.core.datasets.labelled import NoneListedError
 from napari_bloodcell.core.datasets.layout import images_of, unwrap, visible_folders
 from napari_bloodcell.core.datasets.own_classes import own_classes
 from napari_bloodcell.core.datasets.records import Dataset, Preset, Skipped
@@ -21,6 +22,7 @@ from napari_bloodcell.core.datasets.sources import DATASETS
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy, normalise
 
+_NAMES_NOTHING = frozenset({"cells", "crops", "data", "dataset", "images"})
 NOT_A_SET = "no data set recognised in this folder"
 
 
@@ -68,7 +70,10 @@ def load_dataset(
         return _load_named(root, known_name(name), known, preset)
     found = _recognise(root, known)
     if found is not None:
-        return _load_named(found[1], found[0], known, preset)
+        part = _load_found(found[1], found[0], known, preset)
+        # An archive's inner folder may be called by what it holds; the lab is the folder that was given.
+        says_nothing = part.root != root and normalise(part.root.name) in _NAMES_NOTHING
+        return part.renamed(part.root.name, root.name) if says_nothing else part
     parts, skipped = _side_by_side(root, known, preset, listed=taxonomy is None)
     if not parts:
         raise DataError(f"No cells found in {root}. {_accepted()}")
@@ -85,9 +90,8 @@ def known_name(name: str) -> str:
 
 
 def _load_named(root: Path, name: str, taxonomy: Taxonomy, preset: Preset) -> Dataset:
-    for place in unwrap(root):
-        if name == "folders" and not recognises_folders(place, taxonomy):
-            continue
+    places = [place for place in unwrap(root) if _is_set(name, place, taxonomy)]
+    for place in places or ([] if name == "folders" else unwrap(root)):
         found = LOADERS[name].load(place, taxonomy=taxonomy, preset=preset)
         if found.cells or found.unlabelled:
             return replace(found, taxonomy=taxonomy)
@@ -95,6 +99,23 @@ def _load_named(root: Path, name: str, taxonomy: Taxonomy, preset: Preset) -> Da
         f"No cells of {DATASETS[name].title} found in {root}. Looked for {DATASETS[name].layout}. "
         "Leave out the name to have the layout recognised."
     )
+
+
+def _is_set(name: str, place: Path, taxonomy: Taxonomy) -> bool:
+    return recognises_folders(place, taxonomy) if name == "folders" else LOADERS[name].recognises(place)
+
+
+def _load_found(root: Path, name: str, taxonomy: Taxonomy, preset: Preset) -> Dataset:
+    """What was recognised. A table of other pictures, as some archives have one, does not hide folders of
+    classes beside it."""
+    try:
+        return _load_named(root, name, taxonomy, preset)
+    except NoneListedError as error:
+        if not any(recognises_folders(place, taxonomy) for place in unwrap(root)):
+            raise
+        found = _load_named(root, "folders", taxonomy, preset)
+        table = str(error).partition(", e.g. ")[0]
+        return replace(found, notes=(*found.notes, f"{table}: the folders of classes were read instead."))
 
 
 def _recognise(root: Path, taxonomy: Taxonomy) -> tuple[str, Path] | None:
@@ -120,12 +141,12 @@ def _side_by_side(
             skipped.append(Skipped(folder, NOT_A_SET, max(1, len(images_of(folder)[0]))))
             continue
         try:
-            part = _load_named(found[1], found[0], taxonomy, preset)
+            part = _load_found(found[1], found[0], taxonomy, preset)
         except DataError as error:  # one broken set does not hide the others
             skipped.append(Skipped(folder, f"a set that cannot be read: {error}"))
             continue
         if found[0] in ("folders", "labels"):
-            part = part.renamed(found[1].name, folder.name)  # a wrapper has the name people gave it
+            part = part.renamed(part.domains[0], folder.name)  # a wrapper has the name people gave it
         parts.append(part)
     return parts, skipped
 
