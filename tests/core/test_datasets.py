@@ -426,7 +426,10 @@ def test_train_and_test_folders_are_one_domain(tmp_path: Path) -> None:
     found = load_dataset(tmp_path / "lab")
     assert found.domains == ("lab",)
     assert len(found) == 2
-    assert found.notes == ("The folders test, train are parts of one domain, lab.",)
+    assert found.notes == (
+        "The folders test, train are taken for parts of one laboratory's cells. "
+        "Rename them where they are of several.",
+    )
 
 
 def test_a_folder_of_an_unknown_class_is_named_with_the_nearest_known_one(tmp_path: Path) -> None:

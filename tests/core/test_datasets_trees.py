@@ -43,3 +43,27 @@ def test_codes_of_both_sets_are_neither(tmp_path: Path) -> None:
     for code in ("ABE", "LYA", "MOB", "EBO", "EOS"):
         picture(tmp_path / "lab" / code / "1.png")
     assert load_dataset(tmp_path / "lab").name == "folders"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("TRAIN", "TEST", "TEST_SIMPLE"),
+        ("train1", "test1"),
+        ("Train", "Test-B x", "val2"),
+        ("training", "Testing A"),
+    ],
+)
+def test_parts_of_one_laboratory_by_many_names(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    for part in parts:
+        picture(tmp_path / "kaggle" / "images" / part / "MONOCYTE" / "1.jpeg")
+    found = load_dataset(tmp_path / "kaggle")
+    assert (found.domains, len(found)) == (("kaggle",), len(parts))
+    assert all(part in found.notes[0] for part in parts)
+
+
+@pytest.mark.parametrize("other", ["giemsa", "valley", "tested", "Validus"])
+def test_laboratories_keep_apart(tmp_path: Path, other: str) -> None:
+    for lab in ("test", other):
+        picture(tmp_path / "all" / lab / "MONOCYTE" / "1.jpeg")
+    assert set(load_dataset(tmp_path / "all").domains) == {"test", other}

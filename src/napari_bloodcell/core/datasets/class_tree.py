@@ -1,5 +1,6 @@
 """Sets with one folder a class. They differ in their codes and in what gives them away."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from napari_bloodcell.core.datasets.sources import DATASETS
 from napari_bloodcell.core.taxonomy import DATASET_CODES, DEFAULT, Taxonomy, normalise
 
 # Parts of one laboratory's cells: never domains of their own.
-SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+_SPLIT_NAME = re.compile(r"(train|training|val|valid|validation|test|testing)(_\w+|\d+|[a-z])?")
 NO_CLASS_FOLDER = "outside any class folder"
 
 
@@ -113,9 +114,10 @@ def has_class_folders(root: Path, taxonomy: Taxonomy = DEFAULT) -> bool:
 
 
 def _split_folders(root: Path, taxonomy: Taxonomy) -> list[Path]:
-    """``train`` and ``test`` folders of class folders, where there is nothing else."""
+    """``train`` and ``test`` folders of class folders (also ``TEST_SIMPLE``, ``train1``, ``Test-A``), where
+    there is nothing else."""
     inside = visible_folders(root)
-    splits = bool(inside) and all(normalise(folder.name) in SPLIT_NAMES for folder in inside)
+    splits = bool(inside) and all(_SPLIT_NAME.fullmatch(normalise(f.name)) for f in inside)
     return inside if splits and any(has_class_folders(folder, taxonomy) for folder in inside) else []
 
 
@@ -127,11 +129,20 @@ def load_folders(root: Path, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "
     """Class folders of any lab; the domain is the folder's name. No preset changes a lab's own names."""
     splits = _split_folders(root, taxonomy)
     parts = [read_classes(folder, Namer(taxonomy), root.name) for folder in splits or [root]]
-    names = ", ".join(folder.name for folder in splits)
+    names = [folder.name for folder in splits]
     return Dataset(
         "folders",
         root,
         tuple(cell for part in parts for cell in part.cells),
         tuple(s for part in parts for s in part.skipped),
-        (f"The folders {names} are parts of one domain, {root.name}.",) if splits else (),
+        (_splits_note(names),) if splits else (),
+    )
+
+
+def _splits_note(names: list[str]) -> str:
+    if len(names) == 1:
+        return f"The folder {names[0]} is taken for a part of one laboratory's cells."
+    return (
+        f"The folders {', '.join(names)} are taken for parts of one laboratory's cells. "
+        "Rename them where they are of several."
     )
