@@ -444,12 +444,14 @@ def test_a_folder_of_an_unknown_class_is_named_with_the_nearest_known_one(tmp_pa
 def test_stray_files_of_a_class_folder_are_each_explained(tmp_path: Path) -> None:
     folder = tmp_path / "lab" / "monocyte"
     picture(folder / "1.png")
-    picture(folder / "old" / "2.png")
+    picture(folder / "old" / "band" / "2.png")
+    picture(folder / "masks" / "1.png")
     write(folder / "notes.txt", "x")
     write(folder / "3.png", "")
     picture(tmp_path / "lab" / "4.png")
     assert reasons(load_dataset(tmp_path / "lab")) == {
-        "old": "in a folder below its class folder (images are expected right inside)",
+        "band": "in a folder of one class below that of another",
+        "masks": "in a folder of masks",
         "notes.txt": "not an image file",
         "3.png": "empty file (0 bytes)",
         "4.png": "outside any class folder",

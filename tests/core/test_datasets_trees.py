@@ -6,6 +6,7 @@ import pytest
 from cell_folders import classes, picture, reasons
 
 from napari_bloodcell.core.datasets import check, load_dataset
+from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.taxonomy import DATASET_CODES
 
 MARROW = DATASET_CODES["bone_marrow"]
@@ -29,6 +30,7 @@ def test_bone_marrow_is_not_taken_for_matek(tmp_path: Path) -> None:
     [
         (("BLA", "EBO", "MMZ", "NGS"), "BLA_00001.jpg"),
         (("BAS", "EOS", "LYT", "MON", "NGS"), "BAS_00001.jpg"),
+        (("BAS", "EOS", "LYT", "MON", "NGS"), "0001-1000/BAS_00001.jpg"),
     ],
 )
 def test_a_choice_of_its_classes_is_bone_marrow_too(
@@ -67,3 +69,28 @@ def test_laboratories_keep_apart(tmp_path: Path, other: str) -> None:
     for lab in ("test", other):
         picture(tmp_path / "all" / lab / "MONOCYTE" / "1.jpeg")
     assert set(load_dataset(tmp_path / "all").domains) == {"test", other}
+
+
+def test_pictures_below_a_class_folder_are_of_its_class_and_told(tmp_path: Path) -> None:
+    folder = tmp_path / "lab" / "monocyte"
+    for name in ("1.png", "0001-1000/2.png", "ward 3/monocytes/3.png"):
+        picture(folder / name)
+    (folder / "loop").symlink_to(tmp_path / "lab", target_is_directory=True)
+    found = load_dataset(tmp_path / "lab")
+    assert classes(found) == dict.fromkeys(("1.png", "2.png", "3.png"), "monocyte")
+    assert found.notes == (
+        "2 pictures in folders below class folders are read too, e.g. in monocyte/0001-1000/.",
+    )
+    assert reasons(found) == {"loop": "a link to a folder, which is not followed below a class folder"}
+
+
+def test_a_recognised_set_without_cells_says_what_was_left_out(tmp_path: Path) -> None:
+    for code in ("LYA", "NGS", "MOB"):
+        picture(tmp_path / "lab" / code / "1.tiff").write_bytes(b"")
+    with pytest.raises(
+        DataError, match=r"No cells of Matek-19 .* Left out: 2 empty file \(0 bytes\)"
+    ) as error:
+        load_dataset(tmp_path / "lab")
+    assert "Leave out the name" not in str(error.value)
+    with pytest.raises(DataError, match="Leave out the name"):
+        load_dataset(tmp_path / "lab", "matek")

@@ -1,7 +1,7 @@
 """Sets with one folder a class. They differ in their codes and in what gives them away."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from napari_bloodcell.core.datasets.naming import Codes, Namer
 from napari_bloodcell.core.datasets.records import CellImage, Dataset, Preset, Skipped
 from napari_bloodcell.core.datasets.sources import DATASETS
 from napari_bloodcell.core.taxonomy import DATASET_CODES, DEFAULT, Taxonomy, normalise
+from napari_bloodcell.core.words import how_many
 
 # Parts of one laboratory's cells: never domains of their own.
 _SPLIT_NAME = re.compile(r"(train|training|val|valid|validation|test|testing)(_\w+|\d+|[a-z])?")
@@ -17,19 +18,38 @@ NO_CLASS_FOLDER = "outside any class folder"
 
 
 def read_classes(root: Path, namer: Namer, domain: str, um_per_px: float | None = None) -> Dataset:
-    """Every ``<class>/`` folder of one domain."""
+    """Every ``<class>/`` folder of one domain, with the folders below it."""
+
+    def other_than(class_name: str | None) -> Callable[[str], bool]:
+        return lambda name: namer(name).class_name not in (None, class_name)
+
     cells: list[CellImage] = []
+    deeper: list[Path] = []
     loose, _ = images_of(root)
     skipped = [Skipped(path, NO_CLASS_FOLDER) for path in loose]
     for folder in visible_folders(root):
         named = namer(folder.name)
-        images, left = images_of_class(folder)
+        images, left = images_of_class(folder, other_than(named.class_name))
         if named.class_name is None:
             skipped.append(Skipped(folder, named.reason, max(1, len(images))))
             continue
         skipped += left
+        deeper += [path for path in images if path.parent != folder]
         cells += [CellImage(path, named.class_name, domain, um_per_px=um_per_px) for path in images]
-    return Dataset(domain, root, tuple(cells), tuple(skipped))
+    notes = (_deeper_note(deeper, root),) if deeper else ()
+    return Dataset(domain, root, tuple(cells), tuple(skipped), notes)
+
+
+def _deeper_note(deeper: list[Path], root: Path) -> str:
+    """Nobody should wonder where cells come from that lie in a folder such as ``old``."""
+    place = deeper[0].parent.relative_to(root).as_posix()
+    return (
+        f"{how_many(len(deeper), 'picture')} in folders below class folders are read too, e.g. in {place}/."
+    )
+
+
+def notes_of(parts: Iterable[Dataset]) -> tuple[str, ...]:
+    return tuple(note for part in parts for note in part.notes)
 
 
 @dataclass(frozen=True)
@@ -70,7 +90,7 @@ class ClassTree:
         if preset == "reproduction":
             codes = {**self.codes, **self.reproduction}
         found = read_classes(root, Namer(taxonomy, codes), info.domain, info.um_per_px)
-        return Dataset(self.name, root, found.cells, found.skipped, info.notes)
+        return Dataset(self.name, root, found.cells, found.skipped, (*info.notes, *found.notes))
 
 
 MATEK = ClassTree(
@@ -135,7 +155,7 @@ def load_folders(root: Path, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "
         root,
         tuple(cell for part in parts for cell in part.cells),
         tuple(s for part in parts for s in part.skipped),
-        (_splits_note(names),) if splits else (),
+        (*((_splits_note(names),) if splits else ()), *notes_of(parts)),
     )
 
 

@@ -36,6 +36,7 @@ def load(root: Path, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "standard
             whole,
             cells=whole.cells + found.cells,
             skipped=whole.skipped + tuple(s for s in found.skipped if s.path not in loose),
+            notes=whole.notes + found.notes,
             unlabelled=whole.unlabelled + tuple(CellImage(path, UNLABELLED, own) for path in loose),
         )
     return whole

@@ -1,5 +1,6 @@
 """One door to all sets: by name, or by what the folder looks like."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy, normalise
 
 _NAMES_NOTHING = frozenset({"cells", "crops", "data", "dataset", "images"})
+_MOST_REASONS = 3  # of what was left out, in a message
 NOT_A_SET = "no data set recognised in this folder"
 
 
@@ -67,7 +69,7 @@ def load_dataset(
     root = root.resolve() if root.name == "" or ".." in root.parts else root.absolute()
     known = taxonomy or own_classes(unwrap(root)) or DEFAULT
     if name is not None:
-        return _load_named(root, known_name(name), known, preset)
+        return _load_named(root, known_name(name), known, preset, by_name=True)
     found = _recognise(root, known)
     if found is not None:
         part = _load_found(found[1], found[0], known, preset)
@@ -89,16 +91,32 @@ def known_name(name: str) -> str:
     raise DataError(f"Unknown data set {name!r}. Known: {', '.join(DATASETS)}.")
 
 
-def _load_named(root: Path, name: str, taxonomy: Taxonomy, preset: Preset) -> Dataset:
+def _load_named(
+    root: Path, name: str, taxonomy: Taxonomy, preset: Preset, *, by_name: bool = False
+) -> Dataset:
     places = [place for place in unwrap(root) if _is_set(name, place, taxonomy)]
+    skipped: list[Skipped] = []
     for place in places or ([] if name == "folders" else unwrap(root)):
         found = LOADERS[name].load(place, taxonomy=taxonomy, preset=preset)
         if found.cells or found.unlabelled:
             return replace(found, taxonomy=taxonomy)
-    raise DataError(
-        f"No cells of {DATASETS[name].title} found in {root}. Looked for {DATASETS[name].layout}. "
+        skipped += found.skipped
+    raise DataError(_no_cells(root, name, skipped, by_name))
+
+
+def _no_cells(root: Path, name: str, skipped: list[Skipped], by_name: bool) -> str:
+    info = DATASETS[name]
+    reasons: Counter[str] = Counter()
+    for one in skipped:
+        reasons[one.reason] += one.count
+    left = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common(_MOST_REASONS))
+    all_left = f" Left out: {left}." if left else ""
+    mend = (
         "Leave out the name to have the layout recognised."
+        if by_name
+        else "Correct that, or say what the folder is: `datasets check FOLDER --dataset NAME`."
     )
+    return f"No cells of {info.title} found in {root}. Looked for {info.layout}.{all_left} {mend}"
 
 
 def _is_set(name: str, place: Path, taxonomy: Taxonomy) -> bool:
