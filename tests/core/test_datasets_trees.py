@@ -79,7 +79,7 @@ def test_pictures_below_a_class_folder_are_of_its_class_and_told(tmp_path: Path)
     found = load_dataset(tmp_path / "lab")
     assert classes(found) == dict.fromkeys(("1.png", "2.png", "3.png"), "monocyte")
     assert found.notes == (
-        "2 pictures in folders below class folders are read too, e.g. in monocyte/0001-1000/.",
+        "Read too: 2 pictures in folders below class folders, e.g. in monocyte/0001-1000/.",
     )
     assert reasons(found) == {"loop": "a link to a folder, which is not followed below a class folder"}
 

@@ -43,9 +43,7 @@ def read_classes(root: Path, namer: Namer, domain: str, um_per_px: float | None 
 def _deeper_note(deeper: list[Path], root: Path) -> str:
     """Nobody should wonder where cells come from that lie in a folder such as ``old``."""
     place = deeper[0].parent.relative_to(root).as_posix()
-    return (
-        f"{how_many(len(deeper), 'picture')} in folders below class folders are read too, e.g. in {place}/."
-    )
+    return f"Read too: {how_many(len(deeper), 'picture')} in folders below class folders, e.g. in {place}/."
 
 
 def notes_of(parts: Iterable[Dataset]) -> tuple[str, ...]:

@@ -114,7 +114,7 @@ def _no_cells(root: Path, name: str, skipped: list[Skipped], by_name: bool) -> s
     mend = (
         "Leave out the name to have the layout recognised."
         if by_name
-        else "Correct that, or say what the folder is: `datasets check FOLDER --dataset NAME`."
+        else "Mend what is named, or say by name what the folder is (`datasets check --dataset`)."
     )
     return f"No cells of {info.title} found in {root}. Looked for {info.layout}.{all_left} {mend}"
 
