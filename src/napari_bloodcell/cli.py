@@ -157,7 +157,7 @@ def check(paths: list[Path], /, *, deep: bool = False, dataset: str | None = Non
     paths: list[Path]
         Folders of data sets, or of several side by side.
     deep: bool
-        Open every image too, to find broken ones and their sizes.
+        Read every image too, as `analyse` does, to find those that cannot be used, and their sizes.
     dataset: str | None
         What the folders are, where the guess is wrong: "folders" are named by class, "labels" a table, and
         the public sets have their names (a name that is unknown lists them all).

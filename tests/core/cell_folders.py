@@ -7,9 +7,9 @@ from PIL import Image
 from napari_bloodcell.core.datasets import Dataset
 
 
-def picture(path: Path, size: tuple[int, int] = (8, 6), mode: str = "RGB") -> Path:
+def picture(path: Path, size: tuple[int, int] = (32, 24), mode: str = "RGB") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size).save(path)
+    Image.new(mode, size, (0, 0, 0, 255) if mode == "RGBA" else 0).save(path)
     return path
 
 

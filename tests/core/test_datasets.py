@@ -663,22 +663,28 @@ def test_a_coarse_label_counts_as_present_where_another_domain_is_fine(tmp_path:
 
 
 def test_only_a_deep_check_finds_an_image_nobody_can_read(tmp_path: Path) -> None:
-    picture(tmp_path / "lab" / "monocyte" / "1.png", (5, 7))
-    picture(tmp_path / "lab" / "monocyte" / "2.png", (9, 6))
+    picture(tmp_path / "lab" / "monocyte" / "1.png", (25, 37))
+    picture(tmp_path / "lab" / "monocyte" / "2.png", (39, 26))
     write(tmp_path / "lab" / "monocyte" / "3.png", "not an image")
     assert check(tmp_path / "lab").total == 3
     deep = check(tmp_path / "lab", deep=True)
     assert deep.total == 2
-    assert [(group.reason, group.count) for group in deep.skipped] == [("unreadable image header", 1)]
-    assert "5x6 to 9x7" in deep.text()
+    assert [(group.reason, group.count) for group in deep.skipped] == [
+        (
+            "is not an image: it starts with b'not an i'. Accepted are PNG, JPEG, BMP, WebP, TIFF, OME-TIFF, "
+            "SVS, NDPI and OME-Zarr; open it in the program that made it and export one of these",
+            1,
+        )
+    ]
+    assert "25x26 to 39x37" in deep.text()
 
 
 def test_a_tiff_that_pillow_does_not_know_is_readable(tmp_path: Path) -> None:
     path = tmp_path / "lab" / "monocyte" / "1.tif"
     path.parent.mkdir(parents=True)
-    tifffile.imwrite(path, np.zeros((6, 8, 3), np.float32), photometric="rgb")
+    tifffile.imwrite(path, np.zeros((24, 32, 3), np.float32), photometric="rgb")
     report = check(tmp_path / "lab", deep=True)
-    assert report.domains[0].sizes == ((8, 6), (8, 6))
+    assert report.domains[0].sizes == ((32, 24), (32, 24))
     assert report.skipped == ()
 
 
@@ -693,7 +699,7 @@ def test_the_report_goes_to_json_and_back(labelled: Path) -> None:
     stored = json.loads(json.dumps(report.to_json()))
     assert stored["cells"] == 2
     assert stored["domains"][0]["counts"] == {"neutrophil": 1, "neutrophil_banded": 1}
-    assert stored["domains"][0]["sizes"] == [[8, 6], [8, 6]]
+    assert stored["domains"][0]["sizes"] == [[32, 24], [32, 24]]
     assert {"reason", "count", "example"} == set(stored["skipped"][0])
 
 
