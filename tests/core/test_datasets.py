@@ -527,7 +527,7 @@ def test_a_table_without_a_class_column_names_the_columns_it_needs(tmp_path: Pat
 
 
 def test_a_table_in_another_encoding_says_how_to_save_it(tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_bytes("image,class\nä.png,eos\n".encode("utf-16"))
+    (tmp_path / "labels.csv").write_bytes("image,class\nä.png,eos\n".encode("latin-1"))
     with pytest.raises(DataError, match="Save it as CSV in UTF-8"):
         load_dataset(tmp_path)
 

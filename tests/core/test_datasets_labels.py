@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from cell_folders import classes, picture, reasons, write
 
-from napari_bloodcell.core.datasets import check, load_dataset
+from napari_bloodcell.core.datasets import check, left_out, load_dataset
 from napari_bloodcell.core.errors import DataError
 
 
@@ -93,3 +93,33 @@ def test_a_stray_table_does_not_hide_folders_of_classes(tmp_path: Path) -> None:
     assert found.notes[-1].endswith(
         "labels.csv lists 2 names, none of which is in images/: the folders of classes were read instead."
     )
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-8"])
+def test_tables_of_german_laboratories_are_read(tmp_path: Path, encoding: str) -> None:
+    table = "sep=;\nDateiname;Klasse;Patient\nä1.png;Lymphozyten;7\nä2.png;Stabkernige;7\n"
+    found = load_dataset(lab(tmp_path, table, "ä1.png", "ä2.png", encoding=encoding))
+    assert classes(found) == {"ä1.png": "lymphocyte", "ä2.png": "neutrophil_banded"}
+    assert {cell.group for cell in found.cells} == {"7"}
+
+
+def test_class_lists_in_utf_16_are_read(tmp_path: Path) -> None:
+    picture(tmp_path / "lab" / "Haarzelle" / "1.png")
+    write(tmp_path / "lab" / "classes.csv", "class;parent\nHaarzelle;Lymphozyten\n", "utf-16")
+    assert load_dataset(tmp_path / "lab").taxonomy.coarse("haarzelle") == "lymphocyte"
+
+
+def test_pixel_sizes_that_are_none_of_a_smear_are_told(tmp_path: Path) -> None:
+    table = "image,class,um_per_px\n1.png,eos,80\n2.png,eos,0.001\n3.png,mono,0.08\n"
+    found = load_dataset(lab(tmp_path, table, "1.png", "2.png", "3.png"))
+    assert classes(found) == {"3.png": "monocyte"}
+    assert "is no pixel size of a smear, which is 0.01 to 2 µm" in reasons(found)["1.png"]
+    assert reasons(found)["2.png"] == reasons(found)["1.png"]
+    write(tmp_path / "lab" / "labels.csv", table.replace("0.08", "80"))
+    with pytest.raises(DataError, match="3 um_per_px in labels.csv is no pixel size of a smear"):
+        load_dataset(tmp_path / "lab")
+
+
+def test_white_cells_without_a_class_are_told(tmp_path: Path) -> None:
+    found = load_dataset(lab(tmp_path, "image,class\n1.png,eos\n2.png,\n3.png,\n", "1.png", "2.png", "3.png"))
+    assert left_out([found]) == ["2 white cells without a class: no table or folder tells it."]

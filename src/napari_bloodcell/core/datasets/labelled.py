@@ -30,6 +30,12 @@ NOT_THERE = "listed in labels.csv, but there is no such file"
 TWO_CLASSES = "listed in labels.csv with two different classes"
 NO_MASK = "mask named in labels.csv, but there is no such image (its cell is kept)"
 BAD_SCALE = "um_per_px in labels.csv is not a positive number"
+# A white cell is 8 to 20 µm wide: with larger pixels it has no shape, and no microscope has smaller ones.
+SMEAR_UM = (0.01, 2.0)
+NO_SMEAR = (
+    f"um_per_px in labels.csv is no pixel size of a smear, which is {SMEAR_UM[0]:g} to {SMEAR_UM[1]:g} µm "
+    "(80 nm are 0.08; so are 12.5 px a µm)"
+)
 
 
 class NoneListedError(DataError):
@@ -106,10 +112,9 @@ def _cell(
     if named is not None and named.class_name is None:
         return Skipped(path, named.reason)
     extra = rows[0].extra
-    written = extra.get("um_per_px", "")
-    scale = _positive(written)
-    if written and scale is None:
-        return Skipped(path, BAD_SCALE)
+    scale = _scale(extra.get("um_per_px", ""))
+    if isinstance(scale, str):
+        return Skipped(path, scale)
     return CellImage(
         path,
         (named.class_name if named else None) or UNLABELLED,
@@ -120,12 +125,17 @@ def _cell(
     )
 
 
-def _positive(text: str) -> float | None:
-    try:
-        value = float(text.replace(",", "."))  # a decimal comma is what half of Europe's Excel writes
-    except ValueError:
+def _scale(written: str) -> float | str | None:
+    """The pixel size; none where nothing is written; why it is none where it cannot be one."""
+    if not written:
         return None
-    return value if 0 < value < math.inf else None
+    try:
+        value = float(written.replace(",", "."))  # a decimal comma is what half of Europe's Excel writes
+    except ValueError:
+        return BAD_SCALE
+    if not 0 < value < math.inf:
+        return BAD_SCALE
+    return value if SMEAR_UM[0] <= value <= SMEAR_UM[1] else NO_SMEAR
 
 
 def _mask(root: Path, written: str) -> Path | None:
