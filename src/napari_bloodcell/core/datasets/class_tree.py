@@ -1,19 +1,22 @@
 """Sets with one folder a class. They differ in their codes and in what gives them away."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from napari_bloodcell.core.datasets.layout import holds_images, images_of, images_of_class, visible_folders
+from napari_bloodcell.core.datasets.layout import (
+    holds_images,
+    images_of,
+    images_of_class,
+    split_folders,
+    visible_folders,
+)
 from napari_bloodcell.core.datasets.naming import Codes, Namer
 from napari_bloodcell.core.datasets.records import CellImage, Dataset, Preset, Skipped
 from napari_bloodcell.core.datasets.sources import DATASETS
 from napari_bloodcell.core.taxonomy import DATASET_CODES, DEFAULT, Taxonomy, normalise
 from napari_bloodcell.core.words import how_many
 
-# Parts of one laboratory's cells: never domains of their own.
-_SPLIT_NAME = re.compile(r"(train|training|val|valid|validation|test|testing)(_\w+|\d+|[a-z])?")
 NO_CLASS_FOLDER = "outside any class folder"
 
 
@@ -135,7 +138,7 @@ def _split_folders(root: Path, taxonomy: Taxonomy) -> list[Path]:
     """``train`` and ``test`` folders of class folders (also ``TEST_SIMPLE``, ``train1``, ``Test-A``), where
     there is nothing else."""
     inside = visible_folders(root)
-    splits = bool(inside) and all(_SPLIT_NAME.fullmatch(normalise(f.name)) for f in inside)
+    splits = bool(inside) and split_folders(root) == inside
     return inside if splits and any(has_class_folders(folder, taxonomy) for folder in inside) else []
 
 

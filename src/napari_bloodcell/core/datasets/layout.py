@@ -1,5 +1,6 @@
 """Looking at folders: what counts as an image, what a download leaves around it."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,8 @@ OTHER_CLASS = "in a folder of one class below that of another"
 A_LINK = "a link to a folder, which is not followed below a class folder"
 MASKS = "in a folder of masks"
 
+# Parts of one laboratory's cells: never domains of their own.
+_SPLIT_NAME = re.compile(r"(train|training|val|valid|validation|test|testing)(_\w+|\d+|[a-z])?")
 _MOST_WRAPPERS = 4  # an archive unpacked into a folder of its own name, twice
 
 
@@ -30,6 +33,11 @@ def entries(folder: Path) -> list[Path]:
 def visible_folders(folder: Path) -> list[Path]:
     # __MACOSX is what a Mac adds to a zip: a ghost of each image under its own name.
     return [e for e in entries(folder) if e.name[0] != "." and e.name != "__MACOSX" and e.is_dir()]
+
+
+def split_folders(folder: Path) -> list[Path]:
+    """Those named ``train``, ``valid``, ``test`` and the like."""
+    return [f for f in visible_folders(folder) if _SPLIT_NAME.fullmatch(normalise(f.name))]
 
 
 def is_image(path: Path) -> bool:

@@ -6,7 +6,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from napari_bloodcell.core.datasets import acevedo, bccd, bone_marrow, labelled, lisc, raabin, wbc_dg, zheng
+from napari_bloodcell.core.datasets import (
+    acevedo,
+    bccd,
+    bone_marrow,
+    coco,
+    labelled,
+    lisc,
+    raabin,
+    wbc_dg,
+    yolo,
+    zheng,
+)
 from napari_bloodcell.core.datasets.class_tree import (
     LDWBC,
     MATEK,
@@ -42,6 +53,8 @@ class Loader:
 LOADERS: dict[str, Loader] = {
     "bccd": Loader(bccd.load, bccd.recognises),
     "labels": Loader(labelled.load, labelled.recognises),
+    "coco": Loader(coco.load, coco.recognises),
+    "yolo": Loader(yolo.load, yolo.recognises),
     "zheng": Loader(zheng.load, zheng.recognises),
     "lisc": Loader(lisc.load, lisc.recognises),
     "acevedo": Loader(acevedo.load, acevedo.recognises),
@@ -163,7 +176,7 @@ def _side_by_side(
         except DataError as error:  # one broken set does not hide the others
             skipped.append(Skipped(folder, f"a set that cannot be read: {error}"))
             continue
-        if found[0] in ("folders", "labels"):
+        if found[0] in ("coco", "folders", "labels", "yolo"):
             part = part.renamed(part.domains[0], folder.name)  # a wrapper has the name people gave it
         parts.append(part)
     return parts, skipped

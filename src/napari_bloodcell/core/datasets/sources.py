@@ -139,6 +139,18 @@ _ALL = (
         layout="labels.csv with columns image, class (and patient, um_per_px, mask) beside images/ or cells/",
     ),
     DatasetInfo(
+        name="coco",
+        title="Fields with boxes in COCO",
+        domain="",
+        layout="fields with a COCO table beside them (_annotations.coco.json, also in train/, valid/, test/)",
+    ),
+    DatasetInfo(
+        name="yolo",
+        title="Fields with boxes in YOLO",
+        domain="",
+        layout="images/ and labels/ with .txt boxes, their names in data.yaml or classes.txt",
+    ),
+    DatasetInfo(
         name="folders",
         title="Class folders of any lab",
         domain="",
