@@ -156,3 +156,25 @@ def test_yolo_without_names_is_no_set(tmp_path: Path) -> None:
     write(tmp_path / "all" / "yolo" / "labels" / "a.txt", "0 0.5 0.5 0.2 0.25")
     picture(tmp_path / "all" / "lab" / "monocyte" / "1.png")
     assert reasons(load_dataset(tmp_path / "all"))["yolo"] == "no data set recognised in this folder"
+
+
+@pytest.mark.parametrize("layout", ["JPEGImages|Annotations", "train|train", ".|."])
+def test_boxes_of_voc_that_are_named_by_class_are_cells(tmp_path: Path, layout: str) -> None:
+    images, annotations = (tmp_path / "lab" / part for part in layout.split("|"))
+    picture(images / "a.jpg", (100, 80))
+    objects = "".join(
+        f"<object><name>{name}</name><bndbox><xmin>{x}</xmin><ymin>1</ymin><xmax>30</xmax><ymax>20</ymax></bndbox>"
+        "</object>"
+        for name, x in (("Lymphocyte", 1), ("RBC", 1), ("WBC", 11), ("Monocyte", 31))
+    )
+    write(annotations / "a.xml", f"<annotation>{objects}</annotation>")
+    write(annotations / "lost.xml", f"<annotation>{objects}</annotation>")
+    found = load_dataset(tmp_path / "lab")
+    assert (found.name, found.domains) == ("voc", ("lab",))
+    assert places(found) == [("a.jpg", "lymphocyte", (0, 0, 30, 20))]
+    assert [cell.box_xyxy for cell in found.unlabelled] == [(10, 0, 30, 20)]
+    assert sorted(item.reason for item in found.skipped) == [
+        "annotation without its field",
+        "box of RBC, not a white cell",
+        "box without area",
+    ]

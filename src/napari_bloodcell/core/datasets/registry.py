@@ -14,6 +14,7 @@ from napari_bloodcell.core.datasets import (
     labelled,
     lisc,
     raabin,
+    voc,
     wbc_dg,
     yolo,
     zheng,
@@ -51,6 +52,7 @@ class Loader:
 
 # In the order of asking: the most telling layouts first.
 LOADERS: dict[str, Loader] = {
+    "voc": Loader(voc.load, voc.recognises),
     "bccd": Loader(bccd.load, bccd.recognises),
     "labels": Loader(labelled.load, labelled.recognises),
     "coco": Loader(coco.load, coco.recognises),
@@ -129,7 +131,7 @@ def _no_cells(root: Path, name: str, skipped: list[Skipped], by_name: bool) -> s
         if by_name
         else "Mend what is named, or say by name what the folder is (`datasets check --dataset`)."
     )
-    return f"No cells of {info.title} found in {root}. Looked for {info.layout}.{all_left} {mend}"
+    return f"No cells found in {root} ({info.title}). Looked for {info.layout}.{all_left} {mend}"
 
 
 def _is_set(name: str, place: Path, taxonomy: Taxonomy) -> bool:
@@ -176,7 +178,7 @@ def _side_by_side(
         except DataError as error:  # one broken set does not hide the others
             skipped.append(Skipped(folder, f"a set that cannot be read: {error}"))
             continue
-        if found[0] in ("coco", "folders", "labels", "yolo"):
+        if found[0] in ("coco", "folders", "labels", "voc", "yolo"):
             part = part.renamed(part.domains[0], folder.name)  # a wrapper has the name people gave it
         parts.append(part)
     return parts, skipped

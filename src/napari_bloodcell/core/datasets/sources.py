@@ -139,6 +139,12 @@ _ALL = (
         layout="labels.csv with columns image, class (and patient, um_per_px, mask) beside images/ or cells/",
     ),
     DatasetInfo(
+        name="voc",
+        title="Fields with boxes in Pascal VOC, named by class",
+        domain="",
+        layout="JPEGImages/ and Annotations/*.xml, or .xml beside the fields",
+    ),
+    DatasetInfo(
         name="coco",
         title="Fields with boxes in COCO",
         domain="",
