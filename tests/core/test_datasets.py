@@ -167,7 +167,11 @@ def test_raabin_keeps_the_part_of_another_camera_as_its_own_domain(raabin: Path)
         "3.jpg": "raabin",
         "4.jpg": "raabin-testb",
     }
-    assert load_dataset(raabin, preset="reproduction").domains == ("raabin",)
+    assert found.notes == (
+        "TestB of Raabin-WBC is of another microscope and camera: it counts as a laboratory of its own.",
+    )
+    papers = load_dataset(raabin, preset="reproduction")
+    assert (papers.domains, papers.notes) == (("raabin",), ())
 
 
 def test_raabin_images_without_a_class_are_listed_apart(raabin: Path) -> None:
