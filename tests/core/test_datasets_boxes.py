@@ -9,6 +9,7 @@ from cell_folders import picture, reasons, write
 
 from napari_bloodcell.core.cells import picture_of
 from napari_bloodcell.core.datasets import Dataset, check, load_dataset
+from napari_bloodcell.core.errors import DataError
 
 NAMES = {1: "Neutrophil", 2: "RBC", 3: "WBC", 4: "Platelets", 5: "alien"}
 
@@ -178,3 +179,27 @@ def test_boxes_of_voc_that_are_named_by_class_are_cells(tmp_path: Path, layout: 
         "box of RBC, not a white cell",
         "box without area",
     ]
+
+
+def test_damaged_coco_gives_what_it_can(tmp_path: Path) -> None:
+    picture(tmp_path / "lab" / "a.jpg", (100, 80))
+    path = coco(tmp_path / "lab" / "coco.json", {"a.jpg": [box(1, 0, 0, 20, 20)]})
+    content = json.loads(path.read_text())
+    content["images"] += [7, {}]
+    content["annotations"] += [
+        None,
+        {"image_id": [], "bbox": 3},
+        {"image_id": "0", "category_id": {}, "bbox": [0, 0, 9, 9]},
+    ]
+    content["categories"] += ["x", {"id": []}]
+    path.write_text(json.dumps(content))
+    assert len(load_dataset(tmp_path / "lab")) == 1
+
+
+@pytest.mark.parametrize("text", ["", "names:\n", "names: Neutrophil\n", "names: {a: b}\n", "[", "3"])
+def test_yaml_that_names_no_numbers_is_no_yolo(tmp_path: Path, text: str) -> None:
+    picture(tmp_path / "lab" / "images" / "a.jpg")
+    write(tmp_path / "lab" / "labels" / "a.txt", "0 0.5 0.5 0.2 0.25")
+    write(tmp_path / "lab" / "data.yaml", text)
+    with pytest.raises(DataError, match="No cells found"):
+        load_dataset(tmp_path / "lab")

@@ -75,9 +75,17 @@ def test_numbers_that_a_spreadsheet_has_shortened_are_found_and_told(tmp_path: P
 
 
 def test_a_name_that_may_mean_two_files_means_none(tmp_path: Path) -> None:
-    root = lab(tmp_path, "image,class\n1,eos\n2.png,mono\n", "01.png", "001.png", "2.png", "002.tif")
+    root = lab(
+        tmp_path,
+        "image,class\n1,eos\n2.png,mono\n",
+        "01.png",
+        "001.png",
+        "2.png",
+        "002.tif",
+    )
     found = load_dataset(root)
     assert classes(found) == {"2.png": "monocyte"}
+    assert not found.notes
     assert reasons(found)["1"] == "listed in labels.csv, but there is no such file"
 
 

@@ -20,6 +20,7 @@ from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
 NO_BOX = "annotation without a box"
 UNREADABLE = "unreadable image header"
+_Table = dict[str, list[dict[str, Any]]]
 _PARTS = ("images", "annotations", "categories")
 _PERSON = "person"  # how our own export begins to say who gave a class; the others are a model's
 
@@ -28,7 +29,7 @@ def recognises(root: Path) -> bool:
     return bool(_tables(root))
 
 
-def _tables(root: Path) -> dict[Path, dict[str, Any]]:
+def _tables(root: Path) -> dict[Path, _Table]:
     """The tables of a set, read: in its folder, in annotations/, and in train/, valid/ and test/."""
     annotations = folder_named(root, "annotations")
     places = [root, *([annotations] if annotations else []), *split_folders(root)]
@@ -44,31 +45,33 @@ def _may_be_table(name: str) -> bool:
     return low.endswith(".json") and low[0] != "." and any(word in low for word in words)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path) -> _Table | None:
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     fits = isinstance(content, dict) and all(isinstance(content.get(part), list) for part in _PARTS)
-    return content if fits else None
+    if not fits:
+        return None
+    return {part: [one for one in content[part] if isinstance(one, dict)] for part in _PARTS}
 
 
 def load(root: Path, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "standard") -> Dataset:  # noqa: ARG001
     fields = Fields(Namer(taxonomy), root.name)
     listed: set[Path] = set()
     for table, content in _tables(root).items():
-        names = {one["id"]: str(one["name"]) for one in content["categories"] if {"id", "name"} <= one.keys()}
-        drawn: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+        names = {str(one.get("id")): str(one.get("name", "")) for one in content["categories"]}
+        drawn: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for one in content["annotations"]:
-            drawn[one.get("image_id")].append(one)
+            drawn[str(one.get("image_id"))].append(one)
         for image in content["images"]:
             path = _place(str(image.get("file_name", "")), table.parent, root)
             if path is None:
                 where = table.parent / str(image.get("file_name", ""))
-                fields.skipped.append(Skipped(where, NO_FIELD, max(1, len(drawn[image.get("id")]))))
+                fields.skipped.append(Skipped(where, NO_FIELD, max(1, len(drawn[str(image.get("id"))]))))
                 continue
             listed.add(path)
-            _add(fields, path, drawn[image.get("id")], names)
+            _add(fields, path, drawn[str(image.get("id"))], names)
     beside = {image for folder in {path.parent for path in listed} for image in images_of(folder)[0]}
     fields.skipped += [Skipped(path, NO_BOXES) for path in sorted(beside - listed)]
     return fields.dataset("coco", root)
@@ -82,7 +85,7 @@ def _place(name: str, beside: Path, root: Path) -> Path | None:
     return next((place for place in places if name and is_image(place)), None)
 
 
-def _add(fields: Fields, path: Path, drawn: list[dict[str, Any]], names: dict[Any, str]) -> None:
+def _add(fields: Fields, path: Path, drawn: list[dict[str, Any]], names: dict[str, str]) -> None:
     header = read_header(path)
     if header is None:
         fields.skipped.append(Skipped(path, UNREADABLE, max(1, len(drawn))))
@@ -96,5 +99,5 @@ def _add(fields: Fields, path: Path, drawn: list[dict[str, Any]], names: dict[An
             fields.skipped.append(Skipped(path, NO_BOX))
             continue
         by_model = not str(one.get("cell_type_source", _PERSON)).startswith(_PERSON)  # no truth to learn
-        boxes.append(("wbc" if by_model else names.get(one.get("category_id"), ""), box))
+        boxes.append(("wbc" if by_model else names.get(str(one.get("category_id")), ""), box))
     fields.add(path, boxes)

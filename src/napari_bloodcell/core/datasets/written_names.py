@@ -20,7 +20,7 @@ class WrittenNames:
         for stem, path in self._stems.items():
             self._folded[stem.casefold()].add(path)
             if stem.isdecimal():
-                self._numbers[str(int(stem))].add(path)
+                self._numbers[_plain(stem)].add(path)
         for path in (e for e in entries(folder) if is_image(e)):
             self._folded[path.name.casefold()].add(path)
         self.in_other_capitals: list[str] = []
@@ -45,7 +45,7 @@ class WrittenNames:
             self.in_other_capitals.append(name.as_posix())
             return next(iter(found))
         number, ending = (name.name, "") if name.name.isdecimal() else (name.stem, name.suffix.casefold())
-        found = self._numbers.get(str(int(number)), set()) if number.isdecimal() else set()
+        found = self._numbers.get(_plain(number), set()) if number.isdecimal() else set()
         found = {path for path in found if ending in ("", path.suffix.casefold())}
         if len(found) == 1:
             self.without_zeros.append(name.as_posix())
@@ -63,3 +63,7 @@ class WrittenNames:
                 found = f"{how_many(len(names), 'name')} in labels.csv, e.g. {names[0]!r},"
                 told.append(f"{found} {'is' if len(names) == 1 else 'are'} written {how}; they were found.")
         return told
+
+
+def _plain(number: str) -> str:
+    return number.lstrip("0") or "0"

@@ -62,6 +62,8 @@ def _names_in_yaml(path: Path) -> dict[int, str]:
     try:
         content = yaml.safe_load(path.read_bytes())
         names = content["names"]
+        if not isinstance(names, dict | list):
+            return {}
         pairs = names.items() if isinstance(names, dict) else enumerate(names)
         return {int(number): str(name) for number, name in pairs}
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
