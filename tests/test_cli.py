@@ -73,6 +73,18 @@ def test_one_bad_image_among_good_ones_is_exit_code_1(
     assert "bad.png" in captured.err
 
 
+def test_a_wrong_guess_of_the_layout_can_be_overruled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("LYT", "NGS", "monocyte"):
+        (tmp_path / "lab" / name).mkdir(parents=True)
+        (tmp_path / "lab" / name / "1.png").write_bytes(b"picture")
+    assert run("datasets", "check", tmp_path / "lab") == 0
+    assert "Matek-19" in capsys.readouterr().out
+    assert run("datasets", "check", tmp_path / "lab", "--dataset", "folders") == 0
+    assert "Class folders of any lab: 1 cell" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -85,6 +97,7 @@ def test_one_bad_image_among_good_ones_is_exit_code_1(
             "--count.confidence = 2.0 is out of range",
         ),
         (["datasets", "check", "nowhere", "elsewhere"], "nowhere"),
+        (["datasets", "check", ".", "--dataset", "imagenet"], "Unknown data set 'imagenet'. Known: matek,"),
         (["sample", "field.tif"], "does not end in .png"),
     ],
 )

@@ -149,7 +149,7 @@ def doctor() -> int:
 
 
 @datasets.command
-def check(paths: list[Path], /, *, deep: bool = False) -> int:
+def check(paths: list[Path], /, *, deep: bool = False, dataset: str | None = None) -> int:
     """Count cells per lab and class, and say what was skipped and why.
 
     Parameters
@@ -157,12 +157,15 @@ def check(paths: list[Path], /, *, deep: bool = False) -> int:
     paths: list[Path]
         Folders of data sets, or of several side by side.
     deep: bool
-        Open every image too, to find broken ones and their sizes.
+        Read every image too, as `analyse` does, to find those that cannot be used, and their sizes.
+    dataset: str | None
+        What the folders are, where the guess is wrong: "folders" are named by class, "labels" a table, and
+        the public sets have their names (a name that is unknown lists them all).
     """
     from napari_bloodcell.core.datasets import check as check_datasets
 
     with progress_bar() as progress:
-        reports = [check_datasets(path, deep=deep, progress=progress) for path in paths]
+        reports = [check_datasets(path, name=dataset, deep=deep, progress=progress) for path in paths]
     print("\n".join(report.text() for report in reports))
     return 0
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from cell_folders import classes, picture, reasons, write
 from PIL import Image
 
 from napari_bloodcell.core.datasets import (
     DATASETS,
     LOADERS,
     CellImage,
-    Dataset,
     check,
     contradictions,
     load_dataset,
@@ -23,27 +23,6 @@ from napari_bloodcell.core.datasets import (
 )
 from napari_bloodcell.core.errors import Cancelled, ConfigError, DataError, ImageError, TaxonomyError
 from napari_bloodcell.core.taxonomy import Taxonomy
-
-
-def picture(path: Path, size: tuple[int, int] = (8, 6), mode: str = "RGB") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size).save(path)
-    return path
-
-
-def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding=encoding)
-    return path
-
-
-def classes(dataset: Dataset) -> dict[str, str]:
-    return {cell.path.name: cell.class_name for cell in dataset.cells}
-
-
-def reasons(dataset: Dataset) -> dict[str, str]:
-    return {item.path.name: item.reason for item in dataset.skipped}
-
 
 # Matek-19
 
@@ -188,7 +167,11 @@ def test_raabin_keeps_the_part_of_another_camera_as_its_own_domain(raabin: Path)
         "3.jpg": "raabin",
         "4.jpg": "raabin-testb",
     }
-    assert load_dataset(raabin, preset="reproduction").domains == ("raabin",)
+    assert found.notes == (
+        "TestB of Raabin-WBC is of another microscope and camera: it counts as a laboratory of its own.",
+    )
+    papers = load_dataset(raabin, preset="reproduction")
+    assert (papers.domains, papers.notes) == (("raabin",), ())
 
 
 def test_raabin_images_without_a_class_are_listed_apart(raabin: Path) -> None:
@@ -447,7 +430,10 @@ def test_train_and_test_folders_are_one_domain(tmp_path: Path) -> None:
     found = load_dataset(tmp_path / "lab")
     assert found.domains == ("lab",)
     assert len(found) == 2
-    assert found.notes == ("The folders test, train are parts of one domain, lab.",)
+    assert found.notes == (
+        "The folders test, train are taken for parts of one laboratory's cells. "
+        "Rename them where they are of several.",
+    )
 
 
 def test_a_folder_of_an_unknown_class_is_named_with_the_nearest_known_one(tmp_path: Path) -> None:
@@ -462,12 +448,14 @@ def test_a_folder_of_an_unknown_class_is_named_with_the_nearest_known_one(tmp_pa
 def test_stray_files_of_a_class_folder_are_each_explained(tmp_path: Path) -> None:
     folder = tmp_path / "lab" / "monocyte"
     picture(folder / "1.png")
-    picture(folder / "old" / "2.png")
+    picture(folder / "old" / "band" / "2.png")
+    picture(folder / "masks" / "1.png")
     write(folder / "notes.txt", "x")
     write(folder / "3.png", "")
     picture(tmp_path / "lab" / "4.png")
     assert reasons(load_dataset(tmp_path / "lab")) == {
-        "old": "in a folder below its class folder (images are expected right inside)",
+        "band": "in a folder of one class below that of another",
+        "masks": "in a folder of masks",
         "notes.txt": "not an image file",
         "3.png": "empty file (0 bytes)",
         "4.png": "outside any class folder",
@@ -543,7 +531,7 @@ def test_a_table_without_a_class_column_names_the_columns_it_needs(tmp_path: Pat
 
 
 def test_a_table_in_another_encoding_says_how_to_save_it(tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_bytes("image,class\nä.png,eos\n".encode("utf-16"))
+    (tmp_path / "labels.csv").write_bytes("image,class\nä.png,eos\n".encode("latin-1"))
     with pytest.raises(DataError, match="Save it as CSV in UTF-8"):
         load_dataset(tmp_path)
 
@@ -584,9 +572,7 @@ def test_an_unknown_set_is_refused_with_the_known_ones(matek: Path) -> None:
 
 def test_a_named_set_that_is_not_there_says_what_was_looked_for(tmp_path: Path) -> None:
     picture(tmp_path / "1.png")
-    with pytest.raises(
-        DataError, match=r"No cells of Matek-19 .* found in .* Looked for <CODE>/ folders BAS"
-    ):
+    with pytest.raises(DataError, match=r"No cells found in .* \(Matek-19 .* Looked for <CODE>/ folders BAS"):
         load_dataset(tmp_path, "matek")
 
 
@@ -679,22 +665,28 @@ def test_a_coarse_label_counts_as_present_where_another_domain_is_fine(tmp_path:
 
 
 def test_only_a_deep_check_finds_an_image_nobody_can_read(tmp_path: Path) -> None:
-    picture(tmp_path / "lab" / "monocyte" / "1.png", (5, 7))
-    picture(tmp_path / "lab" / "monocyte" / "2.png", (9, 6))
+    picture(tmp_path / "lab" / "monocyte" / "1.png", (25, 37))
+    picture(tmp_path / "lab" / "monocyte" / "2.png", (39, 26))
     write(tmp_path / "lab" / "monocyte" / "3.png", "not an image")
     assert check(tmp_path / "lab").total == 3
     deep = check(tmp_path / "lab", deep=True)
     assert deep.total == 2
-    assert [(group.reason, group.count) for group in deep.skipped] == [("unreadable image header", 1)]
-    assert "5x6 to 9x7" in deep.text()
+    assert [(group.reason, group.count) for group in deep.skipped] == [
+        (
+            "is not an image: it starts with b'not an i'. Accepted are PNG, JPEG, BMP, WebP, TIFF, OME-TIFF, "
+            "SVS, NDPI and OME-Zarr; open it in the program that made it and export one of these",
+            1,
+        )
+    ]
+    assert "25x26 to 39x37" in deep.text()
 
 
 def test_a_tiff_that_pillow_does_not_know_is_readable(tmp_path: Path) -> None:
     path = tmp_path / "lab" / "monocyte" / "1.tif"
     path.parent.mkdir(parents=True)
-    tifffile.imwrite(path, np.zeros((6, 8, 3), np.float32), photometric="rgb")
+    tifffile.imwrite(path, np.zeros((24, 32, 3), np.float32), photometric="rgb")
     report = check(tmp_path / "lab", deep=True)
-    assert report.domains[0].sizes == ((8, 6), (8, 6))
+    assert report.domains[0].sizes == ((32, 24), (32, 24))
     assert report.skipped == ()
 
 
@@ -709,7 +701,7 @@ def test_the_report_goes_to_json_and_back(labelled: Path) -> None:
     stored = json.loads(json.dumps(report.to_json()))
     assert stored["cells"] == 2
     assert stored["domains"][0]["counts"] == {"neutrophil": 1, "neutrophil_banded": 1}
-    assert stored["domains"][0]["sizes"] == [[8, 6], [8, 6]]
+    assert stored["domains"][0]["sizes"] == [[32, 24], [32, 24]]
     assert {"reason", "count", "example"} == set(stored["skipped"][0])
 
 

@@ -38,6 +38,14 @@ def test_every_class_resolves_to_itself(name: str) -> None:
         ("Smudge-Cells", "smudge_cell"),
         ("reactive lymphocyte", "lymphocyte_atypical"),
         ("Platelets", "platelet"),
+        ("Lymphozyten", "lymphocyte"),
+        ("Monozyt", "monocyte"),
+        ("Neutrophile", "neutrophil"),
+        ("PMN", "neutrophil"),
+        ("Segmentkernige", "neutrophil_segmented"),
+        ("stabkernige Granulozyten", "neutrophil_banded"),
+        ("éosinophiles", "eosinophil"),
+        ("polynucléaire basophile", "basophil"),
     ],
 )
 def test_what_people_write_is_understood(written: str, meant: str) -> None:

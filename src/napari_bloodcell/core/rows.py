@@ -4,6 +4,7 @@ blank lines, spaces beside the commas, the line ``sep=;`` before the table."""
 import csv
 import io
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,8 +37,7 @@ def read_rows(path: Path) -> Rows:
     """Every row that says anything. Words stay words: a slide may be called NA."""
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        text, delimiter = _separated(text)
+        text, delimiter = separated(text_of(path))
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         lines = [(reader.line_num, [value.strip() for value in values]) for values in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -52,7 +52,13 @@ def whole_number(text: str) -> int:
     return int(re.sub(r"(?<=\d)[.,]0{1,2}$", "", text))
 
 
-def _separated(text: str) -> tuple[str, str]:
+def text_of(path: Path) -> str:
+    """UTF-8, or UTF-16 where a mark at the start says so ("Unicode text" of spreadsheets)."""
+    stored = path.read_bytes()
+    return stored.decode("utf-16" if stored.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
+
+
+def separated(text: str) -> tuple[str, str]:
     """Spreadsheets may say in a line before the table what it is separated by: ``sep=;``."""
     first, end, rest = text.partition("\n")
     said = re.fullmatch(r'"?sep=(.)"?\r?', first, re.IGNORECASE)

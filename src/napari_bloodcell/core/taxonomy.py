@@ -73,6 +73,39 @@ COMMON_ALIASES = {
     "artifact": "artefact",
 }
 
+# As laboratories name them in German and French, where a word has one meaning.
+OTHER_LANGUAGES = {
+    "neutrophil": (
+        *("pmn", "neutrophile", "neutrophiler", "neutrophile_granulozyten", "neutrophiler_granulozyt"),
+        *("polynucléaire_neutrophile", "polynucléaires_neutrophiles"),
+    ),
+    "neutrophil_segmented": (
+        *("segmentkernige", "segmentkerniger", "segmentkernige_neutrophile", "neutrophile_segmentkernige"),
+        *("segmentkernige_granulozyten", "segmentkerniger_granulozyt"),
+    ),
+    "neutrophil_banded": (
+        *("stabkernige", "stabkerniger", "stabkernige_neutrophile", "neutrophile_stabkernige"),
+        *("stabkernige_granulozyten", "stabkerniger_granulozyt"),
+    ),
+    "eosinophil": (
+        *("eosinophile", "eosinophiler", "eosinophile_granulozyten", "eosinophiler_granulozyt"),
+        *("éosinophile", "polynucléaire_éosinophile", "polynucléaires_éosinophiles"),
+    ),
+    "basophil": (
+        *("basophile", "basophiler", "basophile_granulozyten", "basophiler_granulozyt"),
+        *("polynucléaire_basophile", "polynucléaires_basophiles"),
+    ),
+    "lymphocyte": ("lymphozyt", "lymphozyten"),
+    "monocyte": ("monozyt", "monozyten"),
+    "erythroblast": ("erythroblasten", "normoblasten", "érythroblaste"),
+    "myeloblast": ("myeloblasten", "blasten", "blaste", "myéloblaste"),
+    "promyelocyte": ("promyelozyt", "promyelozyten", "promyélocyte"),
+    "myelocyte": ("myelozyt", "myelozyten", "myélocyte"),
+    "metamyelocyte": ("metamyelozyt", "metamyelozyten", "métamyélocyte"),
+    "smudge_cell": ("kernschatten", "gumprechtsche_kernschatten"),
+}
+COMMON_ALIASES |= {word: meant for meant, words in OTHER_LANGUAGES.items() for word in words}
+
 # Where a person lists classes that are not among the usual ones.
 OWN_CLASSES = (
     "in napari: add it in Classify; elsewhere a table with the columns class and parent: classes.csv in a "
@@ -112,6 +145,31 @@ DATASET_CODES: dict[str, dict[str, str | None]] = {
         "LYT": "lymphocyte_typical",
         "LYA": "lymphocyte_atypical",
         "KSC": "smudge_cell",
+    },
+    # Bone marrow. What its paper calls blasts are those of any line; proerythroblasts, immature lymphocytes
+    # and abnormal eosinophils are not what the classes of blood mean.
+    "bone_marrow": {
+        "BAS": "basophil",
+        "EOS": "eosinophil",
+        "MON": "monocyte",
+        "EBO": "erythroblast",
+        "BLA": "myeloblast",
+        "PMO": "promyelocyte",
+        "MYB": "myelocyte",
+        "MMZ": "metamyelocyte",
+        "NGB": "neutrophil_banded",
+        "NGS": "neutrophil_segmented",
+        "LYT": "lymphocyte_typical",
+        "KSC": "smudge_cell",
+        "ABE": None,
+        "ART": None,
+        "FGC": None,
+        "HAC": None,
+        "LYI": None,
+        "NIF": None,
+        "OTH": None,
+        "PEB": None,
+        "PLM": None,
     },
     "mll23": {
         "basophil": "basophil",

@@ -3,19 +3,15 @@
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from xml.etree import ElementTree
 
+from napari_bloodcell.core.datasets.boxes import NO_AREA, NO_BOXES, NO_FIELD
 from napari_bloodcell.core.datasets.labels_csv import CLASS_COLUMNS, read_table
 from napari_bloodcell.core.datasets.layout import child_named, entries, folder_named, images_of
 from napari_bloodcell.core.datasets.naming import Named, Namer
 from napari_bloodcell.core.datasets.records import UNLABELLED, Box, CellImage, Dataset, Preset, Skipped
 from napari_bloodcell.core.datasets.sources import DATASETS
+from napari_bloodcell.core.datasets.voc import BROKEN, read_objects
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
-
-NO_BOXES = "no annotation for this field"
-NO_FIELD = "annotation without its field"
-BROKEN = "annotation that is not a VOC file"
-NO_AREA = "box without area"
 
 
 @dataclass(frozen=True)
@@ -38,10 +34,11 @@ def load(root: Path, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "standard
     unlabelled: list[CellImage] = []
     for path in fields:
         source = annotations.pop(path.stem, None)
-        boxes = _read(source) if source else None
-        if boxes is None:
+        objects = read_objects(source) if source else None
+        if objects is None:
             skipped.append(Skipped(source or path, BROKEN if source else NO_BOXES))
             continue
+        boxes = _sort(objects)
         skipped += [Skipped(path, f"box of {kind}, not a white cell", n) for kind, n in boxes.others.items()]
         if boxes.empty:
             skipped.append(Skipped(path, NO_AREA, boxes.empty))
@@ -90,18 +87,6 @@ def _field(written: str) -> str:
     return match.group(1) if match else stem
 
 
-def _read(path: Path) -> _Boxes | None:
-    """Boxes of one field; None where the file is no VOC annotation."""
-    text = path.read_text(encoding="utf-8", errors="replace")
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:  # an annotation declares nothing; a bomb does
-        return None
-    try:
-        top = ElementTree.fromstring(text)  # noqa: S314 (no declarations are let in, see above)
-        return _sort([(o.findtext("name", "").strip(), _box(o)) for o in top.iter("object")])
-    except (ElementTree.ParseError, ValueError):
-        return None
-
-
 def _sort(objects: list[tuple[str, Box]]) -> _Boxes:
     white: list[Box] = []
     others: dict[str, int] = {}
@@ -114,11 +99,3 @@ def _sort(objects: list[tuple[str, Box]]) -> _Boxes:
         else:
             white.append(box)
     return _Boxes(tuple(white), others, empty)
-
-
-def _box(element: ElementTree.Element) -> Box:
-    """VOC counts pixels from 1 and includes the last; ours count from 0 and exclude it."""
-    x0, y0, x1, y1 = (
-        int(float(element.findtext(f"bndbox/{side}", ""))) for side in ("xmin", "ymin", "xmax", "ymax")
-    )
-    return max(x0 - 1, 0), max(y0 - 1, 0), x1, y1

@@ -11,10 +11,10 @@ from napari_bloodcell.core.datasets.headers import read_header
 from napari_bloodcell.core.datasets.records import CellImage, Dataset, Preset, Skipped
 from napari_bloodcell.core.datasets.registry import load_dataset
 from napari_bloodcell.core.datasets.sources import DATASETS
+from napari_bloodcell.core.datasets.usable import is_mask, why_not
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.taxonomy import COARSE, DEFAULT, Taxonomy
 
-UNREADABLE = "unreadable image header"
 UNREADABLE_MASK = "unreadable mask (its cell is kept)"
 OTHER_SIZE_MASK = "mask of another size than its image (its cell is kept)"
 
@@ -95,7 +95,7 @@ def _domain_json(domain: DomainReport) -> dict[str, Any]:
 
 @dataclass
 class _Looked:
-    """What opening the headers of one domain told."""
+    """What opening the pictures of one domain told."""
 
     sizes: Counter[tuple[int, int]]
     modes: Counter[str]
@@ -111,7 +111,7 @@ def check(
     preset: Preset = "standard",
     progress: Progress = silent,
 ) -> CheckReport:
-    """Look a folder through. ``deep`` opens every header, which also finds the files nobody can read."""
+    """Look a folder through. ``deep`` reads every picture, which also finds those that cannot be used."""
     dataset = load_dataset(path, name, taxonomy=taxonomy, preset=preset)
     looked: dict[str, _Looked] = {}
     if deep:
@@ -192,21 +192,26 @@ def _relative(path: Path, root: Path) -> str:
 
 
 def _open_all(dataset: Dataset, progress: Progress) -> tuple[Dataset, dict[str, _Looked]]:
-    """Headers of all cells. The unreadable ones leave the set; wrong masks are only reported."""
+    """The pictures of all cells. Those that cannot be used leave the set; wrong masks are only reported."""
     loaded = dataset.name.split(" + ")  # a lab's own folder may be called as a public set is
     expected = {info.domain: info.size_px for info in DATASETS.values() if info.name in loaded}
     looked = {domain: _Looked(Counter(), Counter()) for domain in dataset.domains}
     kept: dict[bool, list[CellImage]] = {True: [], False: []}
     bad: list[Skipped] = []
+    unusable: dict[Path, str | None] = {}
     everything = [*((cell, True) for cell in dataset.cells), *((cell, False) for cell in dataset.unlabelled)]
     for done, (cell, labelled) in enumerate(everything):
         if done % _PROGRESS_EVERY == 0:
             progress("opening images", done, len(everything))
-        header = read_header(cell.path)
-        if header is None:
-            bad.append(Skipped(cell.path, UNREADABLE))
+        if cell.path not in unusable:  # a field holds many cells
+            unusable[cell.path] = why_not(cell)
+        reason, header = unusable[cell.path], read_header(cell.path)
+        if reason is not None:
+            bad.append(Skipped(cell.path, reason))
             continue
         kept[labelled].append(cell)
+        if header is None:
+            continue
         domain = looked[cell.domain]
         domain.sizes[header.size] += 1
         domain.modes[header.mode] += 1
@@ -227,6 +232,6 @@ def _check_mask(cell: CellImage, size: tuple[int, int]) -> list[Skipped]:
     if cell.mask_path is None:
         return []
     header = read_header(cell.mask_path)
-    if header is None:
+    if header is None or not is_mask(cell.mask_path):
         return [Skipped(cell.mask_path, UNREADABLE_MASK)]
     return [] if header.size == size else [Skipped(cell.mask_path, OTHER_SIZE_MASK)]

@@ -7,11 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_bloodcell.core.errors import DataError
-from napari_bloodcell.core.rows import delimiter_of
+from napari_bloodcell.core.rows import separated, text_of
 from napari_bloodcell.core.taxonomy import normalise
 
-IMAGE_COLUMNS = ("image", "file", "filename", "file_name", "image_name", "path")
-CLASS_COLUMNS = ("class", "label", "class_name", "category", "cell_type")
+# Also as tables are headed in German and French.
+IMAGE_COLUMNS = (
+    *("image", "file", "filename", "file_name", "image_name", "path"),
+    *("bild", "bildname", "datei", "dateiname", "fichier", "nom_fichier", "nom_du_fichier"),
+)
+# Whose cells these are, the most cautious first: two slides may be of one patient.
+GROUP_COLUMNS = ("group", "patient", "patient_id", "subject", "subject_id", "slide", "slide_id")
+CLASS_COLUMNS = (
+    *("class", "label", "class_name", "category", "cell_type"),
+    *("klasse", "zelltyp", "zellart", "classe", "type_cellulaire", "type_de_cellule"),
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,11 @@ class Row:
 class Table:
     path: Path
     rows: tuple[Row, ...]
+    others: tuple[str, ...] = ()  # the other columns, by normalised name
+
+    @property
+    def group_column(self) -> str | None:
+        return next((name for name in GROUP_COLUMNS if name in self.others), None)
 
 
 def read_table(
@@ -32,8 +46,8 @@ def read_table(
 ) -> Table:
     """All rows with an image. Commas, semicolons and tabs are understood, and Excel's byte-order mark."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        raw = list(csv.reader(io.StringIO(text), delimiter=delimiter_of(text)))
+        text, delimiter = separated(text_of(path))
+        raw = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if any(row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"Cannot read the table {path}: {error}. Save it as CSV in UTF-8.") from error
     names = [normalise(name) for name in raw[0]] if raw else []
@@ -50,4 +64,5 @@ def read_table(
         if padded[at_image]:
             extra = {n: padded[i] for i, n in enumerate(names) if i not in (at_image, at_class)}
             rows.append(Row(padded[at_image], padded[at_class], extra))
-    return Table(path, tuple(rows))
+    others = [name for i, name in enumerate(names) if name and i not in (at_image, at_class)]
+    return Table(path, tuple(rows), tuple(others))

@@ -1,17 +1,24 @@
 """Looking at folders: what counts as an image, what a download leaves around it."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 from napari_bloodcell.core.datasets.records import Skipped
 from napari_bloodcell.core.errors import DataError
+from napari_bloodcell.core.image import MASK_FOLDERS
 from napari_bloodcell.core.taxonomy import normalise
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 DOT_FILE = "dot file (left by an operating system, not an image)"
 EMPTY_FILE = "empty file (0 bytes)"
 NOT_AN_IMAGE = "not an image file"
-TOO_DEEP = "in a folder below its class folder (images are expected right inside)"
+OTHER_CLASS = "in a folder of one class below that of another"
+A_LINK = "a link to a folder, which is not followed below a class folder"
+MASKS = "in a folder of masks"
 
+# Parts of one laboratory's cells: never domains of their own.
+_SPLIT_NAME = re.compile(r"(train|training|val|valid|validation|test|testing)(_\w+|\d+|[a-z])?")
 _MOST_WRAPPERS = 4  # an archive unpacked into a folder of its own name, twice
 
 
@@ -28,16 +35,25 @@ def visible_folders(folder: Path) -> list[Path]:
     return [e for e in entries(folder) if e.name[0] != "." and e.name != "__MACOSX" and e.is_dir()]
 
 
+def split_folders(folder: Path) -> list[Path]:
+    """Those named ``train``, ``valid``, ``test`` and the like."""
+    return [f for f in visible_folders(folder) if _SPLIT_NAME.fullmatch(normalise(f.name))]
+
+
 def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def holds_images(folder: Path) -> bool:
-    """Images right inside, or in one inner folder of the same name (an unpacked archive)."""
-    inner = folder / folder.name
-    return any(is_image(e) for e in entries(folder)) or (
-        inner.is_dir() and any(is_image(e) for e in entries(inner))
-    )
+    """Images right inside, or below."""
+    return first_image(folder) is not None
+
+
+def first_image(folder: Path) -> Path | None:
+    """One image of a folder, or of those below it."""
+    here = next((e for e in entries(folder) if is_image(e)), None)
+    below = (first_image(e) for e in visible_folders(folder) if not e.is_symlink())
+    return here or next((e for e in below if e), None)
 
 
 def images_of(folder: Path) -> tuple[list[Path], list[Skipped]]:
@@ -57,17 +73,29 @@ def images_of(folder: Path) -> tuple[list[Path], list[Skipped]]:
     return images, skipped
 
 
-def images_of_class(folder: Path) -> tuple[list[Path], list[Skipped]]:
-    """As ``images_of``; goes through ``<class>/<class>/`` and reports other folders below."""
+def images_of_class(
+    folder: Path, is_other: Callable[[str], bool] = lambda _: False
+) -> tuple[list[Path], list[Skipped]]:
+    """As ``images_of``, with the folders below. ``is_other``: whether a folder's name is that of another
+    class; what is in there is left out."""
     images, skipped = images_of(folder)
     for below in visible_folders(folder):
-        found, left = images_of(below)
-        if normalise(below.name) == normalise(folder.name):
+        reason = _closed(below, is_other)
+        if reason is None:
+            found, left = images_of_class(below, is_other)
             images += found
             skipped += left
-        elif found:
-            skipped.append(Skipped(below, TOO_DEEP, len(found)))
+        elif (count := len(images_of(below)[0])) or reason == A_LINK:
+            skipped.append(Skipped(below, reason, max(1, count)))
     return images, skipped
+
+
+def _closed(folder: Path, is_other: Callable[[str], bool]) -> str | None:
+    if folder.is_symlink():
+        return A_LINK
+    if folder.name.casefold() in MASK_FOLDERS:
+        return MASKS
+    return OTHER_CLASS if is_other(folder.name) else None
 
 
 def unwrap(root: Path) -> list[Path]:

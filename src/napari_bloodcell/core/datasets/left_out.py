@@ -13,7 +13,9 @@ NO_PICTURES = (DOT_FILE, NOT_AN_IMAGE)  # nobody misses them
 
 def left_out(sets: Iterable[Dataset]) -> list[str]:
     reasons: Counter[str] = Counter()
+    nameless = 0
     for one in sets:
+        nameless += len(one.unlabelled)
         for skipped in one.skipped:
             if skipped.reason not in NO_PICTURES:
                 reasons[skipped.reason] += skipped.count
@@ -22,4 +24,6 @@ def left_out(sets: Iterable[Dataset]) -> list[str]:
     rest = sum(count for _, count in most[MOST_REASONS:])
     if rest:
         lines.append(f"{how_many(rest, 'picture')} left out for other reasons: see `datasets check`.")
+    if nameless:
+        lines.append(f"{how_many(nameless, 'white cell')} without a class: no table or folder tells it.")
     return lines

@@ -32,7 +32,7 @@ def load(root: Path, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "standard
         replace(cell, mask_path=masks.get(cell.path.parent.name.casefold(), {}).get(cell.path.stem))
         for cell in found.cells
     )
-    return Dataset("lisc", root, cells, found.skipped, info.notes)
+    return Dataset("lisc", root, cells, found.skipped, (*info.notes, *found.notes))
 
 
 def _masks(folder: Path) -> dict[str, Path]:

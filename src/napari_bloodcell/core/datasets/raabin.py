@@ -10,6 +10,9 @@ from napari_bloodcell.core.datasets.records import UNLABELLED, CellImage, Datase
 from napari_bloodcell.core.datasets.sources import DATASETS
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
+OTHER_CAMERA = (
+    "TestB of Raabin-WBC is of another microscope and camera: it counts as a laboratory of its own."
+)
 _PARTS = {"Train": ("train",), "TestA": ("testa", "test_a"), "TestB": ("testb", "test_b")}
 
 
@@ -36,6 +39,7 @@ def load(root: Path, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "standard
             whole,
             cells=whole.cells + found.cells,
             skipped=whole.skipped + tuple(s for s in found.skipped if s.path not in loose),
+            notes=whole.notes + ((OTHER_CAMERA,) if own != domain else ()) + found.notes,
             unlabelled=whole.unlabelled + tuple(CellImage(path, UNLABELLED, own) for path in loose),
         )
     return whole

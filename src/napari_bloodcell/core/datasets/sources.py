@@ -94,6 +94,22 @@ _ALL = (
         size_px=(640, 480),
     ),
     DatasetInfo(
+        name="bone_marrow",
+        title="Bone marrow (Bone-Marrow-Cytomorphology_MLL_Helmholtz_Fraunhofer)",
+        domain="bone_marrow",
+        layout="<CODE>/ folders ABE, ART, BAS, BLA, EBO, ... with .jpg images",
+        citation="Matek et al., Blood 138, 1917 (2021)",
+        licence="CC BY 4.0",
+        download="https://doi.org/10.7937/TCIA.AXH3-T579",
+        size_px=(250, 250),
+        notes=(
+            "These cells are of bone marrow, not of blood. BLA (blasts of any line) count as myeloblasts; "
+            "ABE (abnormal eosinophils), ART (artefacts), FGC (with bundles of Auer rods), HAC (hairy "
+            "cells), LYI (immature lymphocytes), NIF (not identifiable), OTH (others), PEB "
+            "(proerythroblasts) and PLM (plasma cells) are left out. Their pixel size is not known here.",
+        ),
+    ),
+    DatasetInfo(
         name="mll23",
         title="MLL23",
         domain="mll23",
@@ -120,7 +136,25 @@ _ALL = (
         name="labels",
         title="A labelled folder of any lab",
         domain="",
-        layout="labels.csv with columns image, class (and group, um_per_px, mask) beside images/ or cells/",
+        layout="labels.csv with columns image, class (and patient, um_per_px, mask) beside images/ or cells/",
+    ),
+    DatasetInfo(
+        name="voc",
+        title="Fields with boxes in Pascal VOC, named by class",
+        domain="",
+        layout="JPEGImages/ and Annotations/*.xml, or .xml beside the fields",
+    ),
+    DatasetInfo(
+        name="coco",
+        title="Fields with boxes in COCO",
+        domain="",
+        layout="fields with a COCO table beside them (_annotations.coco.json, also in train/, valid/, test/)",
+    ),
+    DatasetInfo(
+        name="yolo",
+        title="Fields with boxes in YOLO",
+        domain="",
+        layout="images/ and labels/ with .txt boxes, their names in data.yaml or classes.txt",
     ),
     DatasetInfo(
         name="folders",

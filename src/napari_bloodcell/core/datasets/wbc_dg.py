@@ -5,7 +5,7 @@ Its copy of Acevedo-20 keeps the file prefixes, but there the folder is the clas
 
 from pathlib import Path
 
-from napari_bloodcell.core.datasets.class_tree import has_class_folders, read_classes
+from napari_bloodcell.core.datasets.class_tree import has_class_folders, notes_of, read_classes
 from napari_bloodcell.core.datasets.layout import visible_folders
 from napari_bloodcell.core.datasets.naming import Namer
 from napari_bloodcell.core.datasets.records import Dataset, Preset
@@ -24,4 +24,5 @@ def load(root: Path, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "standard
         root,
         tuple(cell for part in parts for cell in part.cells),
         tuple(s for part in parts for s in part.skipped),
+        notes_of(parts),
     )

@@ -16,6 +16,7 @@ from napari_bloodcell.core.records import ByteArray
 
 MIN_SIDE_PX = 16
 LARGEST_MEGAPIXELS = 100_000  # the bound of ReadConfig.max_megapixels
+LEAST_CONTRAST = 12  # grey levels; a picture flatter than this is blank, not colourless
 GRAY_NOTE = "gray image: no stain colour"
 _DEPTHS = (8, 10, 12, 14, 16)
 _TAKES = "An image is H x W x 3 (RGB), H x W x 4 (RGBA), H x W (gray), or the same with channels first."

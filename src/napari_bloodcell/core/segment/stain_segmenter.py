@@ -10,6 +10,7 @@ from napari_bloodcell.core.artifact import hash_of
 from napari_bloodcell.core.config import SegmentConfig
 from napari_bloodcell.core.errors import SegmentError
 from napari_bloodcell.core.image.lazy import LazyImage
+from napari_bloodcell.core.image.pixels import LEAST_CONTRAST
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import ByteArray, Masks, SmearImage
 from napari_bloodcell.core.segment.locate import locate
@@ -19,7 +20,6 @@ from napari_bloodcell.core.segment.tiles import Found, segment_field
 from napari_bloodcell.core.stain.lamp import evened
 
 VERSION = 2  # raise it whenever an outline changes
-LEAST_CONTRAST = 12  # grey levels; a picture flatter than this is blank, not colourless
 
 
 class StainSegmenter:
