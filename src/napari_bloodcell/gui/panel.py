@@ -24,13 +24,13 @@ from qtpy.QtWidgets import (
 from napari_bloodcell.core.config import Config
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.progress import Progress
-from napari_bloodcell.gui import layers, preferences, samples
+from napari_bloodcell.gui import autosave, layers, preferences, samples
 from napari_bloodcell.gui.choices import Chooser, keep_narrow
 from napari_bloodcell.gui.corrections import hear_all
 from napari_bloodcell.gui.counted_once import counted_once
 from napari_bloodcell.gui.form import Form
 from napari_bloodcell.gui.outlines import outlines
-from napari_bloodcell.gui.task import Call, Run, Task, is_taken_out
+from napari_bloodcell.gui.task import MARKED, Call, Run, Task, is_taken_out
 from napari_bloodcell.gui.wrapped import Wrapped
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ LOWEST_PX = 220  # two panels that were dragged above each other still show what
 class Panel(QScrollArea):
     """A docked widget of ours. ``body`` takes what it shows; napari calls ``reset_choices``."""
 
+    says_unsaved = True  # that changes could not be written into the open session, above all else
+
     def __init__(self, viewer: "Viewer", run_text: str) -> None:
         super().__init__()
         preferences.apply()
@@ -59,11 +61,22 @@ class Panel(QScrollArea):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMinimumSize(NARROWEST_PX, LOWEST_PX)
         self._body = QWidget()
+        self.unsaved = Wrapped()
+        self.unsaved.setStyleSheet(MARKED)
+        self.unsaved.hide()
         self.body = QVBoxLayout(self._body)
         self.body.setContentsMargins(8, 8, 8, 8)
+        self.body.addWidget(self.unsaved)
         self.setWidget(self._body)
         self._body.installEventFilter(self)
         self.task = Task(run_text)
+        autosave.news.changed.connect(self._show_unsaved)
+        self._show_unsaved()
+
+    def _show_unsaved(self) -> None:
+        text = autosave.behind() if self.says_unsaved else ""
+        self.unsaved.setText(text)
+        self.unsaved.setVisible(bool(text))
 
     def eventFilter(self, watched: Any, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
         """Wide enough for what is in it, the scroll bar beside it included: nothing is cut at the side."""

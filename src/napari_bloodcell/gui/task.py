@@ -29,6 +29,9 @@ Then = Callable[[Any], Iterator[None] | None]
 BETWEEN_STEPS_MS = 4  # what waits in the event loop comes first
 REPORT_EVERY_S = 0.05  # more often than this nobody sees, and the main thread would only draw
 
+# The mark at the side is seen in dark and light themes alike; the text keeps the theme's colour.
+MARKED = "border-left: 3px solid #D55E00; padding-left: 6px;"
+
 WITHOUT_TORCH = {"stain-watershed", "measurements", "details"}  # kinds of parts of a bundle
 
 _under_way: "set[Run]" = set()
@@ -289,8 +292,7 @@ class Task(QWidget):
         self._show_state()
 
     def say(self, text: str, *, error: bool = False) -> None:
-        # The mark at the side is seen in dark and light themes alike; the text keeps the theme's colour.
-        self.message.setStyleSheet("border-left: 3px solid #D55E00; padding-left: 6px;" if error else "")
+        self.message.setStyleSheet(MARKED if error else "")
         self.message.setText(text)
 
     def _show_progress(self, stage: str, done: int, total: int) -> None:

@@ -83,9 +83,9 @@ class Session:
     def events(self) -> tuple[Event, ...]:
         return tuple(self._audit.events)
 
-    def record(self, changes: Sequence[Change]) -> None:
-        """On disk when this returns."""
-        self._audit.append(changes)
+    def record(self, changes: Sequence[Change], *, who: str = "", when: str = "") -> None:
+        """On disk when this returns. ``who`` and ``when``: of changes that were made before."""
+        self._audit.append(changes, who=who, when=when)
 
     def add_image(self, image: "SmearImage") -> str:
         """Remember an image; gives its key. Pixels that no file gives again are copied into the folder."""
@@ -106,12 +106,15 @@ class Session:
         self.record([Change(action="image", image=key, new=record)])
         return key
 
-    def save_cells(self, key: str, cells: SessionCells, changes: Sequence[Change] = ()) -> None:
-        """Outlines and table of an image as they are now. ``changes`` says what differs, a line a cell."""
+    def save_cells(
+        self, key: str, cells: SessionCells, changes: Sequence[Change] = (), *, holds: int | None = None
+    ) -> None:
+        """Outlines and table of an image as they are now. ``changes`` says what differs, a line a cell.
+        ``holds``: the last line of the audit that is in them, where they were taken before now."""
         path = self._cells_of(key)
         self.record(changes)
         # The file first: were the line first, a crash between would leave a line about a file not there.
-        sha256 = write_cells(path, cells, holds=self._audit.n)
+        sha256 = write_cells(path, cells, holds=self._audit.n if holds is None else holds)
         kept = {name: cells.made_from[name] for name in ("bundle", "segmenter") if name in cells.made_from}
         said = {"cells": len(cells.table), "sha256": sha256, **kept}
         self.record([Change(action="cells", image=key, new=said)])
@@ -125,7 +128,11 @@ class Session:
         if path.exists():
             kept = path.with_name(f"{path.stem}-until-{self._audit.n}{path.suffix}")
             path.replace(kept)
-            self.record([Change(action="set aside", image=key, new=kept.name)])
+            try:
+                self.record([Change(action="set aside", image=key, new=kept.name)])
+            except BloodcellError:
+                kept.replace(path)  # as it was: it can be tried again
+                raise
 
     def _cells_of(self, key: str) -> Path:
         return self.folder / f"cells-{key}.safetensors"
