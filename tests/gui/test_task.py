@@ -156,6 +156,24 @@ def test_a_result_in_steps_lets_the_window_live_between_them(task, qtbot):
     assert task.message.text() == "done"
 
 
+def test_cancel_is_offered_only_while_there_is_something_to_cancel(task, qtbot):
+    seen = []
+
+    def then(result):
+        yield
+        task.set_ready(True)  # a layer has come: the panel looks whether it can run
+        seen.append((task.busy, task.cancel_button.isEnabled(), task.message.text()))
+        yield
+
+    stop = threading.Event()
+    task.start(work_until(stop), then)
+    assert task.cancel_button.isEnabled()
+    stop.set()
+    qtbot.waitUntil(lambda: not task.busy)
+    assert seen == [(True, False, "Showing the result …")]
+    assert task.message.text() == ""
+
+
 def test_a_second_start_while_running_is_ignored(task, qtbot):
     stop, results = threading.Event(), []
     task.start(work_until(stop), lambda _: results.append("first"))

@@ -199,6 +199,7 @@ class CountCells(ImagePanel):
             widget.show()
         yield
         if picture.is_in(self.viewer):
+            self.task.say("Adding the outlines …")
             steps = layers.add_analysis(self.viewer, picture, self.analysis, table, rims)
             yield from painted_apart(self, steps)
             self._follow(picture)

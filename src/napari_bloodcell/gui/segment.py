@@ -109,6 +109,7 @@ class SegmentCells(ImagePanel):
             if not picture.is_in(self.viewer):
                 said.append(f"{picture.name} is gone from the viewer, so no outlines were added.")
                 continue
+            self.task.say("Adding the outlines …")
             steps = layers.add_masks(self.viewer, picture, image, masks, config)
             yield from painted_apart(self, steps)
             self.correct.use(self.viewer.layers[-1])

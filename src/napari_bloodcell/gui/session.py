@@ -18,6 +18,7 @@ from napari_bloodcell.gui.outlines import nuclei_of, outlined, outlines
 from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import Panel
 from napari_bloodcell.gui.reader_name import ReaderName
+from napari_bloodcell.gui.task import MARKED
 from napari_bloodcell.gui.wrapped import Wrapped
 
 if TYPE_CHECKING:
@@ -231,11 +232,13 @@ class SessionPanel(Panel):
         self.task.run_button.setEnabled(not is_open and not self.task.busy)
         if self.session is None:
             self.state.setText("No session is open: corrections are lost when napari closes.")
+            self.state.setStyleSheet("")
             return
         events = self.session.session.events
         saved = f", saved {_clock(events[-1].when)}" if events else ""
         told = self.session.behind or f"{len(events)} lines of audit{saved}."
         self.state.setText(f"{self.session.session.folder}\n{told}")
+        self.state.setStyleSheet(MARKED if self.session.behind else "")
 
     def _say_failed(self, text: str) -> None:
         self.task.say(text, error=True)

@@ -26,13 +26,12 @@ if sys.platform == "linux":
 Call = Callable[[Progress], Any]
 Then = Callable[[Any], Iterator[None] | None]
 
+SHOWING = "Showing the result …"
 BETWEEN_STEPS_MS = 4  # what waits in the event loop comes first
 REPORT_EVERY_S = 0.05  # more often than this nobody sees, and the main thread would only draw
 
 # The mark at the side is seen in dark and light themes alike; the text keeps the theme's colour.
 MARKED = "border-left: 3px solid #D55E00; padding-left: 6px;"
-
-WITHOUT_TORCH = {"stain-watershed", "measurements", "details"}  # kinds of parts of a bundle
 
 _under_way: "set[Run]" = set()
 
@@ -121,38 +120,6 @@ class Run(QObject):
         if self.error is None and self.cancelled and not isinstance(self.result, Partial):
             self.error, self.result = Cancelled(), None
         self.ended.emit()
-
-
-def load_torch(progress: Progress) -> None:
-    """Have torch loaded, in a task. Python's import holds the interpreter while the system opens the large
-    libraries, most of a second, and the window would stand still: they are opened without it first."""
-    import ctypes
-    import importlib.util
-    import sys
-    from pathlib import Path
-
-    progress("Loading", 0, 0)
-    found = None if "torch" in sys.modules else importlib.util.find_spec("torch")
-    if found is not None and found.origin and sys.platform == "linux":
-        library = Path(found.origin).parent / "lib" / "libtorch_python.so"
-        opener = ctypes.CDLL(None).dlopen  # a foreign call lets go of the interpreter
-        opener.restype = ctypes.c_void_p
-        # Symbols stay local: other libraries of the window, LLVM among them, must not find them.
-        opener(str(library).encode(), ctypes.RTLD_LOCAL | 2)  # 2: resolve now, RTLD_NOW
-    import torch  # noqa: F401
-
-
-def load_for(bundle: str, progress: Progress) -> None:
-    """Have torch loaded, where a model needs it."""
-    import json
-
-    from napari_bloodcell.core.bundle import find_bundle
-    from napari_bloodcell.core.bundle.members import MANIFEST
-
-    place = find_bundle(bundle)
-    body = json.loads((place / MANIFEST).read_text()) if place.is_dir() else {}
-    if not {body.get("segmenter"), body.get("embedder")} <= WITHOUT_TORCH:
-        load_torch(progress)
 
 
 def under_way() -> int:
@@ -256,6 +223,11 @@ class Task(QWidget):
         self._ready = True
 
     @property
+    def is_showing(self) -> bool:
+        """What was computed is being shown: there is nothing to cancel any more."""
+        return self._steps is not None
+
+    @property
     def busy(self) -> bool:
         return self._run is not None or self._steps is not None
 
@@ -314,6 +286,8 @@ class Task(QWidget):
         self.say("")
         try:
             self._steps = then(run.result)
+            if self._steps is not None:
+                self.say(SHOWING)
         except BloodcellError as refused:
             self._close_with(refused)
             return
@@ -340,6 +314,8 @@ class Task(QWidget):
 
     def _close_with(self, error: Exception | None) -> None:
         self._steps = None
+        if self.message.text() == SHOWING:
+            self.say("")
         garbage.let_go(self._held)
         self.bar.hide()
         self._show_state()
@@ -363,7 +339,7 @@ class Task(QWidget):
 
     def _show_state(self) -> None:
         self.run_button.setEnabled(self._ready and not self.busy)
-        self.cancel_button.setEnabled(self.busy)
+        self.cancel_button.setEnabled(self._run is not None and not self._run.cancelled)
         self.busy_changed.emit(self.busy)
 
 
