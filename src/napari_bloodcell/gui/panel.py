@@ -2,11 +2,13 @@
 sample and hand image and settings to the core call.
 """
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
+from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, Qt, QTimer, Signal
 from qtpy.QtGui import QKeyEvent, QKeySequence, QShowEvent
 from qtpy.QtWidgets import (
@@ -28,6 +30,7 @@ from napari_bloodcell.gui import autosave, layers, preferences, samples
 from napari_bloodcell.gui.choices import Chooser, keep_narrow
 from napari_bloodcell.gui.corrections import hear_all
 from napari_bloodcell.gui.counted_once import counted_once
+from napari_bloodcell.gui.followers import while_there
 from napari_bloodcell.gui.form import Form
 from napari_bloodcell.gui.outlines import outlines
 from napari_bloodcell.gui.task import MARKED, Call, Run, Task, is_taken_out
@@ -56,6 +59,7 @@ class Panel(QScrollArea):
         preferences.apply()
         self.viewer = viewer
         self._closed = self._docked = False
+        self._window: Callable[[], QWidget | None] = lambda: None  # in which it was docked
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -104,6 +108,7 @@ class Panel(QScrollArea):
         dock = self.parentWidget()
         if not self._docked and isinstance(dock, QDockWidget):
             self._docked = True
+            self._window = weakref.ref(dock.parentWidget())
             dock.setWindowTitle(dock.windowTitle().removesuffix(PLUGIN))  # of the tab: it is narrow
             QTimer.singleShot(0, self._join)
 
@@ -128,6 +133,10 @@ class Panel(QScrollArea):
             dock.raise_()
             _keep_names_whole(window, dock.windowTitle())
 
+    def _go(self, _of: object = None) -> None:
+        self.task.stop_showing()
+        self.deleteLater()
+
     def event(self, event: QEvent) -> bool:
         handled: bool = super().event(event)
         if is_taken_out(self, event) and not self._closed:
@@ -135,7 +144,13 @@ class Panel(QScrollArea):
             # could be taken down in the thread of a task, which Qt does not survive.
             self._closed = True
             self.closing()
-            self.deleteLater()
+            window = self._window()
+            if self.task.is_showing and window is not None and isalive(window):
+                # What was computed is shown to its end.
+                self.task.busy_changed.connect(self._go)
+                window.destroyed.connect(self._go)
+            else:
+                self.deleteLater()
         return handled
 
 
@@ -353,4 +368,5 @@ class CellsPanel(Panel):
         image = layers.add_sample(self.viewer, sample.image)
         yield
         picture = layers.picture_of(image, self.viewer)
-        yield from layers.add_analysis(self.viewer, picture, sample.analysis, sample.table, sample.rims)
+        steps = layers.add_analysis(self.viewer, picture, sample.analysis, sample.table, sample.rims)
+        yield from while_there(self.viewer, picture, steps)

@@ -258,6 +258,12 @@ class Task(QWidget):
             self.cancel_button.setEnabled(False)
             self.say("Stopping …")
 
+    def stop_showing(self) -> None:
+        """Where the window goes meanwhile: nobody will see it."""
+        self._next_step.stop()
+        self._steps = None
+        garbage.let_go(self._held)
+
     def set_ready(self, ready: bool) -> None:
         """Whether there is something to run on."""
         self._ready = ready
