@@ -140,7 +140,7 @@ def test_widgets_do_not_import_each_other(path: Path) -> None:
     shared |= {"reader"}  # no widget: results as layers, for the samples too
     shared |= {"train_calls", "train_methods", "train_data", "train_result", "curves"}
     shared |= {"places", "class_keys", "gallery_order", "wrapped"}  # no panels either
-    shared |= {"loading", "followers"}
+    shared |= {"loading", "followers", "in_order"}
     shared |= {"gallery_view", "shelf", "slide_layers", "differential_calls", "session_calls", "preferences"}
     for name in imports(path):
         if name.startswith("napari_bloodcell.gui."):

@@ -16,7 +16,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_bloodcell.core.session import Change, Lines, Outlines, Pending, Session, SessionCells, SetAside
 from napari_bloodcell.core.session.pending import Job
 from napari_bloodcell.gui import layers
-from napari_bloodcell.gui.task import InOrder
+from napari_bloodcell.gui.in_order import InOrder
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -209,7 +209,7 @@ class ImagePanel(Panel):
         except BloodcellError as error:
             self.task.say(str(error), error=True)
             return False
-        self.task.start(partial(call, picture, config), partial(then, picture, config))
+        self.task.start(partial(call, picture, config), partial(then, picture, config), may_drop=True)
         return True
 
     def hold_image(self, _index: object = None) -> None:

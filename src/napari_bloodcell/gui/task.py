@@ -6,8 +6,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
@@ -28,6 +28,7 @@ Then = Callable[[Any], Iterator[None] | None]
 
 SHOWING = "Showing the result …"
 BETWEEN_STEPS_MS = 4  # what waits in the event loop comes first
+LOOK_UP_S = 0.05
 REPORT_EVERY_S = 0.05  # more often than this nobody sees, and the main thread would only draw
 
 # The mark at the side is seen in dark and light themes alike; the text keeps the theme's colour.
@@ -62,6 +63,7 @@ class Run(QObject):
         self.took_s = math.inf  # of a processor, by its thread
         self._cancelled, self._done = threading.Event(), threading.Event()
         self._is_told = False
+        self.has_counted = False  # something is finished, which a call may keep when it is cancelled
         self._reported = ("", 0.0)
         # A function worker: of a generator worker that raises, nothing would be heard.
         self._worker = create_worker(self._work, _start_thread=False, _ignore_errors=True)
@@ -86,6 +88,10 @@ class Run(QObject):
             self._tell()
 
     @property
+    def is_done(self) -> bool:
+        return self._done.is_set()
+
+    @property
     def cancelled(self) -> bool:
         return self._cancelled.is_set() or self._worker.abort_requested
 
@@ -101,6 +107,7 @@ class Run(QObject):
     def _report(self, stage: str, done: int, total: int) -> None:
         if self.cancelled:
             raise Cancelled
+        self.has_counted = self.has_counted or total > 0
         last_stage, last_time = self._reported
         now = time.monotonic()
         if stage != last_stage or now - last_time > REPORT_EVERY_S:
@@ -214,6 +221,8 @@ class Task(QWidget):
         layout.addWidget(self.message)
         self._run: Run | None = None
         self._held = 0  # the run for whose sake garbage waits
+        self._may_drop = False
+        self._dropped: list[Run] = []  # which end on their own
         self._then: Then | None = None
         self._steps: Iterator[None] | None = None
         self._next_step = QTimer(self)
@@ -231,16 +240,20 @@ class Task(QWidget):
     def busy(self) -> bool:
         return self._run is not None or self._steps is not None
 
-    def start(self, call: Call, then: Then, saying: str = "Starting …") -> None:
+    def start(self, call: Call, then: Then, saying: str = "Starting …", *, may_drop: bool = False) -> None:
         """Run ``call(progress)`` in a thread, then ``then(result)`` on the main thread, if all went well.
 
         A ``then`` that yields goes on in the next turn of the event loop: napari needs a tenth of a second
         for each layer it adds, and the window should not stand still for all of them together.
+
+        ``may_drop``: the call writes nothing, so that a person who cancels need not wait while it loads.
         """
         if self.busy:
             return
         preferences.apply()
-        run = Run(call)
+        self._dropped = [one for one in self._dropped if not one.is_done]
+        run = Run(partial(_after, self._dropped, call) if self._dropped else call)
+        self._may_drop = may_drop
         self._run, self._then, self._held = run, then, id(run)
         garbage.hold(self._held)
         run.progressed.connect(self._show_progress)
@@ -253,10 +266,25 @@ class Task(QWidget):
         run.start()
 
     def cancel(self) -> None:
-        if self._run is not None:
-            self._run.cancel()
+        run = self._run
+        if run is None:
+            return
+        run.cancel()
+        if self._may_drop and not run.has_counted:
+            self._drop(run)
+        else:
             self.cancel_button.setEnabled(False)
             self.say("Stopping …")
+
+    def _drop(self, run: Run) -> None:
+        """What loads a library or a model cannot look up, for many seconds the first time: the panel is free
+        at once, the thread ends on its own, and the next call waits for that."""
+        run.progressed.disconnect(self._show_progress)
+        run.ended.disconnect(self._finish)
+        self._dropped.append(run)
+        self._run = self._then = None
+        self._held = 0  # garbage waits until the thread has ended
+        self._close_with(Cancelled())
 
     def stop_showing(self) -> None:
         """Where the window goes meanwhile: nobody will see it."""
@@ -349,30 +377,12 @@ class Task(QWidget):
         self.busy_changed.emit(self.busy)
 
 
-class InOrder(QObject):
-    """Short calls that must not hold up the window and must not overtake each other: writing to disk."""
-
-    failed = Signal(str)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bloodcell-writer")
-
-    def submit(self, call: Callable[[], None]) -> None:
-        try:
-            self._thread.submit(self._guarded, call)
-        except RuntimeError:  # Python is ending and its threads take nothing more: written here, then
-            self._guarded(call)
-
-    def close(self) -> None:
-        """Until all that was handed in is done."""
-        self._thread.shutdown(wait=True)
-
-    def _guarded(self, call: Callable[[], None]) -> None:
-        try:
-            call()
-        except Exception as error:  # noqa: BLE001 (shown to the person by whoever owns this)
-            self.failed.emit(str(error) or type(error).__name__)
+def _after(earlier: list[Run], call: Call, progress: Progress) -> Any:
+    """The call, once those that were cancelled are over: two at a time would load the same things twice."""
+    while not all(one.is_done for one in earlier):
+        progress("Ending what was cancelled", 0, 0)
+        time.sleep(LOOK_UP_S)
+    return call(progress)
 
 
 def is_taken_out(widget: QWidget, event: QEvent) -> bool:
