@@ -8,6 +8,7 @@ image-KEY.png             only of an image that cannot be read again from a file
 lock, in-use.json         who has it open; the system lets go of the lock when the program ends or dies
 """
 
+import errno
 import getpass
 import json
 import os
@@ -274,6 +275,11 @@ def _locked(folder: Path) -> Any:
             "Close it there, or choose another folder."
         ) from None
     except (OSError, NotImplementedError) as error:
+        if getattr(error, "errno", None) in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise SessionError(
+                f"The session {folder} can only be read: it takes no changes there. To look at it, open its "
+                f"{SESSION} with File > Open File; to go on with it, copy the folder to where you may write."
+            ) from error
         raise SessionError(
             f"The session {folder} cannot be locked: {error}. Choose a folder on a drive of this machine."
         ) from error
