@@ -1,6 +1,7 @@
 """Sessions: nothing that a person did is lost, and nothing is changed without a line."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -288,6 +289,27 @@ def test_an_image_that_changed_since_is_refused(worked_on, smear_file):
     smear_file.unlink()
     with pytest.raises(SessionError, match="is gone from"):
         read_session(folder).image(key)
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_folder_that_can_only_be_read_is_told_from_one_that_cannot_be_locked(
+    worked_on, monkeypatch, number
+):
+    folder, _ = worked_on
+
+    def refuse(_lock):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with pytest.raises(SessionError, match=r"can only be read.*session\.json with File > Open File.*copy"):
+        Session(folder)
+    monkeypatch.setattr("filelock.FileLock.acquire", lambda _lock: refuse_lock())
+    with pytest.raises(SessionError, match="cannot be locked"):
+        Session(folder)
+
+
+def refuse_lock():
+    raise OSError(errno.ENOLCK, "No locks available")
 
 
 def test_a_full_disk_is_said_and_leaves_whole_lines_only(worked_on, monkeypatch):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -48,6 +49,10 @@ def endless(panel):
     panel.analyse = analyse
     panel.started = started
     return panel
+
+
+def has_layers(viewer, n):
+    return len(viewer.layers) == n
 
 
 def names(viewer):
@@ -207,6 +212,16 @@ def test_a_gray_image_is_refused_in_the_panel(viewer, panel, press_run):
     assert panel.task.run_button.isEnabled()
 
 
+def test_a_count_that_fails_leaves_no_heading_of_the_one_before(viewer, quick, add_smear, press_run):
+    add_smear()
+    press_run(quick)
+    assert quick.state.text().startswith("smear: ")
+    viewer.add_image(np.tile(np.arange(120, dtype=np.uint8), (100, 1)), name="gray", rgb=False)
+    press_run(quick)
+    assert "gray is colourless" in quick.task.message.text()
+    assert quick.state.text() == ""
+
+
 def test_a_missing_model_is_named(viewer, panel, add_smear, tmp_path, press_run):
     add_smear()
     panel.bundle.addItem("gone", str(tmp_path / "gone"))
@@ -254,6 +269,75 @@ def test_a_panel_closed_while_running_cancels(viewer, endless, add_smear, click,
     qtbot.wait(50)
     assert names(viewer) == ["smear"]
     viewer.add_image(np.zeros((9, 9, 3), np.uint8))  # events of the layer list find no deleted widget
+
+
+def test_a_panel_closed_while_its_layers_are_added_loses_nothing(
+    viewer, quick, add_smear, click, qtbot, open_panel
+):
+    add_smear()
+    click(quick.task.run_button)
+    qtbot.waitUntil(lambda: "smear nuclei" in names(viewer), timeout=60_000)
+    assert quick.task.message.text() == "Adding the outlines …"
+    gone = []
+    quick.destroyed.connect(lambda: gone.append(True))
+    quick.parentWidget().destroyOnClose()
+    qtbot.waitUntil(lambda: "smear cells" in names(viewer), timeout=60_000)
+    qtbot.waitUntil(lambda: bool(gone), timeout=60_000)
+    assert names(viewer) == ["smear", "smear nuclei", "smear classes", "smear cells"]
+    assert viewer.layers["smear cells"].visible
+    differential = open_panel("Differential")
+    qtbot.waitUntil(lambda: differential.shown is not None, timeout=60_000)
+
+
+@pytest.mark.parametrize("how", ["all", "the image"])
+def test_an_image_taken_out_while_layers_are_added_on_it_takes_them_with_it(
+    viewer, quick, add_smear, wait, qtbot, how
+):
+    other = viewer.add_labels(np.zeros((9, 9), int), name="mine")
+    image = add_smear()
+    quick.task.run_button.click()
+    qtbot.waitUntil(lambda: "smear nuclei" in names(viewer), timeout=60_000)
+    if how == "all":
+        viewer.layers.clear()
+    else:
+        viewer.layers.remove(image)
+    wait(quick)
+    assert list(viewer.layers) == ([] if how == "all" else [other])
+    assert "gone from the viewer" in quick.task.message.text()
+    assert quick.table.isVisible()
+
+
+def test_a_window_closed_while_layers_are_added_ends_quietly(
+    make_napari_viewer, made_up, smear, qtbot, click
+):
+    window = make_napari_viewer(show=True)
+    panel = window.window.add_plugin_dock_widget("napari-bloodcell", "Count cells")[1]
+    panel.analyse = made_up
+    window.add_image(smear.image.pixels, name="smear")
+    click(panel.task.run_button)
+    qtbot.waitUntil(partial(has_layers, window, 2), timeout=60_000)
+    panel.parentWidget().destroyOnClose()
+    window.close()
+    del panel, window
+    qtbot.wait(200)
+
+
+def test_rims_go_with_their_cells(viewer, quick, add_smear, press_run, qtbot):
+    add_smear()
+    press_run(quick)
+    press_run(quick)
+    first = viewer.layers["smear cells"]
+    viewer.layers.remove(first)
+    qtbot.waitUntil(lambda: "smear classes" not in names(viewer), timeout=10_000)
+    assert [name for name in names(viewer) if "classes" in name or "cells" in name] == [
+        "smear classes [1]",
+        "smear cells [1]",
+    ]
+    second = viewer.layers["smear cells [1]"]
+    viewer.layers.remove(second)
+    viewer.layers.append(second)  # put back at once: moved
+    qtbot.wait(300)
+    assert "smear classes [1]" in names(viewer)
 
 
 def test_a_closed_panel_opens_again(viewer, open_panel, made_up, add_smear, qtbot, press_run):

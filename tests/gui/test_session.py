@@ -263,7 +263,7 @@ def test_what_could_not_be_written_is_tried_again_on_closing(
     qtbot.waitUntil(lambda: "cells" in actions(folder), timeout=30_000)
     session, real = kept.session, kept.session.session.save_cells
 
-    def full(*_arguments):
+    def full(*_arguments, **_options):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(session.session, "save_cells", full)
@@ -281,7 +281,7 @@ def test_a_session_closed_with_the_disk_still_full_says_so(
 ):
     qtbot.waitUntil(lambda: "cells" in actions(tmp_path / "session"), timeout=30_000)
 
-    def full(*_arguments):
+    def full(*_arguments, **_options):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(kept.session.session, "save_cells", full)
@@ -321,6 +321,50 @@ def test_a_write_that_fails_is_said_in_the_panel(viewer, kept, counted, monkeypa
     content = read_session(folder)
     (key,) = content.images
     assert content.cells(key).table["cell_type"].tolist() == classes.kinds(counted)
+
+
+def test_a_full_disk_is_told_with_the_session_panel_closed_and_what_it_refused_is_written_later(
+    viewer, kept, counted, open_panel, monkeypatch, qtbot
+):
+    from napari.utils.notifications import notification_manager
+
+    session, folder = kept.session, kept.session.session.folder
+    settled(kept, qtbot, 3)
+    before = len(actions(folder))
+    kept.parentWidget().destroyOnClose()
+    gallery = open_panel("Gallery")
+    told = []
+    notification_manager.notification_ready.connect(lambda note: told.append(note.message))
+    monkeypatch.setattr(autosave, "AGAIN_MS", 200)
+    session._again.setInterval(200)
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    cell, other = classes.ids(counted)[:2].tolist()
+    classes.give(viewer, {counted: [cell]}, "basophil", "ada")
+    classes.give(viewer, {counted: [cell]}, "monocyte", "ada")
+    classes.give(viewer, {counted: [other]}, "eosinophil", "ada")
+    qtbot.waitUntil(lambda: "3 changes are not saved yet" in gallery.unsaved.text(), timeout=10_000)
+    qtbot.wait(700)  # it is tried again and again, and told once
+    assert len([one for one in told if "No space left on device" in one]) == 1
+    assert gallery.unsaved.isVisibleTo(gallery)
+    again = open_panel("Session")
+    assert "3 changes are not saved yet" in again.state.text()
+    assert "No space left on device" in again.state.text()
+
+    monkeypatch.undo()  # there is room again, and nobody does anything
+    qtbot.waitUntil(lambda: not session.unsaved, timeout=10_000)
+    qtbot.waitUntil(lambda: "saved " in again.state.text(), timeout=10_000)
+    assert not gallery.unsaved.isVisibleTo(gallery)
+    assert [one for one in told if one.startswith("Saved: ")]
+    lines = read_session(folder).trail.events[before:]
+    assert [(e.action, e.cell_id, e.new, e.who) for e in lines] == [
+        ("classify", cell, "basophil", "ada"),
+        ("classify", cell, "monocyte", "ada"),
+        ("classify", other, "eosinophil", "ada"),
+    ]
 
 
 def test_the_audit_is_written_as_a_table(kept, click, wait, tmp_path):

@@ -12,7 +12,7 @@ from qtpy.QtCore import QThread
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_bloodcell.core.errors import ImageError
-from napari_bloodcell.gui.task import Latest, Run, Task, under_way
+from napari_bloodcell.gui.task import Latest, Partial, Run, Task, under_way
 
 pytestmark = pytest.mark.gui
 
@@ -103,6 +103,57 @@ def test_a_call_that_never_looks_up_is_cancelled_when_it_ends(task, qtbot, click
     assert "Cancelled" in task.message.text()
 
 
+def test_what_loads_is_let_go_at_once_and_the_next_call_waits_for_its_end(task, qtbot, click):
+    gate, results, at_work = threading.Event(), [], []
+
+    def load(progress):
+        progress("Loading", 0, 0)
+        gate.wait(20)
+        return "dropped"
+
+    def work(progress):
+        at_work.append(gate.is_set())
+        return "kept"
+
+    usual = gc.get_threshold()
+    task.start(load, results.append, may_drop=True)
+    qtbot.waitUntil(lambda: task.message.text() == "Loading …")
+    click(task.cancel_button)
+    assert task.message.text() == "Cancelled."
+    assert not task.busy
+    assert gc.get_threshold() != usual  # its thread is still at work
+    task.start(work, results.append, may_drop=True)
+    qtbot.waitUntil(lambda: task.message.text() == "Ending what was cancelled …")
+    click(task.cancel_button)  # this too, and the third still waits for the first
+    task.start(work, results.append, may_drop=True)
+    qtbot.wait(200)
+    assert at_work == []
+    gate.set()
+    qtbot.waitUntil(lambda: not task.busy)
+    assert results == ["kept"]
+    assert at_work == [True]
+    assert gc.get_threshold() == usual
+
+
+def test_what_has_counted_something_is_waited_for(task, qtbot, click):
+    gate = threading.Event()
+
+    def call(progress):
+        progress("outlining", 0, 1)
+        gate.wait(20)
+        return Partial("what was finished")
+
+    results = []
+    task.start(call, results.append, may_drop=True)
+    qtbot.waitUntil(lambda: task.message.text() == "Outlining …")
+    click(task.cancel_button)
+    assert task.busy
+    assert task.message.text() == "Stopping …"
+    gate.set()
+    qtbot.waitUntil(lambda: not task.busy)
+    assert [one.result for one in results] == ["what was finished"]
+
+
 def test_an_error_of_ours_shows_as_its_text(task, qtbot):
     def call(progress):
         raise ImageError("This image is no image. Open another.")
@@ -154,6 +205,24 @@ def test_a_result_in_steps_lets_the_window_live_between_them(task, qtbot):
     qtbot.waitUntil(lambda: not task.busy)
     assert turns == [1, 2, 3]
     assert task.message.text() == "done"
+
+
+def test_cancel_is_offered_only_while_there_is_something_to_cancel(task, qtbot):
+    seen = []
+
+    def then(result):
+        yield
+        task.set_ready(True)  # a layer has come: the panel looks whether it can run
+        seen.append((task.busy, task.cancel_button.isEnabled(), task.message.text()))
+        yield
+
+    stop = threading.Event()
+    task.start(work_until(stop), then)
+    assert task.cancel_button.isEnabled()
+    stop.set()
+    qtbot.waitUntil(lambda: not task.busy)
+    assert seen == [(True, False, "Showing the result …")]
+    assert task.message.text() == ""
 
 
 def test_a_second_start_while_running_is_ignored(task, qtbot):
@@ -353,7 +422,7 @@ def test_a_fault_while_the_result_is_taken_leaves_the_panel_ready_and_collection
 
 
 def test_what_is_handed_in_when_python_is_ending_is_written(qtbot):
-    from napari_bloodcell.gui.task import InOrder
+    from napari_bloodcell.gui.in_order import InOrder
 
     order, done, failed = InOrder(), [], []
     order.failed.connect(failed.append)

@@ -6,54 +6,87 @@ that changes it is recorded, and a panel that is closed loses nothing. Writing i
 
 import atexit
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_bloodcell.core.errors import SessionError
-from napari_bloodcell.core.session import Change, Session, SessionCells
+from napari_bloodcell.core.session import Change, Lines, Outlines, Pending, Session, SessionCells, SetAside
+from napari_bloodcell.core.session.pending import Job
 from napari_bloodcell.gui import layers
-from napari_bloodcell.gui.task import InOrder
+from napari_bloodcell.gui.in_order import InOrder
 
 if TYPE_CHECKING:
     import pandas as pd
     from napari.layers import Labels
 
 SETTLE_MS = 300  # after the last stroke of the brush; the change is on disk within a second of it
+AGAIN_MS = 5_000  # until what could not be written is tried again
 LINK = "session"
 
 _open: "dict[str, OpenSession]" = {}
 
 
+class News(QObject):
+    """``changed``: what ``behind`` gives is another text now. For every panel, whichever session it is."""
+
+    changed = Signal()
+
+
+news = News()
+
+
 class OpenSession(QObject):
-    """One session that this window holds. ``saved`` tells how long its audit is, ``failed`` what is wrong."""
+    """One session that this window holds. ``saved`` tells how long its audit is, ``failed`` that something
+    could not be written, once until all of it is, ``mended`` that it is, ``waited`` that one more try did not
+    help.
+
+    What could not be written is tried again by itself. Both are told in napari's own notifications too: the
+    person may have closed every panel of ours.
+    """
 
     saved = Signal(int)
     failed = Signal(str)
+    mended = Signal()
+    waited = Signal()
     closed = Signal()
+    _tried = Signal()
 
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
         self._writer = InOrder()
-        self._writer.failed.connect(self.failed)
+        self._writer.failed.connect(self._tell)
+        self._pending = Pending(session)
+        self._is_behind = False
+        self._again = QTimer(self)
+        self._again.setSingleShot(True)
+        self._again.setInterval(AGAIN_MS)
+        self._again.timeout.connect(self._write)
+        self._tried.connect(self._hear)
         self._watched: dict[str, _Watched] = {}
         self.is_closed = False
-        self.unsaved: set[str] = set()  # images whose last change could not be written
         _open[str(session.folder)] = self
 
-    def record(self, changes: Sequence[Change]) -> None:
-        def write() -> None:
-            try:
-                self.session.record(changes)
-            except SessionError:  # the table is written as a whole on closing
-                self.unsaved.update(one.image for one in changes if one.image)
-                raise
+    @property
+    def unsaved(self) -> set[str]:
+        """Images of which something could not be written."""
+        return self._pending.images if self._pending.why else set()
 
+    @property
+    def behind(self) -> str:
+        """What is not written, for a person; empty where all is."""
+        why, count = self._pending.why, self._pending.count
+        if not why:
+            return ""
+        are = "1 change is" if count == 1 else f"{count} changes are"
+        return f"{are} not saved yet: {why} It is tried again by itself every {AGAIN_MS // 1000} seconds."
+
+    def record(self, changes: Sequence[Change]) -> None:
         if changes:
-            self._write(write)
+            self._hand_in(Lines(changes=changes, who=self.session.who))
 
     def watch(self, layer: "Labels", nuclei: "Labels | None", key: str) -> None:
         """From now on the outlines of this layer are kept in the session, at once and after each change."""
@@ -67,7 +100,7 @@ class OpenSession(QObject):
     def replace(self, key: str) -> None:
         """Other outlines are coming for this image; those kept stay in the folder under another name."""
         self._watched.pop(key).stop()
-        self._write(lambda: self.session.set_aside(key))
+        self._hand_in(SetAside(key=key))
 
     def save_now(self, key: str) -> None:
         """The table has changed as a whole: a model has predicted."""
@@ -82,42 +115,59 @@ class OpenSession(QObject):
         """Whether outlines of this image are or were laid out in this window."""
         return key in self._watched
 
-    def save(
-        self,
-        key: str,
-        cells: "Callable[[], tuple[SessionCells, list[Change]] | None]",
-        done: Callable[[], None],
-    ) -> None:
-        """``cells`` is called in the writing thread; None where there is nothing new. ``done`` is called once
-        it is on disk: what failed is tried again with the next change, and on closing."""
-
-        def write() -> None:
-            if (found := cells()) is None:
-                return
-            self.unsaved.add(key)
-            self.session.save_cells(key, *found)
-            done()
-            self.unsaved.discard(key)
-
-        self._write(write)
+    def save(self, outlines: Outlines) -> None:
+        self._hand_in(outlines)
 
     def close(self) -> None:
         """Everything handed in is written first."""
+        self._again.stop()
         for watched in self._watched.values():
             watched.stop()
         self._watched.clear()
         _open.pop(str(self.session.folder), None)
+        self._write()
         self._writer.close()
         self.session.close()
         self.is_closed = True
         self.closed.emit()
+        news.changed.emit()
 
-    def _write(self, call: Callable[[], None]) -> None:
-        def write() -> None:
-            call()
+    def _hand_in(self, job: Job) -> None:
+        self._writer.submit(lambda: self._pending.add(job))
+        self._write()
+
+    def _write(self) -> None:
+        self._writer.submit(self._write_all)
+
+    def _write_all(self) -> None:
+        """In the thread."""
+        try:
+            self._pending.write()
+        finally:
+            self._tried.emit()
+
+    def _hear(self) -> None:
+        """On the main thread, after each try."""
+        was_behind, self._is_behind = self._is_behind, bool(self._pending.why)
+        if self.is_closed:
+            return
+        if self._is_behind or was_behind:
+            news.changed.emit()
+        if not self._is_behind:
             self.saved.emit(len(self.session.events))
+            if was_behind:
+                show_info(f"Saved: all changes are in {self.session.folder} now.")
+                self.mended.emit()
+            return
+        self._again.start()
+        if was_behind:
+            self.waited.emit()
+        else:
+            self._tell(self.behind)
 
-        self._writer.submit(write)
+    def _tell(self, text: str) -> None:
+        show_error(text)
+        self.failed.emit(text)
 
 
 class _Watched:
@@ -127,7 +177,7 @@ class _Watched:
         self._session, self._key = session, key
         self._layer = weakref.ref(layer)
         self._nuclei = (lambda: None) if nuclei is None else weakref.ref(nuclei)
-        self._saved: Any = None
+        self._told: Any = None  # the outlines that the audit knows of
         self._timer = QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(SETTLE_MS)
@@ -145,7 +195,7 @@ class _Watched:
 
     def stop(self) -> None:
         self._timer.stop()
-        self.save(anew=self._key in self._session.unsaved)  # what failed before is tried once more
+        self.save()
         for emitter in self._events:
             emitter.disconnect(self._changed)
 
@@ -156,18 +206,18 @@ class _Watched:
         labels, nucleus, table = _taken(layer, self._nuclei())
         made_from = {k: v for k, v in layer.metadata.get(layers.KEY, {}).items() if k != LINK}
 
-        def cells() -> tuple[SessionCells, list[Change]] | None:
-            changes = changed_outlines(self._saved, labels, self._key)
+        def taken(anew: bool) -> tuple[SessionCells, list[Change]] | None:
+            changes = changed_outlines(self._told, labels, self._key)
             if not changes and not anew:
                 return None  # napari tells of every redraw
             present = np.unique(labels)
             kept = table[table["label"].isin(present)]
             return SessionCells(labels=labels, nucleus=nucleus, table=kept, made_from=made_from), changes
 
-        def done() -> None:
-            self._saved = labels
+        def told() -> None:
+            self._told = labels
 
-        self._session.save(self._key, cells, done)
+        self._session.save(Outlines(key=self._key, source=self, taken=taken, told=told, anew=anew))
 
     def _changed(self, _event: object = None) -> None:
         self._timer.start()
@@ -175,6 +225,11 @@ class _Watched:
 
 def opened() -> list[OpenSession]:
     return list(_open.values())
+
+
+def behind() -> str:
+    """What is not written of the sessions that are open; empty where all is."""
+    return " ".join(one.behind for one in opened() if one.behind)
 
 
 def session_of(layer: "Labels") -> tuple[OpenSession | None, str]:

@@ -17,6 +17,7 @@ from napari_bloodcell.core.errors import BloodcellError, SegmentError
 from napari_bloodcell.core.segment import edit as editing
 from napari_bloodcell.gui import autosave, classes, layers
 from napari_bloodcell.gui.corrected_rows import rows_after, without_match
+from napari_bloodcell.gui.followers import go_with
 from napari_bloodcell.gui.outlines import image_of, nuclei_of, outlines, picture_under, shown_plane
 from napari_bloodcell.gui.steps import at_once
 from napari_bloodcell.gui.task import Latest
@@ -154,8 +155,11 @@ class Corrections(QObject):
         self.deleteLater()  # here: Python's collector might do it in a thread, which Qt does not survive
 
     def _removed(self, event: Any) -> None:
-        if event.value is self._layer():
+        layer, viewer = self._layer(), self._viewer_ref()
+        if layer is not None and event.value is layer:
             self.stop()
+            if viewer is not None:
+                go_with(viewer, layer)
 
     def _painted(self, _event: object = None) -> None:
         """A stroke of the person's brush: napari may tell before the pixels have changed."""

@@ -17,6 +17,7 @@ from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.core.records import AS_SET
 from napari_bloodcell.gui import classes, layers
 from napari_bloodcell.gui.choices import BundleChoice
+from napari_bloodcell.gui.followers import while_there
 from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.outlines import outlines
@@ -186,6 +187,7 @@ class CountCells(ImagePanel):
         """A new count has begun: what is shown must not be taken for its result."""
         self.analysis = None
         self._unfollow()
+        self.state.setText("")
         for widget in self.results:
             widget.hide()
 
@@ -199,20 +201,19 @@ class CountCells(ImagePanel):
             widget.show()
         yield
         if picture.is_in(self.viewer):
+            self.task.say("Adding the outlines …")
             steps = layers.add_analysis(self.viewer, picture, self.analysis, table, rims)
-            yield from painted_apart(self, steps)
-            self._follow(picture)
-            self.task.say(" ".join([_told(self.analysis), *self._seen(picture)]))
-        else:
+            yield from painted_apart(self, while_there(self.viewer, picture, steps))
+        if not picture.is_in(self.viewer):
             self.task.say(
                 f"Counted {picture.name}. The image is gone from the viewer, so no outlines were added."
             )
-
-    def _seen(self, picture: layers.Picture) -> list[str]:
-        """Leaves the outlines of this picture alone on it; gives what to tell where it cannot be seen."""
+            return
         hide_other_outlines(self.viewer, [picture])
-        hidden = "" if self._followed is None else hidden_by(self.viewer, self._followed)
-        return [hidden] if hidden else []
+        if not self._closed:
+            self._follow(picture)
+            hidden = "" if self._followed is None else hidden_by(self.viewer, self._followed)
+            self.task.say(" ".join(filter(None, [_told(self.analysis), hidden])))
 
     def _follow(self, picture: layers.Picture) -> None:
         """What a person corrects is in Differential; here stays what the model said, and says so."""

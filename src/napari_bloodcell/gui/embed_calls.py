@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress, within
+from napari_bloodcell.gui.loading import load_for, load_torch
 from napari_bloodcell.gui.outlines import Outlined
-from napari_bloodcell.gui.task import load_for, load_torch
 
 if TYPE_CHECKING:
     from napari_bloodcell.core.cellmap import CellVectors

@@ -2,11 +2,13 @@
 sample and hand image and settings to the core call.
 """
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
+from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, Qt, QTimer, Signal
 from qtpy.QtGui import QKeyEvent, QKeySequence, QShowEvent
 from qtpy.QtWidgets import (
@@ -24,13 +26,14 @@ from qtpy.QtWidgets import (
 from napari_bloodcell.core.config import Config
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.progress import Progress
-from napari_bloodcell.gui import layers, preferences, samples
+from napari_bloodcell.gui import autosave, layers, preferences, samples
 from napari_bloodcell.gui.choices import Chooser, keep_narrow
 from napari_bloodcell.gui.corrections import hear_all
 from napari_bloodcell.gui.counted_once import counted_once
+from napari_bloodcell.gui.followers import while_there
 from napari_bloodcell.gui.form import Form
 from napari_bloodcell.gui.outlines import outlines
-from napari_bloodcell.gui.task import Call, Run, Task, is_taken_out
+from napari_bloodcell.gui.task import MARKED, Call, Run, Task, is_taken_out
 from napari_bloodcell.gui.wrapped import Wrapped
 
 if TYPE_CHECKING:
@@ -49,21 +52,35 @@ LOWEST_PX = 220  # two panels that were dragged above each other still show what
 class Panel(QScrollArea):
     """A docked widget of ours. ``body`` takes what it shows; napari calls ``reset_choices``."""
 
+    says_unsaved = True  # that changes could not be written into the open session, above all else
+
     def __init__(self, viewer: "Viewer", run_text: str) -> None:
         super().__init__()
         preferences.apply()
         self.viewer = viewer
         self._closed = self._docked = False
+        self._window: Callable[[], QWidget | None] = lambda: None  # in which it was docked
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMinimumSize(NARROWEST_PX, LOWEST_PX)
         self._body = QWidget()
+        self.unsaved = Wrapped()
+        self.unsaved.setStyleSheet(MARKED)
+        self.unsaved.hide()
         self.body = QVBoxLayout(self._body)
         self.body.setContentsMargins(8, 8, 8, 8)
+        self.body.addWidget(self.unsaved)
         self.setWidget(self._body)
         self._body.installEventFilter(self)
         self.task = Task(run_text)
+        autosave.news.changed.connect(self._show_unsaved)
+        self._show_unsaved()
+
+    def _show_unsaved(self) -> None:
+        text = autosave.behind() if self.says_unsaved else ""
+        self.unsaved.setText(text)
+        self.unsaved.setVisible(bool(text))
 
     def eventFilter(self, watched: Any, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
         """Wide enough for what is in it, the scroll bar beside it included: nothing is cut at the side."""
@@ -91,6 +108,7 @@ class Panel(QScrollArea):
         dock = self.parentWidget()
         if not self._docked and isinstance(dock, QDockWidget):
             self._docked = True
+            self._window = weakref.ref(dock.parentWidget())
             dock.setWindowTitle(dock.windowTitle().removesuffix(PLUGIN))  # of the tab: it is narrow
             QTimer.singleShot(0, self._join)
 
@@ -115,6 +133,10 @@ class Panel(QScrollArea):
             dock.raise_()
             _keep_names_whole(window, dock.windowTitle())
 
+    def _go(self, _of: object = None) -> None:
+        self.task.stop_showing()
+        self.deleteLater()
+
     def event(self, event: QEvent) -> bool:
         handled: bool = super().event(event)
         if is_taken_out(self, event) and not self._closed:
@@ -122,7 +144,13 @@ class Panel(QScrollArea):
             # could be taken down in the thread of a task, which Qt does not survive.
             self._closed = True
             self.closing()
-            self.deleteLater()
+            window = self._window()
+            if self.task.is_showing and window is not None and isalive(window):
+                # What was computed is shown to its end.
+                self.task.busy_changed.connect(self._go)
+                window.destroyed.connect(self._go)
+            else:
+                self.deleteLater()
         return handled
 
 
@@ -181,7 +209,7 @@ class ImagePanel(Panel):
         except BloodcellError as error:
             self.task.say(str(error), error=True)
             return False
-        self.task.start(partial(call, picture, config), partial(then, picture, config))
+        self.task.start(partial(call, picture, config), partial(then, picture, config), may_drop=True)
         return True
 
     def hold_image(self, _index: object = None) -> None:
@@ -340,4 +368,5 @@ class CellsPanel(Panel):
         image = layers.add_sample(self.viewer, sample.image)
         yield
         picture = layers.picture_of(image, self.viewer)
-        yield from layers.add_analysis(self.viewer, picture, sample.analysis, sample.table, sample.rims)
+        steps = layers.add_analysis(self.viewer, picture, sample.analysis, sample.table, sample.rims)
+        yield from while_there(self.viewer, picture, steps)

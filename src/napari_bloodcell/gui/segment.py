@@ -14,6 +14,7 @@ from napari_bloodcell.gui import layers
 from napari_bloodcell.gui import segment_calls as calls
 from napari_bloodcell.gui.choices import BundleChoice, Chooser
 from napari_bloodcell.gui.correct import Correct
+from napari_bloodcell.gui.followers import while_there
 from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.painting import painted_apart
@@ -91,7 +92,7 @@ class SegmentCells(ImagePanel):
             self.task.say(str(error), error=True)
             return
         call = partial(self.segment, fields, self.model.value, config)
-        self.task.start(call, partial(self._segmented, config))
+        self.task.start(call, partial(self._segmented, config), may_drop=True)
 
     def _fields(self) -> list[calls.Field]:
         chosen = layers.images(self.viewer) if self.scope.value == ALL else [self.image.value]
@@ -109,9 +110,14 @@ class SegmentCells(ImagePanel):
             if not picture.is_in(self.viewer):
                 said.append(f"{picture.name} is gone from the viewer, so no outlines were added.")
                 continue
+            self.task.say("Adding the outlines …")
             steps = layers.add_masks(self.viewer, picture, image, masks, config)
-            yield from painted_apart(self, steps)
-            self.correct.use(self.viewer.layers[-1])
+            yield from painted_apart(self, while_there(self.viewer, picture, steps))
+            if not picture.is_in(self.viewer):
+                said.append(f"{picture.name} is gone from the viewer, and its outlines with it.")
+                continue
+            if not self._closed:
+                self.correct.use(self.viewer.layers[-1])
             cells += len(masks)
             yield
         hide_other_outlines(self.viewer, [field.picture for field, _, _ in found])

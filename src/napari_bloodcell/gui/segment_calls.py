@@ -9,7 +9,8 @@ from napari_bloodcell.core.progress import Progress, within
 from napari_bloodcell.core.records import Masks, SmearImage
 from napari_bloodcell.core.stain.lamp import evened
 from napari_bloodcell.gui import layers
-from napari_bloodcell.gui.task import Partial, load_for, load_torch
+from napari_bloodcell.gui.loading import load_for, load_torch
+from napari_bloodcell.gui.task import Partial
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

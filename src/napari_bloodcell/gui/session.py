@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from napari_bloodcell.gui.outlines import nuclei_of, outlined, outlines
 from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import Panel
 from napari_bloodcell.gui.reader_name import ReaderName
+from napari_bloodcell.gui.task import MARKED
 from napari_bloodcell.gui.wrapped import Wrapped
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ it: images, outlines, nuclei, classes, tables.
 
 While a session is open, all cells in the viewer are kept in it: one layer of outlines for each image. Every
 correction is on disk within a second: who, when, which cell, from what to what. If the program or the machine
-fails, open the folder again.
+fails, open the folder again. Where the disk is full or gone, every panel says how many changes are not saved
+yet; they are tried again every few seconds.
 
 Images are remembered by their path and hash; those without a file are copied into the folder. Only one
 program at a time may have a session open.
@@ -42,6 +45,8 @@ program at a time may have a session open.
 
 class SessionPanel(Panel):
     """``open_folder``, ``ask_folder`` and ``ask_file`` are what it calls."""
+
+    says_unsaved = False  # its state does
 
     def __init__(self, napari_viewer: "Viewer") -> None:
         super().__init__(napari_viewer, "Open session …")
@@ -132,6 +137,8 @@ class SessionPanel(Panel):
         self.session = session
         session.saved.connect(self._show_state)
         session.failed.connect(self._say_failed)
+        session.mended.connect(self._say_mended)
+        session.waited.connect(self._show_state)
         session.closed.connect(self._was_closed)
 
     # keeping what comes
@@ -225,13 +232,20 @@ class SessionPanel(Panel):
         self.task.run_button.setEnabled(not is_open and not self.task.busy)
         if self.session is None:
             self.state.setText("No session is open: corrections are lost when napari closes.")
+            self.state.setStyleSheet("")
             return
         events = self.session.session.events
-        last = f"; the last at {events[-1].when[11:19]} UTC" if events else ""
-        self.state.setText(f"{self.session.session.folder}\n{len(events)} lines of audit{last}.")
+        saved = f", saved {_clock(events[-1].when)}" if events else ""
+        told = self.session.behind or f"{len(events)} lines of audit{saved}."
+        self.state.setText(f"{self.session.session.folder}\n{told}")
+        self.state.setStyleSheet(MARKED if self.session.behind else "")
 
     def _say_failed(self, text: str) -> None:
         self.task.say(text, error=True)
+        self._show_state()
+
+    def _say_mended(self) -> None:
+        self.task.say("Saved: what could not be written before is on disk now.")
 
     def _write_audit(self) -> None:
         path = self.ask_file()
@@ -272,6 +286,11 @@ class SessionPanel(Panel):
     def _ask_file(self) -> Path | None:
         chosen, _ = QFileDialog.getSaveFileName(self, "Audit", "audit.csv", "Tables (*.csv)")
         return Path(chosen) if chosen else None
+
+
+def _clock(when: str) -> str:
+    """As the clock on this wall says it; the audit keeps UTC."""
+    return datetime.fromisoformat(when).astimezone().strftime("%H:%M")
 
 
 def _strokes(layer: "Labels") -> tuple[Any, ...]:

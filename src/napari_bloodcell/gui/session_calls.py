@@ -14,6 +14,7 @@ from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.core.records import SmearImage
 from napari_bloodcell.core.session import Event, Session, SessionCells, read_session
 from napari_bloodcell.gui import layers
+from napari_bloodcell.gui.followers import while_there
 from napari_bloodcell.gui.steps import Steps
 
 if TYPE_CHECKING:
@@ -104,8 +105,18 @@ def lay_out(viewer: "Viewer", kept: Kept, watch: "Callable[[Labels, Labels], Non
     if kept.cells is None:
         return
     picture = layers.picture_of(image, viewer)
+    yield from while_there(viewer, picture, _lay_out_cells(viewer, picture, kept, watch))
+
+
+def _lay_out_cells(
+    viewer: "Viewer", picture: layers.Picture, kept: Kept, watch: "Callable[[Labels, Labels], None]"
+) -> "Steps[None]":
+    assert kept.cells is not None
     metadata = dict(kept.cells.made_from)
-    metadata["image"] = dict(metadata.get("image", {})) | {"layer_id": picture.layer_id, "layer": image.name}
+    metadata["image"] = dict(metadata.get("image", {})) | {
+        "layer_id": picture.layer_id,
+        "layer": picture.name,
+    }
     features = layers.features_of(kept.cells.table)
     nuclei_labels = (kept.cells.labels * kept.cells.nucleus).astype(np.int32)
     nuclei = yield from layers.add_plain(viewer, picture, layers.NUCLEI, nuclei_labels, metadata, shown=False)

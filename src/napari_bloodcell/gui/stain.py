@@ -15,6 +15,7 @@ from napari_bloodcell.core.errors import BloodcellError, DataError
 from napari_bloodcell.gui import layers, stain_layers
 from napari_bloodcell.gui import stain_calls as calls
 from napari_bloodcell.gui.choices import Chooser
+from napari_bloodcell.gui.followers import while_there
 from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.painting import painted_apart
@@ -233,7 +234,12 @@ class StainPreview(ImagePanel):
         if not picture.is_in(self.viewer):
             self.task.say("The image is gone from the viewer, so nothing is shown.")
             return
-        yield from painted_apart(self, stain_layers.add_stains(self.viewer, picture, stains))
+        yield from painted_apart(
+            self, while_there(self.viewer, picture, stain_layers.add_stains(self.viewer, picture, stains))
+        )
+        if not picture.is_in(self.viewer):
+            self.task.say("The image is gone from the viewer, so nothing is shown.")
+            return
         self.task.say(f"{picture.name}: {' and '.join(one.name for one in stains)} stain, each in its layer.")
 
     def _save_profile(self) -> None:

@@ -9,7 +9,7 @@ from napari_bloodcell.core.config import AnalyseConfig, ReadConfig, TransferConf
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress, within
 from napari_bloodcell.gui import layers
-from napari_bloodcell.gui.task import load_torch
+from napari_bloodcell.gui.loading import load_torch
 
 if TYPE_CHECKING:
     from napari_bloodcell.core.robustness import Robustness

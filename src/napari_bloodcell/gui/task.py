@@ -6,8 +6,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
@@ -26,10 +26,13 @@ if sys.platform == "linux":
 Call = Callable[[Progress], Any]
 Then = Callable[[Any], Iterator[None] | None]
 
+SHOWING = "Showing the result …"
 BETWEEN_STEPS_MS = 4  # what waits in the event loop comes first
+LOOK_UP_S = 0.05
 REPORT_EVERY_S = 0.05  # more often than this nobody sees, and the main thread would only draw
 
-WITHOUT_TORCH = {"stain-watershed", "measurements", "details"}  # kinds of parts of a bundle
+# The mark at the side is seen in dark and light themes alike; the text keeps the theme's colour.
+MARKED = "border-left: 3px solid #D55E00; padding-left: 6px;"
 
 _under_way: "set[Run]" = set()
 
@@ -60,6 +63,7 @@ class Run(QObject):
         self.took_s = math.inf  # of a processor, by its thread
         self._cancelled, self._done = threading.Event(), threading.Event()
         self._is_told = False
+        self.has_counted = False  # something is finished, which a call may keep when it is cancelled
         self._reported = ("", 0.0)
         # A function worker: of a generator worker that raises, nothing would be heard.
         self._worker = create_worker(self._work, _start_thread=False, _ignore_errors=True)
@@ -84,6 +88,10 @@ class Run(QObject):
             self._tell()
 
     @property
+    def is_done(self) -> bool:
+        return self._done.is_set()
+
+    @property
     def cancelled(self) -> bool:
         return self._cancelled.is_set() or self._worker.abort_requested
 
@@ -99,6 +107,7 @@ class Run(QObject):
     def _report(self, stage: str, done: int, total: int) -> None:
         if self.cancelled:
             raise Cancelled
+        self.has_counted = self.has_counted or total > 0
         last_stage, last_time = self._reported
         now = time.monotonic()
         if stage != last_stage or now - last_time > REPORT_EVERY_S:
@@ -118,38 +127,6 @@ class Run(QObject):
         if self.error is None and self.cancelled and not isinstance(self.result, Partial):
             self.error, self.result = Cancelled(), None
         self.ended.emit()
-
-
-def load_torch(progress: Progress) -> None:
-    """Have torch loaded, in a task. Python's import holds the interpreter while the system opens the large
-    libraries, most of a second, and the window would stand still: they are opened without it first."""
-    import ctypes
-    import importlib.util
-    import sys
-    from pathlib import Path
-
-    progress("Loading", 0, 0)
-    found = None if "torch" in sys.modules else importlib.util.find_spec("torch")
-    if found is not None and found.origin and sys.platform == "linux":
-        library = Path(found.origin).parent / "lib" / "libtorch_python.so"
-        opener = ctypes.CDLL(None).dlopen  # a foreign call lets go of the interpreter
-        opener.restype = ctypes.c_void_p
-        # Symbols stay local: other libraries of the window, LLVM among them, must not find them.
-        opener(str(library).encode(), ctypes.RTLD_LOCAL | 2)  # 2: resolve now, RTLD_NOW
-    import torch  # noqa: F401
-
-
-def load_for(bundle: str, progress: Progress) -> None:
-    """Have torch loaded, where a model needs it."""
-    import json
-
-    from napari_bloodcell.core.bundle import find_bundle
-    from napari_bloodcell.core.bundle.members import MANIFEST
-
-    place = find_bundle(bundle)
-    body = json.loads((place / MANIFEST).read_text()) if place.is_dir() else {}
-    if not {body.get("segmenter"), body.get("embedder")} <= WITHOUT_TORCH:
-        load_torch(progress)
 
 
 def under_way() -> int:
@@ -244,6 +221,8 @@ class Task(QWidget):
         layout.addWidget(self.message)
         self._run: Run | None = None
         self._held = 0  # the run for whose sake garbage waits
+        self._may_drop = False
+        self._dropped: list[Run] = []  # which end on their own
         self._then: Then | None = None
         self._steps: Iterator[None] | None = None
         self._next_step = QTimer(self)
@@ -253,19 +232,28 @@ class Task(QWidget):
         self._ready = True
 
     @property
+    def is_showing(self) -> bool:
+        """What was computed is being shown: there is nothing to cancel any more."""
+        return self._steps is not None
+
+    @property
     def busy(self) -> bool:
         return self._run is not None or self._steps is not None
 
-    def start(self, call: Call, then: Then, saying: str = "Starting …") -> None:
+    def start(self, call: Call, then: Then, saying: str = "Starting …", *, may_drop: bool = False) -> None:
         """Run ``call(progress)`` in a thread, then ``then(result)`` on the main thread, if all went well.
 
         A ``then`` that yields goes on in the next turn of the event loop: napari needs a tenth of a second
         for each layer it adds, and the window should not stand still for all of them together.
+
+        ``may_drop``: the call writes nothing, so that a person who cancels need not wait while it loads.
         """
         if self.busy:
             return
         preferences.apply()
-        run = Run(call)
+        self._dropped = [one for one in self._dropped if not one.is_done]
+        run = Run(partial(_after, self._dropped, call) if self._dropped else call)
+        self._may_drop = may_drop
         self._run, self._then, self._held = run, then, id(run)
         garbage.hold(self._held)
         run.progressed.connect(self._show_progress)
@@ -278,10 +266,31 @@ class Task(QWidget):
         run.start()
 
     def cancel(self) -> None:
-        if self._run is not None:
-            self._run.cancel()
+        run = self._run
+        if run is None:
+            return
+        run.cancel()
+        if self._may_drop and not run.has_counted:
+            self._drop(run)
+        else:
             self.cancel_button.setEnabled(False)
             self.say("Stopping …")
+
+    def _drop(self, run: Run) -> None:
+        """What loads a library or a model cannot look up, for many seconds the first time: the panel is free
+        at once, the thread ends on its own, and the next call waits for that."""
+        run.progressed.disconnect(self._show_progress)
+        run.ended.disconnect(self._finish)
+        self._dropped.append(run)
+        self._run = self._then = None
+        self._held = 0  # garbage waits until the thread has ended
+        self._close_with(Cancelled())
+
+    def stop_showing(self) -> None:
+        """Where the window goes meanwhile: nobody will see it."""
+        self._next_step.stop()
+        self._steps = None
+        garbage.let_go(self._held)
 
     def set_ready(self, ready: bool) -> None:
         """Whether there is something to run on."""
@@ -289,8 +298,7 @@ class Task(QWidget):
         self._show_state()
 
     def say(self, text: str, *, error: bool = False) -> None:
-        # The mark at the side is seen in dark and light themes alike; the text keeps the theme's colour.
-        self.message.setStyleSheet("border-left: 3px solid #D55E00; padding-left: 6px;" if error else "")
+        self.message.setStyleSheet(MARKED if error else "")
         self.message.setText(text)
 
     def _show_progress(self, stage: str, done: int, total: int) -> None:
@@ -312,6 +320,8 @@ class Task(QWidget):
         self.say("")
         try:
             self._steps = then(run.result)
+            if self._steps is not None:
+                self.say(SHOWING)
         except BloodcellError as refused:
             self._close_with(refused)
             return
@@ -338,6 +348,8 @@ class Task(QWidget):
 
     def _close_with(self, error: Exception | None) -> None:
         self._steps = None
+        if self.message.text() == SHOWING:
+            self.say("")
         garbage.let_go(self._held)
         self.bar.hide()
         self._show_state()
@@ -361,34 +373,16 @@ class Task(QWidget):
 
     def _show_state(self) -> None:
         self.run_button.setEnabled(self._ready and not self.busy)
-        self.cancel_button.setEnabled(self.busy)
+        self.cancel_button.setEnabled(self._run is not None and not self._run.cancelled)
         self.busy_changed.emit(self.busy)
 
 
-class InOrder(QObject):
-    """Short calls that must not hold up the window and must not overtake each other: writing to disk."""
-
-    failed = Signal(str)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bloodcell-writer")
-
-    def submit(self, call: Callable[[], None]) -> None:
-        try:
-            self._thread.submit(self._guarded, call)
-        except RuntimeError:  # Python is ending and its threads take nothing more: written here, then
-            self._guarded(call)
-
-    def close(self) -> None:
-        """Until all that was handed in is done."""
-        self._thread.shutdown(wait=True)
-
-    def _guarded(self, call: Callable[[], None]) -> None:
-        try:
-            call()
-        except Exception as error:  # noqa: BLE001 (shown to the person by whoever owns this)
-            self.failed.emit(str(error) or type(error).__name__)
+def _after(earlier: list[Run], call: Call, progress: Progress) -> Any:
+    """The call, once those that were cancelled are over: two at a time would load the same things twice."""
+    while not all(one.is_done for one in earlier):
+        progress("Ending what was cancelled", 0, 0)
+        time.sleep(LOOK_UP_S)
+    return call(progress)
 
 
 def is_taken_out(widget: QWidget, event: QEvent) -> bool:

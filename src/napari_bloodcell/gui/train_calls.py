@@ -11,7 +11,8 @@ from napari_bloodcell.core.errors import DataError, TrainingError
 from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.core.stain.lamp import evened
 from napari_bloodcell.core.words import how_many
-from napari_bloodcell.gui.task import Partial, load_torch
+from napari_bloodcell.gui.loading import load_torch
+from napari_bloodcell.gui.task import Partial
 from napari_bloodcell.gui.train_methods import ADAPTER, BCSAM, DORL, METHODS, SADA, Method, Wanted
 
 if TYPE_CHECKING:

@@ -9,13 +9,18 @@ from napari_bloodcell.core.session.audit import ACTIONS_ON_CLASSES, Change, Even
 from napari_bloodcell.core.session.cells import SessionCells
 from napari_bloodcell.core.session.export import audit_csv, export_session, write_audit
 from napari_bloodcell.core.session.folder import Session, describe, is_session, person, read_session
+from napari_bloodcell.core.session.pending import Lines, Outlines, Pending, SetAside
 
 __all__ = [
     "ACTIONS_ON_CLASSES",
     "Change",
     "Event",
+    "Lines",
+    "Outlines",
+    "Pending",
     "Session",
     "SessionCells",
+    "SetAside",
     "Trail",
     "audit_csv",
     "describe",

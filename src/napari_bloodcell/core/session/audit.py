@@ -125,16 +125,16 @@ class AuditFile:
     def n(self) -> int:
         return len(self.events)
 
-    def append(self, changes: Sequence[Change]) -> None:
-        """All of them in one write, on disk when this returns."""
+    def append(self, changes: Sequence[Change], *, who: str = "", when: str = "") -> None:
+        """All in one write, on disk when this returns. ``who`` and ``when``: of changes made before."""
         if not changes:
             return
-        when = datetime.now(UTC).isoformat(timespec="milliseconds")
+        who, when = who or self.who, when or now()
         events: list[Event] = []
         lines: list[bytes] = []
         before = self._last_hash
         for change in changes:
-            event = Event(n=self.n + len(events) + 1, when=when, who=self.who, **vars(change))
+            event = Event(n=self.n + len(events) + 1, when=when, who=who, **vars(change))
             line = _line(event, before)
             before = _hash(line)
             events.append(event)
@@ -153,7 +153,7 @@ class AuditFile:
             self._cut_back(end)
             raise SessionError(
                 f"{self.path} could not be written: {error.strerror}. The last change is not saved. "
-                "Free some space or check the drive, then repeat it."
+                "Free some space or check the drive."
             ) from error
         self.events.extend(events)
         self._last_hash = before
@@ -168,6 +168,10 @@ class AuditFile:
             self._file.truncate(end)
         except OSError:
             self._file.close()  # what reached the disk is a torn line, which the next opening mends
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def to_csv(events: Sequence[Event], names: dict[str, str] | None = None) -> str:

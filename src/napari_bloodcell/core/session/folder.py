@@ -8,6 +8,7 @@ image-KEY.png             only of an image that cannot be read again from a file
 lock, in-use.json         who has it open; the system lets go of the lock when the program ends or dies
 """
 
+import errno
 import getpass
 import json
 import os
@@ -83,9 +84,9 @@ class Session:
     def events(self) -> tuple[Event, ...]:
         return tuple(self._audit.events)
 
-    def record(self, changes: Sequence[Change]) -> None:
-        """On disk when this returns."""
-        self._audit.append(changes)
+    def record(self, changes: Sequence[Change], *, who: str = "", when: str = "") -> None:
+        """On disk when this returns. ``who`` and ``when``: of changes that were made before."""
+        self._audit.append(changes, who=who, when=when)
 
     def add_image(self, image: "SmearImage") -> str:
         """Remember an image; gives its key. Pixels that no file gives again are copied into the folder."""
@@ -106,12 +107,15 @@ class Session:
         self.record([Change(action="image", image=key, new=record)])
         return key
 
-    def save_cells(self, key: str, cells: SessionCells, changes: Sequence[Change] = ()) -> None:
-        """Outlines and table of an image as they are now. ``changes`` says what differs, a line a cell."""
+    def save_cells(
+        self, key: str, cells: SessionCells, changes: Sequence[Change] = (), *, holds: int | None = None
+    ) -> None:
+        """Outlines and table of an image as they are now. ``changes`` says what differs, a line a cell.
+        ``holds``: the last line of the audit that is in them, where they were taken before now."""
         path = self._cells_of(key)
         self.record(changes)
         # The file first: were the line first, a crash between would leave a line about a file not there.
-        sha256 = write_cells(path, cells, holds=self._audit.n)
+        sha256 = write_cells(path, cells, holds=self._audit.n if holds is None else holds)
         kept = {name: cells.made_from[name] for name in ("bundle", "segmenter") if name in cells.made_from}
         said = {"cells": len(cells.table), "sha256": sha256, **kept}
         self.record([Change(action="cells", image=key, new=said)])
@@ -125,7 +129,11 @@ class Session:
         if path.exists():
             kept = path.with_name(f"{path.stem}-until-{self._audit.n}{path.suffix}")
             path.replace(kept)
-            self.record([Change(action="set aside", image=key, new=kept.name)])
+            try:
+                self.record([Change(action="set aside", image=key, new=kept.name)])
+            except BloodcellError:
+                kept.replace(path)  # as it was: it can be tried again
+                raise
 
     def _cells_of(self, key: str) -> Path:
         return self.folder / f"cells-{key}.safetensors"
@@ -267,6 +275,11 @@ def _locked(folder: Path) -> Any:
             "Close it there, or choose another folder."
         ) from None
     except (OSError, NotImplementedError) as error:
+        if getattr(error, "errno", None) in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise SessionError(
+                f"The session {folder} can only be read: it takes no changes there. To look at it, open its "
+                f"{SESSION} with File > Open File; to go on with it, copy the folder to where you may write."
+            ) from error
         raise SessionError(
             f"The session {folder} cannot be locked: {error}. Choose a folder on a drive of this machine."
         ) from error
