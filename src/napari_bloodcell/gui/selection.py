@@ -180,4 +180,8 @@ def _place_of(cells: "Labels", ndim: int) -> dict[str, Any]:
 
 
 def _is_other(a: Any, b: Any) -> bool:
-    return not np.array_equal(*(np.asarray(getattr(one, "affine_matrix", one)) for one in (a, b)))
+    return not np.array_equal(_numbers(a), _numbers(b))
+
+
+def _numbers(of: Any) -> Any:
+    return np.asarray(getattr(of, "affine_matrix", of))
