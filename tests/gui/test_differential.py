@@ -561,3 +561,19 @@ def test_a_comment_on_all_fields_leaves_the_comment_of_each(panel, counted, add_
     panel.cells.value = other
     qtbot.waitUntil(lambda: panel.comment.text() == "thick")
     assert panel.comments.text() == "All together: stained twice"
+
+
+def test_fields_that_two_people_signed_are_told_apart(viewer, panel, counted, add_counted, sign, qtbot):
+    other = add_counted("second smear", turned=True)
+    own = viewer.add_labels(np.pad(np.ones((9, 9), int), 5), name="drawn by hand")
+    classes.make_rows(own, [1])
+    for layer, who in ((counted, "ada"), (other, "bo")):
+        panel.cells.value = layer
+        qtbot.waitUntil(lambda layer=layer: panel.shown.slides[0][0] == classes.image_name(layer))
+        panel.reader.setText(who)
+        sign(panel)
+    panel.cells.value = "all"
+    qtbot.waitUntil(lambda: panel.signed.text().startswith("Signed apart: 1 field by ada, 20"))
+    assert "; 1 field by bo, 20" in panel.signed.text()
+    assert panel.signed.text().endswith("drawn by hand is new.")
+    assert panel.shown.signed == {}

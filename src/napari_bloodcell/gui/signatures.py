@@ -148,7 +148,7 @@ def _in_order(under: "Sequence[Labels]", names: Sequence[str] | None) -> "list[L
 
 
 def _among(one: _Signature, there: "Sequence[Labels]") -> "list[Labels]":
-    return [layer for layer in there if layer.metadata[layers.KEY].get("signed") == one.signed]
+    return [layer for layer in there if _has(layer, one.signed, None)]
 
 
 def _state(one: _Signature) -> str:
