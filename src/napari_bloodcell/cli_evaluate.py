@@ -27,8 +27,10 @@ def evaluate(
     data: list[Path]
         Folders of labelled cells: public sets, WBC_DG, or any lab's own (see `datasets check`).
     methods: list[str]
-        EMBEDDING/CLASSIFIER, for example measurements/svm_linear; measurements/all takes every classifier,
-        measurements@per-lab/svm_linear standardises each lab by its own cells.
+        EMBEDDING/CLASSIFIER, for example measurements/svm_linear: fitted here, as the protocol says.
+        measurements/all takes every classifier, measurements@per-lab/svm_linear standardises each lab by its
+        own cells. A bundle alone (nano, or a folder or file) is scored as it is: nothing of it is fitted, and
+        its own outlines are used; BUNDLE/CLASSIFIER takes only its vectors and fits a classifier to them.
     out: Path
         Folder for the results.
     """

@@ -22,6 +22,7 @@ def answers_of(truth, predicted, *, classes=3, fold=None, group=None) -> Answers
         fold=np.zeros(n, int) if fold is None else np.asarray(fold, int),
         group=np.arange(n) if group is None else np.asarray(group),
         confidence=np.full(n, 0.9),
+        identified=np.ones(n, bool),
     )
 
 

@@ -5,7 +5,7 @@ added cells are computed alone.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from napari_bloodcell.core.errors import ClassifyError
 from napari_bloodcell.core.evaluate.cells import CellTable
 from napari_bloodcell.core.evaluate.methods import labs_seen
 from napari_bloodcell.core.progress import Progress, silent, within
+from napari_bloodcell.core.records import Embeddings
 from napari_bloodcell.core.segment import Segmenter, StainSegmenter
 
 CHUNK = 64
@@ -42,10 +43,13 @@ def features_of(
     folder: Path,
     segmenter: Segmenter = StainSegmenter(),
     *,
+    use_masks: bool = True,
     progress: Progress = silent,
 ) -> Features:
     """All vectors of one embedder, computed where ``folder`` does not hold them yet. ``segmenter`` outlines
-    the cells of sets without masks."""
+    the cells of sets without masks; all cells where ``use_masks`` is off."""
+    if not use_masks:
+        table = without_masks(table)
     values = np.zeros((len(table), len(embedder.names)), np.float32)
     found = np.zeros(len(table), bool)
     chunks = list(_chunks(table))
@@ -63,6 +67,26 @@ def features_of(
         embedder=embedder.hash,
         labs_seen=labs_seen(embedder),
     )
+
+
+def vectors_of(features: Features, rows: NDArray[np.int64]) -> Embeddings:
+    """Of some rows of the table, as classifiers take them."""
+    return Embeddings(
+        cell_id=np.arange(1, len(rows) + 1, dtype=np.int32),
+        values=features.values[rows],
+        names=features.names,
+        embedder=features.embedder,
+    )
+
+
+def without_masks(table: CellTable) -> CellTable:
+    """The same cells, to be outlined anew."""
+    key = [
+        f"{key} outlined anew" if cell.mask_path else key
+        for key, cell in zip(table.key, table.cells, strict=True)
+    ]
+    cells = tuple(replace(cell, mask_path=None) for cell in table.cells)
+    return replace(table, cells=cells, key=np.asarray(key, np.str_))
 
 
 def _chunks(table: CellTable) -> Iterator[NDArray[np.int64]]:

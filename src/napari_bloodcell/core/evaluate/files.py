@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_bloodcell.core.artifact import read_json, write_bytes, write_json
+from napari_bloodcell.core.config import EvaluateConfig
 from napari_bloodcell.core.errors import ArtifactError
 from napari_bloodcell.core.evaluate.figures import draw_all
 from napari_bloodcell.core.evaluate.metrics import METRICS
 from napari_bloodcell.core.evaluate.published import DORL_SVM_LINEAR_MEAN, SADA_MEANS
 from napari_bloodcell.core.evaluate.scores import Score
 from napari_bloodcell.core.evaluate.table import (
+    FROZEN_KIND,
+    TRAINED_ON,
     Table,
     column_name,
     few_shot_tables,
@@ -106,6 +109,8 @@ def _cells(evaluation: "Evaluation") -> list[str]:
 
 def _how_to_read(evaluation: "Evaluation") -> list[str]:
     config = evaluation.config
+    if all(score.frozen for score in evaluation.scores):
+        return ["Nothing was trained: every lab is scored whole.", *_marks(config)]
     told = {
         "cross-domain": f"Trained on one lab in {config.folds} folds (seed {config.seed}); its column holds "
         "the held-out folds, the other labs are scored whole by each of the classifiers.",
@@ -113,25 +118,31 @@ def _how_to_read(evaluation: "Evaluation") -> list[str]:
         "few-shot": f"Trained on all labs but one and on a few corrected cells of it, drawn at random "
         f"{config.repeats} times from one half of the lab; the other half is scored.",
     }[config.protocol]
+    return [told, *_marks(config)]
+
+
+def _marks(config: EvaluateConfig) -> list[str]:
     return [
-        told,
         f"In brackets: {100 * config.confidence:g} % bootstrap interval over cells ({config.bootstrap} "
         "resamples; patients or slides together where known). ±: spread over the classifiers, as the papers "
         "print it; it is no interval. A cell that was not found counts as wrong. inductive: nothing of the "
-        "lab tried was seen; transductive: its unlabelled cells were.",
+        "lab tried was seen; transductive: its unlabelled cells were. frozen bundle: a finished model, "
+        "nothing of it was fitted here; (trained on): it was made with cells of that lab.",
         "",
     ]
 
 
 def _doubt(scores: Sequence[Score]) -> str:
     lines = [
-        "| method | column | cells | not found | calibration error, % | accuracy, % | surest half, % |",
-        "|---|---|---|---|---|---|---|",
+        "| method | column | cells | not found | calibration error, % | accuracy, % | surest half, % "
+        "| unidentified, % | accuracy of the identified, % |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {score.method} | {column_name(score.key)} | {score.cells} | {score.not_found} | "
         f"{100 * score.calibration_error:.1f} | {100 * score.metrics['accuracy'].value:.1f} | "
-        f"{100 * score.surest_half:.1f} |"
+        f"{100 * score.surest_half:.1f} | {100 * score.unidentified:.1f} | "
+        f"{'-' if score.accuracy_identified is None else f'{100 * score.accuracy_identified:.1f}'} |"
         for score in scores
     ]
     return "\n".join(lines)
@@ -141,12 +152,12 @@ def _best_recalls(scores: Sequence[Score]) -> list[str]:
     """For one method only; all of them are in recalls.csv."""
     means: dict[str, list[float]] = {}
     for score in scores:
-        if not score.in_domain:
+        if not (score.in_domain or _knows(score)):
             means.setdefault(score.method, []).append(score.metrics["balanced_accuracy"].value)
     if not means:
         return []
     best = max(means, key=lambda method: sum(means[method]) / len(means[method]))
-    own = [score for score in scores if score.method == best and not score.in_domain]
+    own = [score for score in scores if score.method == best and not (score.in_domain or _knows(score))]
     lines = [
         f"## Right of each class, {best}",
         "",
@@ -163,6 +174,11 @@ def _best_recalls(scores: Sequence[Score]) -> list[str]:
             for r in score.recalls
         ]
     return [*lines, ""]
+
+
+def _knows(score: Score) -> bool:
+    """A bundle that was made with the lab it is tried on."""
+    return score.frozen and score.sees_target
 
 
 def _published() -> list[str]:
@@ -183,6 +199,7 @@ def _score_rows(scores: Sequence[Score]) -> Iterable[Sequence[object]]:
         *("method", "protocol", "source", "target", "corrected", "cells", "not_found", "classifiers"),
         *(f"{metric}{part}" for metric in METRICS for part in ("", "_low", "_high", "_spread")),
         *("majority", "ceiling", "calibration_error", "accuracy_surest_half"),
+        *("unidentified", "accuracy_identified"),
     )
     for score in scores:
         values = [score.metrics[metric] for metric in METRICS]
@@ -190,7 +207,7 @@ def _score_rows(scores: Sequence[Score]) -> Iterable[Sequence[object]]:
         numbers += [score.majority, score.ceiling, score.calibration_error, score.surest_half]
         yield (
             score.method,
-            "transductive" if score.sees_target else "inductive",
+            _protocol(score),
             score.source or "all other labs",
             score.target,
             score.shots,
@@ -198,7 +215,15 @@ def _score_rows(scores: Sequence[Score]) -> Iterable[Sequence[object]]:
             score.not_found,
             score.classifiers,
             *(f"{number:.5f}" for number in numbers),
+            f"{score.unidentified:.5f}",
+            "" if score.accuracy_identified is None else f"{score.accuracy_identified:.5f}",
         )
+
+
+def _protocol(score: Score) -> str:
+    if score.frozen:
+        return FROZEN_KIND + TRAINED_ON * score.sees_target
+    return "transductive" if score.sees_target else "inductive"
 
 
 def _recall_rows(scores: Sequence[Score]) -> Iterable[Sequence[object]]:

@@ -24,6 +24,7 @@ class Answers:
     fold: NDArray[np.int64]  # which classifier, from 0
     group: NDArray[Any]  # cells of one patient or slide share it
     confidence: NDArray[np.float64]  # probability of the answer; 0 without one
+    identified: NDArray[np.bool_]  # False where a classifier would call the cell unidentified
 
     @property
     def shape(self) -> tuple[int, int, int]:

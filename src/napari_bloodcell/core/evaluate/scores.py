@@ -61,6 +61,9 @@ class Score:
     confusion: tuple[tuple[float, ...], ...]  # cells, averaged over classifiers; last column: no answer
     reliability: tuple[tuple[float, float, int], ...]  # sure, right, cells
     risk_coverage: tuple[tuple[float, float], ...]
+    unidentified: float = 0.0  # share of the cells found
+    accuracy_identified: float | None = None  # None where none was identified
+    frozen: bool = False  # a bundle as it is: nothing was fitted
 
     @property
     def key(self) -> Key:
@@ -109,6 +112,8 @@ def _score(
     tried = [rows for rows, _, _ in parts]
     distinct = np.unique(np.concatenate(tried))
     known = [metrics.ceiling(table.labels[rows], names) for rows, _, names in parts if len(rows)]
+    answered = answers.predicted >= 0
+    sure = answered & answers.identified
     share = _reliability(answers)
     coverage, risk = metrics.risk_coverage(answers.confidence, answers.right)
     thin = np.unique(np.linspace(0, len(coverage) - 1, min(200, len(coverage))).astype(int))
@@ -129,6 +134,8 @@ def _score(
         ceiling=float(np.mean(known)) if known else 0.0,
         calibration_error=share.error,
         surest_half=metrics.accuracy_of_surest(answers.confidence, answers.right),
+        unidentified=float(np.mean(~answers.identified[answered])) if answered.any() else 0.0,
+        accuracy_identified=float(np.mean(answers.right[sure])) if sure.any() else None,
         recalls=_recalls(table, distinct, answers, tables, config),
         class_names=answers.class_names,
         confusion=tuple(tuple(row) for row in _per_cell(tables, len(answers.truth), len(distinct)).tolist()),
@@ -136,6 +143,7 @@ def _score(
             (float(s), float(r), int(n)) for s, r, n in zip(share.sure, share.right, share.cells, strict=True)
         ),
         risk_coverage=tuple((float(coverage[i]), float(risk[i])) for i in thin),
+        frozen=method.frozen,
     )
 
 
@@ -151,7 +159,7 @@ def _answers(
     """All classifiers of a column, in one space of classes: those that occur and those that were answered."""
     names = sorted(set().union(*({*table.labels[rows].tolist()} | known for rows, _, known in parts)))
     index = {name: i for i, name in enumerate(names)}
-    truth, predicted, fold, rows_all, confidence = [], [], [], [], []
+    truth, predicted, fold, rows_all, confidence, identified = [], [], [], [], [], []
     for number, (rows, answer, _) in enumerate(parts):
         place = {int(row): i for i, row in enumerate(answer.rows)}
         own = np.array([place.get(int(row), -1) for row in rows], int)
@@ -166,6 +174,9 @@ def _answers(
         predicted.append(said)
         confidence.append(how_sure)
         fold += [number] * len(rows)
+        is_sure = np.zeros(len(rows), bool)
+        is_sure[there] = answer.identified[own[there]]
+        identified.append(is_sure)
         rows_all.append(rows)
     return metrics.Answers(
         class_names=tuple(names),
@@ -174,6 +185,7 @@ def _answers(
         fold=np.asarray(fold, int),
         group=table.group[np.concatenate(rows_all)],
         confidence=np.concatenate(confidence),
+        identified=np.concatenate(identified),
     )
 
 
