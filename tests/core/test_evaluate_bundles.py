@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from evaluate_parts import draw_labs
 
 from napari_bloodcell.core.adapt.files import predict_tables
 from napari_bloodcell.core.bundle import load_bundle, save_bundle
@@ -19,10 +19,7 @@ from napari_bloodcell.core.evaluate.cells import gather
 from napari_bloodcell.core.evaluate.frozen import answers_of, described_by_bundle, labs_of
 from napari_bloodcell.core.evaluate.methods import method_of, methods_of
 from napari_bloodcell.core.pipeline import analyse
-from napari_bloodcell.core.synthetic import make_cells
-from napari_bloodcell.core.taxonomy import DEFAULT
 
-KINDS = ("neutrophil_segmented", "lymphocyte_typical", "eosinophil")
 QUICK = EvaluateConfig(protocol="leave-one-lab-out", settings="published", bootstrap=100)
 pytestmark = pytest.mark.usefixtures("no_figures", "own_cache")
 
@@ -40,14 +37,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 @pytest.fixture(scope="module")
 def labs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two labs of twelve drawn cells, without masks."""
-    root = tmp_path_factory.mktemp("two-labs")
-    for number, lab in enumerate(("north", "south")):
-        cells = make_cells(12, seed=31 + number, size_px=128, classes=KINDS)
-        for i, name in enumerate(cells.class_names):
-            path = root / lab / DEFAULT.coarse(name) / f"{i:02d}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.asarray(cells.pixels[i])).save(path)
-    return root
+    return draw_labs(tmp_path_factory.mktemp("two-labs"))
 
 
 def scored(found: Evaluation, method: str) -> dict[str, float]:

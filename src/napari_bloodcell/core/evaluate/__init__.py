@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_bloodcell.core.artifact import check_writable
+from napari_bloodcell.core.cells import by_name
 from napari_bloodcell.core.config.evaluate import EvaluateConfig
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.evaluate.cells import CellTable, check_cells, check_labs, gather
@@ -39,6 +40,7 @@ from napari_bloodcell.core.evaluate.trials import TrialAnswers, run_trials, trie
 from napari_bloodcell.core.folders import cache_folder
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.segment.choose import find_segmenter
+from napari_bloodcell.core.words import some_of
 
 __all__ = ["Evaluation", "evaluate", "tables_of", "write_evaluation"]
 
@@ -66,16 +68,17 @@ def evaluate(
     table = gather(data, config, classes_of(chosen), progress=progress)
     fits = not all(method.frozen for method in chosen)
     check_cells(table)
-    trials, notes = whole_labs(table), list[str]()
     if fits:
         check_labs(table, config.protocol)
-        trials, notes = trials_of(table, config)
+    trials = trials_of(table, config)[0] if fits else whole_labs(table)
     work = [(method, trial) for method in chosen for trial in trials]
     wanted = {method.features(trial, config.protocol): (method, trial) for method, trial in work}
     check_writable(Path(out))
     features = _features(table, wanted, Path(out), config, progress)
+    table, features, unread = _readable(table, features)
     for one in features.values():
         _check_found(table, one.found)
+    trials, notes = whole_labs(table), list[str]()
     if fits:
         trained = [one.found for name, one in features.items() if not wanted[name][0].frozen]
         trials, notes = trials_of(table, config, np.logical_and.reduce(trained))
@@ -89,6 +92,7 @@ def evaluate(
         embedders={name: one.embedder for name, one in features.items()},
         notes=(
             *notes,
+            *(f"left out: {reason}" for reason in some_of(unread)),
             *not_found(table, {name: method for name, (method, _) in wanted.items()}, features),
             *shortened(chosen, config),
             *labs_known(chosen, features, table),
@@ -156,6 +160,25 @@ def _described(
         embedder = embedder_of(method.embedding)
     folder = cache_folder() / "features" / embedder.hash[:16]
     return features_of(table, embedder, folder, find_segmenter(config.segmenter), progress=progress)
+
+
+def _readable(
+    table: CellTable, features: Mapping[str, Features]
+) -> tuple[CellTable, dict[str, Features], list[str]]:
+    """Without the cells whose pictures cannot be used: nobody could have named those. And what they are."""
+    lost: dict[int, str] = {}
+    for one in features.values():
+        lost = {**one.unread, **lost}
+    rows = np.setdiff1d(np.arange(len(table)), list(lost))
+    left = table.kept(rows)
+    for lab in set(table.labs) - set(left.labs):
+        first = min(row for row in lost if table.lab[row] == lab)
+        raise DataError(
+            f"None of the {len(table.rows_of(lab))} pictures of {lab} can be used. The first: "
+            f"{by_name(table.cells[first].path.name, lost[first])} Mend them, or leave this lab out."
+        )
+    told = [by_name(table.cells[row].path.name, reason) for row, reason in sorted(lost.items())]
+    return left, {name: one.kept(rows) for name, one in features.items()}, told
 
 
 def _check_found(table: CellTable, found: NDArray[np.bool_]) -> None:

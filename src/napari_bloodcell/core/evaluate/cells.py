@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,11 @@ class CellTable:
     @property
     def labs(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self.lab.tolist()))
+
+    def kept(self, rows: NDArray[np.int64]) -> "CellTable":
+        """Some of the cells."""
+        arrays = {name: getattr(self, name)[rows] for name in ("labels", "lab", "group", "key")}
+        return replace(self, cells=tuple(self.cells[row] for row in rows), **arrays)
 
     def rows_of(self, lab: str) -> NDArray[np.int64]:
         return np.flatnonzero(self.lab == lab)

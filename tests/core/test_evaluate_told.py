@@ -1,0 +1,98 @@
+"""What an evaluation tells of cells it could not score, and what it leaves for others to compute with."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from evaluate_parts import draw_labs
+from PIL import Image
+
+from napari_bloodcell.core.config import EvaluateConfig
+from napari_bloodcell.core.embed.sources import embed_paths
+from napari_bloodcell.core.errors import DataError
+from napari_bloodcell.core.evaluate import evaluate
+
+METHOD = ["measurements/logistic"]
+QUICK = EvaluateConfig(protocol="leave-one-lab-out", settings="published", bootstrap=100)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLOODCELL_CACHE", str(tmp_path_factory.getbasetemp() / "told-cache"))
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_bloodcell.core.evaluate.files.draw_all", lambda *a: [])
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_labs(tmp_path_factory.mktemp("drawn"))
+
+
+@pytest.fixture
+def labs(drawn: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(drawn, tmp_path / "labs"))
+
+
+def spoil(lab: Path) -> dict[str, str]:
+    """Pictures that cannot be used, and a word of the reason for each."""
+    folder = lab / "neutrophil"
+    whole = sorted(folder.glob("*.png"))[0]
+    pixels = np.asarray(Image.open(whole))
+    (folder / "text.png").write_text("no picture " * 50)
+    (folder / "half.png").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    grey = np.repeat(pixels.mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
+    Image.fromarray(grey).save(folder / "grey.png")
+    tifffile.imwrite(folder / "pages.tif", np.stack([pixels, pixels]), photometric="rgb")
+    return {"text.png": "", "half.png": "", "grey.png": "colourless", "pages.tif": "2 pages"}
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_pictures_that_cannot_be_used_are_left_out_with_their_reason_and_count_for_nothing(
+    labs: Path, tmp_path: Path
+) -> None:
+    plain = evaluate([labs], METHOD, tmp_path / "plain", QUICK)
+    spoilt = spoil(labs / "north")
+    for out in ("first", "again"):  # what is kept on disk does not turn them into wrong answers
+        found = evaluate([labs], METHOD, tmp_path / out, QUICK)
+        assert found.scores == plain.scores
+        assert found.counts == plain.counts
+        for name, reason in spoilt.items():
+            (note,) = [note for note in found.notes if name in note]
+            assert note.startswith("left out: ")
+            assert reason in note
+        assert not any("not found" in note for note in found.notes)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_cell_that_is_not_found_still_counts_as_wrong(labs: Path, tmp_path: Path) -> None:
+    empty = np.full((128, 128, 3), (230, 220, 240), np.uint8)
+    Image.fromarray(empty).save(labs / "north" / "eosinophil" / "empty.png")
+    found = evaluate([labs], METHOD, tmp_path / "out", QUICK)
+    score = {one.target: one for one in found.scores}["north"]
+    assert (score.cells, score.not_found) == (13, 1)
+    assert "1 cell of north was not found in the picture and counts as wrong." in found.notes
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_lab_of_which_no_picture_can_be_read_says_why(labs: Path, tmp_path: Path) -> None:
+    for path in (labs / "south").rglob("*.png"):
+        path.write_text("no picture " * 50)
+    with pytest.raises(
+        DataError, match=r"None of the 12 pictures of south can be used. The first: .*\.png' is no"
+    ):
+        evaluate([labs], METHOD, tmp_path / "out", QUICK)
+
+
+def test_embedding_tells_pictures_that_cannot_be_used_from_cells_that_are_not_found(labs: Path) -> None:
+    spoilt = spoil(labs / "north")
+    empty = np.full((128, 128, 3), (230, 220, 240), np.uint8)
+    Image.fromarray(empty).save(labs / "north" / "eosinophil" / "empty.png")
+    told = embed_paths([labs / "north"], ["measurements"]).provenance
+    assert told["cells_not_found"] == 1
+    assert len(told["left_out"]) == len(spoilt)
+    assert all(any(name in line for line in told["left_out"]) for name in spoilt)
