@@ -126,8 +126,9 @@ def _marks(config: EvaluateConfig) -> list[str]:
         f"In brackets: {100 * config.confidence:g} % bootstrap interval over cells ({config.bootstrap} "
         "resamples; patients or slides together where known). ±: spread over the classifiers, as the papers "
         "print it; it is no interval. A cell that was not found counts as wrong; a picture that cannot be "
-        "read is left out, and told below. inductive: nothing of the lab tried was seen; transductive: its unlabelled cells were. frozen bundle: a finished model, "
-        "nothing of it was fitted here; (trained on): it was made with cells of that lab.",
+        "read is left out, and told below. inductive: nothing of the lab tried was seen; transductive: its "
+        "unlabelled cells were. frozen bundle: a finished model, nothing of it was fitted here; (trained "
+        "on): it was made with cells of that lab.",
         "",
     ]
 
