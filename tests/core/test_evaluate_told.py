@@ -1,6 +1,7 @@
 """What an evaluation tells of cells it could not score, and what it leaves for others to compute with."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import tifffile
 from evaluate_parts import draw_labs
 from PIL import Image
 
+from napari_bloodcell.core.artifact import only_writer
 from napari_bloodcell.core.config import EvaluateConfig
 from napari_bloodcell.core.embed.sources import embed_paths
-from napari_bloodcell.core.errors import DataError
+from napari_bloodcell.core.errors import DataError, EngineError
 from napari_bloodcell.core.evaluate import evaluate
 
 METHOD = ["measurements/logistic"]
@@ -96,3 +98,25 @@ def test_embedding_tells_pictures_that_cannot_be_used_from_cells_that_are_not_fo
     assert told["cells_not_found"] == 1
     assert len(told["left_out"]) == len(spoilt)
     assert all(any(name in line for line in told["left_out"]) for name in spoilt)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_two_runs_do_not_write_to_one_folder(drawn: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with only_writer(out), pytest.raises(EngineError, match="Another run is writing to"):
+        evaluate([drawn], METHOD, out, QUICK)
+    assert not (out / "table.md").exists()
+    evaluate([drawn], METHOD, out, QUICK)  # and afterwards it may
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_table_that_takes_the_place_of_another_says_what_that_one_held(drawn: Path, tmp_path: Path) -> None:
+    def told(methods: list[str], config: EvaluateConfig = QUICK) -> str:
+        found = evaluate([drawn], methods, tmp_path / "out", config)
+        return " ".join(note for note in found.notes if "took the place" in note)
+
+    assert told(METHOD) == ""
+    assert told(METHOD) == ""
+    assert "one with the methods measurements/logistic. Name all of them" in told(["measurements/ann"])
+    assert told([*METHOD, "measurements/ann"]) == ""
+    assert "the protocol leave-one-lab-out" in told(METHOD, replace(QUICK, protocol="cross-domain", folds=2))

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_bloodcell.core.artifact import check_writable
+from napari_bloodcell.core.artifact import only_writer
 from napari_bloodcell.core.cells import by_name
 from napari_bloodcell.core.config.evaluate import EvaluateConfig
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.evaluate.cells import CellTable, check_cells, check_labs, gather
 from napari_bloodcell.core.evaluate.features import Features, features_of
-from napari_bloodcell.core.evaluate.files import counts_of, tables_of, write_evaluation
+from napari_bloodcell.core.evaluate.files import counts_of, replaced, tables_of, write_evaluation
 from napari_bloodcell.core.evaluate.frozen import (
     answers_of,
     classes_of,
@@ -73,17 +73,28 @@ def evaluate(
     trials = trials_of(table, config)[0] if fits else whole_labs(table)
     work = [(method, trial) for method in chosen for trial in trials]
     wanted = {method.features(trial, config.protocol): (method, trial) for method, trial in work}
-    check_writable(Path(out))
-    features = _features(table, wanted, Path(out), config, progress)
+    with only_writer(Path(out)):
+        return _evaluated(table, chosen, wanted, Path(out), config, progress)
+
+
+def _evaluated(
+    table: CellTable,
+    chosen: Sequence[Method],
+    wanted: Mapping[str, tuple[Method, Trial]],
+    out: Path,
+    config: EvaluateConfig,
+    progress: Progress,
+) -> Evaluation:
+    features = _features(table, wanted, out, config, progress)
     table, features, unread = _readable(table, features)
     for one in features.values():
         _check_found(table, one.found)
     trials, notes = whole_labs(table), list[str]()
-    if fits:
+    if not all(method.frozen for method in chosen):
         trained = [one.found for name, one in features.items() if not wanted[name][0].frozen]
         trials, notes = trials_of(table, config, np.logical_and.reduce(trained))
     work = [(method, trial) for method in chosen for trial in trials]
-    answers = _answers(table, features, work, Path(out) / "trials", config, progress)
+    answers = _answers(table, features, work, out / "trials", config, progress)
     evaluation = Evaluation(
         config=config,
         scores=tuple(scores_of(table, work, answers, features, config)),
@@ -92,6 +103,7 @@ def evaluate(
         embedders={name: one.embedder for name, one in features.items()},
         notes=(
             *notes,
+            *replaced(out, chosen, config, table.labs),
             *(f"left out: {reason}" for reason in some_of(unread)),
             *not_found(table, {name: method for name, (method, _) in wanted.items()}, features),
             *shortened(chosen, config),
@@ -100,7 +112,7 @@ def evaluate(
             *table.notes,
         ),
     )
-    write_evaluation(Path(out), evaluation)
+    write_evaluation(out, evaluation)
     return evaluation
 
 

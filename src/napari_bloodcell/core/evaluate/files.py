@@ -11,6 +11,7 @@ from napari_bloodcell.core.artifact import read_json, write_bytes, write_json
 from napari_bloodcell.core.config import EvaluateConfig
 from napari_bloodcell.core.errors import ArtifactError
 from napari_bloodcell.core.evaluate.figures import draw_all
+from napari_bloodcell.core.evaluate.methods import Method
 from napari_bloodcell.core.evaluate.metrics import METRICS
 from napari_bloodcell.core.evaluate.published import DORL_SVM_LINEAR_MEAN, SADA_MEANS
 from napari_bloodcell.core.evaluate.scores import Score
@@ -64,6 +65,28 @@ def write_evaluation(folder: Path, evaluation: "Evaluation") -> list[Path]:
     )
     names = ("table.md", "table.csv", "scores.csv", "recalls.csv", "evaluation.json")
     return [*(folder / name for name in names), *figures]
+
+
+def replaced(
+    folder: Path, methods: Sequence[Method], config: EvaluateConfig, labs: Sequence[str]
+) -> list[str]:
+    """What an evaluation that stands here shows and this one will not, in words."""
+    try:
+        header, stored = read_json(folder / "evaluation.json", "evaluation")
+    except ArtifactError:
+        return []
+    now = {method.name for method in methods}
+    protocol = str(header.config.get("protocol"))
+    gone = dict.fromkeys(score["method"] for score in stored["scores"] if score["method"] not in now)
+    lost = [f"the methods {', '.join(gone)}"] if gone else []
+    lost += [f"the protocol {protocol}"] if protocol != config.protocol else []
+    lost += [f"the lab {lab}" for lab in stored["cells"] if lab not in labs]
+    if not lost:
+        return []
+    return [
+        f"This table took the place of one with {', '.join(lost)}. Name all of them in one run, or give each "
+        "table its own --out; what was computed is kept, and is not computed again."
+    ]
 
 
 def _figures_listed(folder: Path) -> Mapping[str, str]:
