@@ -15,7 +15,7 @@ def evaluate(
     *,
     methods: Annotated[list[str], Parameter(consume_multiple=True)],
     out: Path,
-    config: Annotated[EvaluateConfig, Parameter(name="*")] = EvaluateConfig(),
+    config: Annotated[EvaluateConfig, Parameter(name="*", consume_multiple=True)] = EvaluateConfig(),
 ) -> int:
     """Compare methods on labelled cells of several labs, in the layout of the papers, with intervals.
 
