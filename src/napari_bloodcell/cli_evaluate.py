@@ -19,8 +19,8 @@ def evaluate(
 ) -> int:
     """Compare methods on labelled cells of several labs, in the layout of the papers, with intervals.
 
-    Writes table.md, table.csv, scores.csv, recalls.csv, evaluation.json and figures. Run it again to go on
-    where it stopped.
+    Writes table.md, table.csv, scores.csv, recalls.csv, predictions.csv (every answer), evaluation.json and
+    figures. Run it again to go on where it stopped. Differences are to the first method named.
 
     Parameters
     ----------

@@ -1,5 +1,6 @@
 """What an evaluation tells of cells it could not score, and what it leaves for others to compute with."""
 
+import csv
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -120,3 +121,45 @@ def test_a_table_that_takes_the_place_of_another_says_what_that_one_held(drawn: 
     assert "one with the methods measurements/logistic. Name all of them" in told(["measurements/ann"])
     assert told([*METHOD, "measurements/ann"]) == ""
     assert "the protocol leave-one-lab-out" in told(METHOD, replace(QUICK, protocol="cross-domain", folds=2))
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_every_answer_is_written_and_gives_the_scores_again(drawn: Path, tmp_path: Path) -> None:
+    config = replace(QUICK, protocol="cross-domain", folds=2)
+    found = evaluate([drawn], [*METHOD, "stain"], tmp_path / "out", config)
+    rows = list(csv.DictReader((tmp_path / "out" / "predictions.csv").read_text().splitlines()))
+    for score in found.scores:
+        own = [
+            row
+            for row in rows
+            if (row["method"], row["source"], row["lab"]) == (score.method, score.source, score.target)
+        ]
+        assert {row["protocol"] for row in own} == {score.kind}
+        assert len({row["image"] for row in own}) == score.cells
+        right = {
+            fold: np.mean([row["truth"] == row["best_guess"] for row in own if row["fold"] == fold])
+            for fold in {row["fold"] for row in own}
+        }
+        assert np.mean(list(right.values())) == pytest.approx(score.metrics["accuracy"].value)
+        assert all(row["answer"] in (row["best_guess"], "unidentified", "not found") for row in own)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_methods_are_compared_with_the_first_one_on_the_same_cells(drawn: Path, tmp_path: Path) -> None:
+    methods = ["measurements/logistic", "measurements/random_forest", "stain"]
+    found = evaluate([drawn], methods, tmp_path / "out", QUICK)
+    by = {(score.method, score.target): score for score in found.scores}
+    for (method, target), score in by.items():
+        if method == methods[0]:
+            assert not score.differences
+            continue
+        assert score.compared_with == methods[0]
+        for metric, apart in score.differences.items():
+            first = by[methods[0], target].metrics[metric]
+            assert apart.value == pytest.approx(score.metrics[metric].value - first.value)
+            assert apart.low <= apart.value <= apart.high
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert "## Difference to measurements/logistic" in text
+    row = list(csv.DictReader((tmp_path / "out" / "scores.csv").read_text().splitlines()))[-1]
+    apart = by[row["method"], row["target"]].differences["accuracy"]
+    assert float(row["accuracy_difference_low"]) == pytest.approx(apart.low, abs=1e-5)

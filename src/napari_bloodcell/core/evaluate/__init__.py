@@ -34,6 +34,7 @@ from napari_bloodcell.core.evaluate.methods import (
     standardised_per_lab,
 )
 from napari_bloodcell.core.evaluate.notes import labs_known, not_found, of_bundles, shortened
+from napari_bloodcell.core.evaluate.predictions import write_predictions
 from napari_bloodcell.core.evaluate.protocols import Trial, trials_of, whole_labs
 from napari_bloodcell.core.evaluate.scores import Score, scores_of
 from napari_bloodcell.core.evaluate.trials import TrialAnswers, run_trials, tried_in
@@ -112,6 +113,7 @@ def _evaluated(
             *table.notes,
         ),
     )
+    write_predictions(out, table, work, answers, evaluation.scores, config)
     write_evaluation(out, evaluation)
     return evaluation
 

@@ -16,8 +16,6 @@ from napari_bloodcell.core.evaluate.metrics import METRICS
 from napari_bloodcell.core.evaluate.published import DORL_SVM_LINEAR_MEAN, SADA_MEANS
 from napari_bloodcell.core.evaluate.scores import Score
 from napari_bloodcell.core.evaluate.table import (
-    FROZEN_KIND,
-    TRAINED_ON,
     Table,
     column_name,
     few_shot_tables,
@@ -115,6 +113,7 @@ def to_markdown(evaluation: "Evaluation", tables: Sequence[Table]) -> str:
         lines += [f"## {table.title}", "", table.markdown(), ""]
     lines += ["## Calibration and doubt", "", _doubt(evaluation.scores), ""]
     lines += _best_recalls(evaluation.scores)
+    lines += _compared(evaluation)
     if evaluation.notes:
         lines += ["## Notes", "", *(f"- {note}" for note in evaluation.notes), ""]
     return "\n".join([*lines, *_published()])
@@ -200,6 +199,29 @@ def _best_recalls(scores: Sequence[Score]) -> list[str]:
     return [*lines, ""]
 
 
+def _compared(evaluation: "Evaluation") -> list[str]:
+    """Every method less the first of the list, on the same cells."""
+    apart = [score for score in evaluation.scores if score.differences]
+    if not apart:
+        return []
+    lines = [
+        f"## Difference to {apart[0].compared_with}",
+        "",
+        f"Each method less {apart[0].compared_with}, the first of --methods, on the same cells; in points "
+        f"of a hundred, with its {100 * evaluation.config.confidence:g} % bootstrap interval "
+        "(each resample draws the same cells of both; patients or slides together where known). An interval "
+        "that holds 0 tells no difference. Where many methods are compared, some intervals miss 0 by chance.",
+        "",
+        "| method | column | accuracy | balanced accuracy | F1 over classes | kappa |",
+        "|---|---|---|---|---|---|",
+    ]
+    for score in apart:
+        values = [score.differences[metric] for metric in METRICS]
+        told = [f"{100 * d.value:+.1f} [{100 * d.low:+.1f}, {100 * d.high:+.1f}]" for d in values]
+        lines.append(f"| {score.method} | {column_name(score.key)} | {' | '.join(told)} |")
+    return [*lines, ""]
+
+
 def _knows(score: Score) -> bool:
     """A bundle that was made with the lab it is tried on."""
     return score.frozen and score.sees_target
@@ -223,7 +245,8 @@ def _score_rows(scores: Sequence[Score]) -> Iterable[Sequence[object]]:
         *("method", "protocol", "source", "target", "corrected", "cells", "not_found", "classifiers"),
         *(f"{metric}{part}" for metric in METRICS for part in ("", "_low", "_high", "_spread")),
         *("majority", "ceiling", "calibration_error", "accuracy_surest_half"),
-        *("unidentified", "accuracy_identified"),
+        *("unidentified", "accuracy_identified", "compared_with"),
+        *(f"{metric}_difference{part}" for metric in METRICS for part in ("", "_low", "_high")),
     )
     for score in scores:
         values = [score.metrics[metric] for metric in METRICS]
@@ -231,7 +254,7 @@ def _score_rows(scores: Sequence[Score]) -> Iterable[Sequence[object]]:
         numbers += [score.majority, score.ceiling, score.calibration_error, score.surest_half]
         yield (
             score.method,
-            _protocol(score),
+            score.kind,
             score.source or "all other labs",
             score.target,
             score.shots,
@@ -241,13 +264,17 @@ def _score_rows(scores: Sequence[Score]) -> Iterable[Sequence[object]]:
             *(f"{number:.5f}" for number in numbers),
             f"{score.unidentified:.5f}",
             "" if score.accuracy_identified is None else f"{score.accuracy_identified:.5f}",
+            score.compared_with,
+            *_differences_of(score),
         )
 
 
-def _protocol(score: Score) -> str:
-    if score.frozen:
-        return FROZEN_KIND + TRAINED_ON * score.sees_target
-    return "transductive" if score.sees_target else "inductive"
+def _differences_of(score: Score) -> list[str]:
+    """Empty for the method that the others are compared with."""
+    if not score.differences:
+        return [""] * 3 * len(METRICS)
+    there = [score.differences[metric] for metric in METRICS]
+    return [f"{number:.5f}" for d in there for number in (d.value, d.low, d.high)]
 
 
 def _recall_rows(scores: Sequence[Score]) -> Iterable[Sequence[object]]:

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_bloodcell.core.evaluate.published import TABLES, PublishedTable, tables_for
-from napari_bloodcell.core.evaluate.scores import Key, Score
+from napari_bloodcell.core.evaluate.scores import FROZEN_KIND, TRAINED_ON, Key, Score
 
-FROZEN_KIND = "frozen bundle"
-TRAINED_ON = " (trained on)"  # beside a figure of a lab that a frozen bundle knows
 MEANS = ("in-domain", "cross only", "all")
 TITLES = {
     "accuracy": "Accuracy (= F1 over cells), %",
     "balanced_accuracy": "Balanced accuracy, %",
     "macro_f1": "F1 averaged over classes, %",
+    "kappa": "Cohen's kappa (agreement beyond chance), x 100",
 }
 
 
