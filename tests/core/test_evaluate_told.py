@@ -163,3 +163,29 @@ def test_methods_are_compared_with_the_first_one_on_the_same_cells(drawn: Path, 
     row = list(csv.DictReader((tmp_path / "out" / "scores.csv").read_text().splitlines()))[-1]
     apart = by[row["method"], row["target"]].differences["accuracy"]
     assert float(row["accuracy_difference_low"]) == pytest.approx(apart.low, abs=1e-5)
+
+
+def test_a_lab_without_a_cell_to_score_is_told_and_not_drawn(
+    drawn: Path, labs: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    shutil.copytree(drawn / "north", labs / "copy")  # the same pictures: never scored beside north
+    found = evaluate([labs], METHOD, tmp_path / "out", QUICK)
+    cells = {score.target: score.cells for score in found.scores}
+    assert (cells["north"], cells["copy"], cells["south"]) == (0, 0, 12)
+    assert sum("no cell could be scored" in note for note in found.notes) == 2
+    assert not [one for one in recwarn if "ylims" in str(one.message)]
+    assert (tmp_path / "out" / "figures" / "confusion-measurements-logistic.png").is_file()
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_labs_that_share_no_class_say_why_nothing_is_right(labs: Path, tmp_path: Path) -> None:
+    for name, other in (
+        ("neutrophil", "monocyte"),
+        ("lymphocyte", "basophil"),
+        ("eosinophil", "erythroblast"),
+    ):
+        (labs / "south" / name).rename(labs / "south" / other)
+    found = evaluate([labs], METHOD, tmp_path / "out", QUICK)
+    assert [score.metrics["accuracy"].value for score in found.scores] == [0, 0]
+    (note,) = [note for note in found.notes if note.startswith("south: ")]
+    assert "the training holds none of the classes there (basophil, erythroblast, monocyte)" in note

@@ -33,7 +33,7 @@ from napari_bloodcell.core.evaluate.methods import (
     methods_of,
     standardised_per_lab,
 )
-from napari_bloodcell.core.evaluate.notes import labs_known, not_found, of_bundles, shortened
+from napari_bloodcell.core.evaluate.notes import labs_known, not_found, of_bundles, of_columns, shortened
 from napari_bloodcell.core.evaluate.predictions import write_predictions
 from napari_bloodcell.core.evaluate.protocols import Trial, trials_of, whole_labs
 from napari_bloodcell.core.evaluate.scores import Score, scores_of
@@ -96,9 +96,10 @@ def _evaluated(
         trials, notes = trials_of(table, config, np.logical_and.reduce(trained))
     work = [(method, trial) for method in chosen for trial in trials]
     answers = _answers(table, features, work, out / "trials", config, progress)
+    scores = tuple(scores_of(table, work, answers, features, config))
     evaluation = Evaluation(
         config=config,
-        scores=tuple(scores_of(table, work, answers, features, config)),
+        scores=scores,
         counts=counts_of(table.labels.tolist(), table.lab.tolist()),
         level=table.level,
         embedders={name: one.embedder for name, one in features.items()},
@@ -106,6 +107,7 @@ def _evaluated(
             *notes,
             *replaced(out, chosen, config, table.labs),
             *(f"left out: {reason}" for reason in some_of(unread)),
+            *of_columns(scores),
             *not_found(table, {name: method for name, (method, _) in wanted.items()}, features),
             *shortened(chosen, config),
             *labs_known(chosen, features, table),
@@ -113,7 +115,7 @@ def _evaluated(
             *table.notes,
         ),
     )
-    write_predictions(out, table, work, answers, evaluation.scores, config)
+    write_predictions(out, table, work, answers, scores, config)
     write_evaluation(out, evaluation)
     return evaluation
 

@@ -12,6 +12,8 @@ from napari_bloodcell.core.evaluate.cells import CellTable
 from napari_bloodcell.core.evaluate.features import Features
 from napari_bloodcell.core.evaluate.learned import LEARNED
 from napari_bloodcell.core.evaluate.methods import Method
+from napari_bloodcell.core.evaluate.scores import Score
+from napari_bloodcell.core.evaluate.table import column_name
 from napari_bloodcell.core.taxonomy import DEFAULT
 from napari_bloodcell.core.words import how_many
 
@@ -29,6 +31,26 @@ def not_found(table: CellTable, methods: Mapping[str, Method], features: Mapping
         for by, rows in lost.items()
         for lab, count in Counter(table.lab[rows].tolist()).items()
     ]
+
+
+def of_columns(scores: Sequence[Score]) -> list[str]:
+    """Columns in which a figure is missing, or could only be 0."""
+    notes = []
+    for score in scores:
+        column = column_name(score.key)
+        if not score.cells:
+            notes.append(
+                f"{column}: no cell could be scored, because all its pictures or patients are among those "
+                "trained on. It has no figure and is in no picture."
+            )
+        elif not score.ceiling:
+            classes = ", ".join(recall.class_name for recall in score.recalls)
+            who = f"{score.method} knows" if score.frozen else "the training holds"
+            notes.append(
+                f"{column}: {who} none of the classes there ({classes}), so no answer could be right: the "
+                "0 says nothing of the method. Compare labs that share classes, or try --level coarse."
+            )
+    return list(dict.fromkeys(notes))
 
 
 def shortened(methods: Sequence[Method], config: EvaluateConfig) -> list[str]:
