@@ -204,3 +204,36 @@ def test_the_installed_command_answers() -> None:
     )
     for command in ("analyse", "demo", "sample", "doctor", "datasets", "bundle"):
         assert command in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "unused"),
+    [
+        ("analyse a.png --out x extra", "'extra'"),
+        ("embed judge labs --embedder measurements sam", "'sam'"),
+        ("doctor now", "'now'"),
+    ],
+)
+def test_words_that_belong_to_nothing_are_told_with_what_to_do(
+    words: str, unused: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*words.split()) == 2
+    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert f"Nothing here takes {unused}. Files and folders belong before" in told
+    assert f"{words.split(maxsplit=1)[0]}" in told.partition("What there is: napari-bloodcell ")[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "setting", "expected"),
+    [
+        ("evaluate lab --methods nano --out x --shots 0 5 10", "shots", (0, 5, 10)),
+        ("evaluate lab --shots 0 --shots 5 --methods nano stain --out x", "shots", (0, 5)),
+        ("train adapter cells --out x --lora.layers 1 2", "layers", (1, 2)),
+    ],
+)
+def test_a_setting_that_is_a_list_takes_all_its_values_at_once(
+    words: str, setting: str, expected: tuple[int, ...]
+) -> None:
+    _, bound, _ = app.parse_args(words.split(), exit_on_error=False, print_error=False)
+    given = [bound.arguments.get("config"), bound.arguments.get("lora")]
+    assert [getattr(one, setting) for one in given if one is not None] == [expected]

@@ -8,6 +8,7 @@ import pytest
 
 from napari_bloodcell.cli import main
 from napari_bloodcell.core.embed.measurements import DETAILED, SCALE_FREE
+from napari_bloodcell.core.errors import DataError
 
 CLASSES = np.array(["eosinophil", "lymphocyte", "monocyte"])
 MEASURED = tuple(dict.fromkeys(SCALE_FREE + DETAILED))  # as tables of `analyse` have them
@@ -180,6 +181,20 @@ def test_what_is_suggested_of_two_images_of_one_name_can_be_learned(tmp_path: Pa
     assert len(pd.read_csv(tmp_path / "more.csv")) == 10  # each row was found again
 
 
+def test_guesses_nobody_looked_at_are_no_corrections_with_fewer_columns_either(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away, todo = lab(tmp_path / "away.parquet", 60, 2), tmp_path / "todo.csv"
+    assert run("classify", "suggest", away, "--out", todo, "--cells", "12") == 0
+    rows = pd.read_csv(todo)
+    told = {"12 of 12 cells": ["person"], "All 12 corrected cells have": ["person", *rows.columns[4:]]}
+    for words, columns in told.items():
+        rows.drop(columns=columns).to_csv(todo, index=False)
+        assert run("classify", "adapt", away, "--corrected", todo, "--out", tmp_path / "new") == 1
+        assert words in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
 def test_lines_without_a_name_are_left_out_and_told(tmp_path: Path) -> None:
     from napari_bloodcell.core.adapt.files import by_persons
 
@@ -192,6 +207,11 @@ def test_lines_without_a_name_are_left_out_and_told(tmp_path: Path) -> None:
     table.write_text("image,cell_id,cell_type\na.png,1,monocyte\n")  # a list of a person's own
     assert [one.cell_id for one in by_persons(table)[0]] == [1]
     assert by_persons(table)[1] == ""
+    named = "image,cell_id,cell_type,cell_type_prob,best,doubt\na.png,1,monocyte,0.9,monocyte,\n"
+    for text in (named, "image,cell_id,cell_type,probability\na.png,1,monocyte,0.9\n"):  # a model's
+        table.write_text(text)
+        with pytest.raises(DataError, match="1 of 1 cells in .* have no name under person"):
+            by_persons(table)
 
 
 def test_too_few_corrections_are_one_line_and_leave_nothing(

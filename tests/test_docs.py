@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError, MissingArgumentError, UnknownCommandError, UnknownOptionError
+from PIL import Image
 
 from napari_bloodcell.cli import app, main
 from napari_bloodcell.core.bundle import load_bundle
+from napari_bloodcell.core.synthetic import make_cells
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "napari_bloodcell"
@@ -207,3 +209,32 @@ def test_the_model_card_page_quotes_the_figures_of_the_evaluation_page() -> None
     for lab in ("jtsc", "cellavision", "bccd"):
         (accuracy,) = [row[2] for row in each_fifth if row[0] == lab]
         assert f"`{lab}` {accuracy}" in card
+
+
+def test_the_examples_of_labelled_cells_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_bloodcell.core.embed.collection import write
+    from napari_bloodcell.core.embed.sources import embed_paths
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BLOODCELL_CACHE", str(tmp_path / "cache"))
+    kinds = {"neutrophil": "neutrophil_segmented", "lymphocyte": "lymphocyte_typical"}
+    for seed, lab in enumerate(("lab-a", "lab-b")):
+        drawn = make_cells(8, seed=seed, size_px=96, classes=tuple(kinds.values()))
+        for i in range(8):
+            path = tmp_path / lab / list(kinds)[i % 2] / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.asarray(drawn.pixels[i])).save(path)
+    (tmp_path / "results").mkdir()
+    cells = embed_paths([tmp_path / "lab-a"], ["details"])
+    write(tmp_path / "results" / "cells.parquet", cells)
+    given = cells.table[["image", "cell_id"]].assign(cell_type=cells.table["class"], person="A. B.")
+    given.to_csv(tmp_path / "corrected.csv", index=False)
+    section = TEXT[ROOT / "docs" / "api.md"].partition("## Labelled cells")[2].partition("\n## ")[0]
+    names: dict[str, Any] = {}
+    for language, body in FENCE.findall(section):
+        assert language == "python"
+        exec(body, names)
+    assert {score.method for score in names["found"].scores} == {"nano", "details/random_forest"}
+    assert (tmp_path / "table" / "table.md").is_file()
+    assert (tmp_path / "my-model").exists() == names["is_better"]
+    assert len(names["lab"].cells) == 8

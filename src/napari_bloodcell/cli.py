@@ -16,7 +16,7 @@ from napari_bloodcell.cli_defaults import plain, with_defaults
 from napari_bloodcell.cli_embed import embed_app
 from napari_bloodcell.cli_evaluate import evaluate
 from napari_bloodcell.cli_models import models
-from napari_bloodcell.cli_notes import EMPTY, as_flag, tell
+from napari_bloodcell.cli_notes import EMPTY, as_flag, tell, told_in_words
 from napari_bloodcell.cli_progress import INTERRUPTED, STOPPED, progress_bar
 from napari_bloodcell.cli_report import report
 from napari_bloodcell.cli_results import results_app
@@ -43,6 +43,7 @@ app = App(
     name="napari-bloodcell",
     help="White-cell differentials from stained blood smears. Research use only.",
     version=_version,
+    error_formatter=told_in_words,
     help_format="plaintext",  # markdown would load a highlighter first
     suppress_keyboard_interrupt=False,  # main() says what was kept
 )

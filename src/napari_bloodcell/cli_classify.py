@@ -105,7 +105,9 @@ def adapt(  # noqa: PLR0913 (each is a flag)
     Parameters
     ----------
     corrected: Path
-        Table (.csv) with the columns image, cell_id, cell_type, person.
+        Table (.csv) with the columns image, cell_id, cell_type, person; only lines with a name under person
+        count. A list of your own may do without that column; one that `classify suggest` wrote, or in which
+        every class is the model's, may not: nobody may have looked at it.
     out: Path
         Folder of the adapted model; the one it comes from is not changed.
     bundle: str

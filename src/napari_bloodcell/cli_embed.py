@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from napari_bloodcell.cli_notes import tell_of_sets
+from napari_bloodcell.cli_notes import tell, tell_of_sets
 from napari_bloodcell.cli_progress import progress_bar
 from napari_bloodcell.core.config import JudgeConfig
+from napari_bloodcell.core.words import some_of
 
 embed_app = App(name="embed", help="Embeddings: describe cells, and judge whether it is by class or by lab.")
 
@@ -55,6 +56,7 @@ def cells(
     print(f"{len(found)} cells in {out}: {', '.join(found.vectors)}")
     if found.provenance.get("cells_not_found"):
         print(f"{found.provenance['cells_not_found']} cells were not found in their pictures.")
+    tell(f"left out: {reason}" for reason in some_of(found.provenance.get("left_out", ())))
     return 0
 
 

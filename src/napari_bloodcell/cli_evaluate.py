@@ -15,20 +15,22 @@ def evaluate(
     *,
     methods: Annotated[list[str], Parameter(consume_multiple=True)],
     out: Path,
-    config: Annotated[EvaluateConfig, Parameter(name="*")] = EvaluateConfig(),
+    config: Annotated[EvaluateConfig, Parameter(name="*", consume_multiple=True)] = EvaluateConfig(),
 ) -> int:
     """Compare methods on labelled cells of several labs, in the layout of the papers, with intervals.
 
-    Writes table.md, table.csv, scores.csv, recalls.csv, evaluation.json and figures. Run it again to go on
-    where it stopped.
+    Writes table.md, table.csv, scores.csv, recalls.csv, predictions.csv (every answer), evaluation.json and
+    figures. Run it again to go on where it stopped. Differences are to the first method named.
 
     Parameters
     ----------
     data: list[Path]
         Folders of labelled cells: public sets, WBC_DG, or any lab's own (see `datasets check`).
     methods: list[str]
-        EMBEDDING/CLASSIFIER, for example measurements/svm_linear; measurements/all takes every classifier,
-        measurements@per-lab/svm_linear standardises each lab by its own cells.
+        EMBEDDING/CLASSIFIER, for example measurements/svm_linear: fitted here, as the protocol says.
+        measurements/all takes every classifier, measurements@per-lab/svm_linear standardises each lab by its
+        own cells. A bundle alone (nano, or a folder or file) is scored as it is: nothing of it is fitted, and
+        its own outlines are used; BUNDLE/CLASSIFIER takes only its vectors and fits a classifier to them.
     out: Path
         Folder for the results.
     """

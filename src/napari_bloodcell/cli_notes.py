@@ -4,9 +4,11 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cyclopts import CycloptsError
+
     from napari_bloodcell.core.datasets import Dataset
 
 
@@ -25,6 +27,21 @@ def as_flag(text: str, given: Sequence[str]) -> str:
     flags = [one.partition("=")[0] for one in given if one.startswith("--")]
     flag = next((one for one in flags if one.removeprefix("--").rpartition(".")[2] == name), None)
     return text if flag is None else f"{flag} = {text[setting.end() :]}"
+
+
+def told_in_words(error: "CycloptsError") -> Any:
+    """What the parser has to say, in its frame; words that belong to nothing with what to do about them."""
+    from cyclopts import CycloptsPanel, UnusedCliTokensError
+
+    if not isinstance(error, UnusedCliTokensError):
+        return CycloptsPanel(error)
+    words = ", ".join(map(repr, error.unused_tokens or ()))
+    command = " ".join(["napari-bloodcell", *(error.command_chain or ())])
+    return CycloptsPanel(
+        f"Nothing here takes {words}. Files and folders belong before the first --option; most options take "
+        "one value, and are written again for each further one; a name with a space in it needs quotes. "
+        f"What there is: {command} --help"
+    )
 
 
 def tell(lines: Iterable[str]) -> None:

@@ -62,7 +62,7 @@ def adapter(  # noqa: PLR0913
     sam: str = "nano",
     masks: Annotated[MaskTrainConfig, Parameter(name="*")] = MaskTrainConfig(),
     views: Annotated[ViewConfig, Parameter(name="views")] = ViewConfig(),
-    lora: Annotated[LoraConfig, Parameter(name="lora")] = LoraConfig(),
+    lora: Annotated[LoraConfig, Parameter(name="lora", consume_multiple=True)] = LoraConfig(),
     loop: Annotated[AdapterLoop, Parameter(name="loop")] = AdapterLoop(),
 ) -> int:
     """Teach a Segment Anything model your cells: LoRA and mask decoder, from pictures with masks.

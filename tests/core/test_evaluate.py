@@ -121,7 +121,7 @@ def test_wbc_dg_runs_as_published(tmp_path: Path, pictures: list[tuple[str, np.n
     config = EvaluateConfig(protocol="leave-one-lab-out", settings="published", bootstrap=100)
     found = evaluate([tmp_path / "WBC_DG"], METHOD, tmp_path / "out", config)
     assert [score.target for score in found.scores] == ["acevedo", "raabin", "zheng"]
-    accuracy, _, macro = tables_of(found)
+    accuracy, _, macro, _ = tables_of(found)
     sada = {row.name: row for row in accuracy.rows}["SADA"]
     assert sada.cells[:3] == ("79.90", "87.40", "84.30")
     assert {row.name: row for row in macro.rows}["SADA"].cells[1] == "61.90"

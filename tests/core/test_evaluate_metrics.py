@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from napari_bloodcell.core.evaluate import metrics
-from napari_bloodcell.core.evaluate.intervals import bootstrap
+from napari_bloodcell.core.evaluate.intervals import bootstrap, differences, resampled
 from napari_bloodcell.core.evaluate.metrics import Answers
 from napari_bloodcell.core.evaluate.scores import Score, Value
 from napari_bloodcell.core.evaluate.table import few_shot_tables, wide_table
@@ -22,6 +22,7 @@ def answers_of(truth, predicted, *, classes=3, fold=None, group=None) -> Answers
         fold=np.zeros(n, int) if fold is None else np.asarray(fold, int),
         group=np.arange(n) if group is None else np.asarray(group),
         confidence=np.full(n, 0.9),
+        identified=np.ones(n, bool),
     )
 
 
@@ -33,6 +34,8 @@ def test_scores_are_those_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     assert got["accuracy"] == pytest.approx(oracle.f1_score(truth, predicted, average="micro"))
     assert got["balanced_accuracy"] == pytest.approx(np.mean(recalls))
     assert got["macro_f1"] == pytest.approx(oracle.f1_score(truth, predicted, average="macro"))
+    if len({*truth.tolist(), *predicted.tolist()}) > 1:
+        assert got["kappa"] == pytest.approx(oracle.cohen_kappa_score(truth, predicted))
 
 
 def test_a_cell_without_an_answer_is_wrong_and_belongs_to_no_class() -> None:
@@ -160,3 +163,23 @@ def test_where_no_cell_was_scored_there_is_no_figure() -> None:
     assert table.rows[1].cells[1] == "-"
     (few,) = few_shot_tables([score("", "a", 4, 0.5), score("", "a", 0, 0.0, shots=5)], "accuracy")
     assert few.rows[0].cells == ("50.0 [0.0, 100.0]", "-")
+
+
+def test_a_paired_difference_is_that_of_a_plain_loop_and_narrower_than_of_two_samples() -> None:
+    rng = np.random.default_rng(8)
+    truth, slides = rng.integers(0, 3, 120), rng.integers(0, 25, 120)
+    first = np.where(rng.random(120) < 0.7, truth, 3)  # what it gets wrong it calls another class
+    second = np.where(rng.random(120) < 0.1, truth, first)  # a little better, on the same cells
+    one, other = (answers_of(truth, said, classes=4, group=slides) for said in (second, first))
+    drawn = [resampled(answers, samples=4000, seed=2) for answers in (one, other)]
+    value, (low, high) = differences(one, drawn[0], other, drawn[1], 0.9)["accuracy"]
+    members = [np.flatnonzero(slides == s) for s in np.unique(slides)]
+    apart = (second == truth).astype(float) - (first == truth)
+    loop = []
+    for _ in range(4000):
+        rows = np.concatenate([members[s] for s in rng.integers(0, len(members), len(members))])
+        loop.append(apart[rows].mean())
+    assert value == pytest.approx(apart.mean())
+    assert (low, high) == pytest.approx(tuple(np.quantile(loop, (0.05, 0.95))), abs=0.01)
+    alone = bootstrap(one, samples=1000, confidence=0.9, seed=2)["accuracy"][1]
+    assert high - low < 0.7 * (alone[1] - alone[0])

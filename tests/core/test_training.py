@@ -15,8 +15,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from napari_bloodcell.core.artifact import LOCK, only_writer
 from napari_bloodcell.core.config import TrainConfig
-from napari_bloodcell.core.errors import ArtifactError, Cancelled, DeviceError, TrainingError
+from napari_bloodcell.core.errors import ArtifactError, Cancelled, DeviceError, EngineError, TrainingError
 from napari_bloodcell.core.training import Batch, Recipe, loop, train
 from napari_bloodcell.core.training.loop import learning_rate
 
@@ -164,7 +165,14 @@ def test_a_stop_keeps_the_best_so_far(tmp_path: Path) -> None:
 def test_a_stop_before_the_first_epoch_is_a_cancel_and_leaves_no_model(tmp_path: Path) -> None:
     with pytest.raises(Cancelled):
         train(LineRecipe(), CONFIG, tmp_path, progress=StopAt(1))
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+
+
+def test_two_trainings_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    with only_writer(tmp_path), pytest.raises(EngineError, match="Another run is writing to"):
+        train(LineRecipe(), CONFIG, tmp_path)
+    assert not (tmp_path / "last.safetensors").exists()
+    assert train(LineRecipe(), CONFIG, tmp_path).ended == "finished"
 
 
 def test_other_settings_do_not_go_on_in_the_same_folder(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ CLASS_COLUMNS = ("class", "cell_type", "label")
 GROUP_COLUMNS = ("group", "slide", "patient")
 NO_CLASS = frozenset({"", "unknown", "unlabelled", "unidentified", "nan"})
 SOURCE, PERSON = "cell_type_source", "person"  # how the source begins where a person decided
+# What `classify suggest` writes beside a guess; who has no column person there has looked at nothing.
+GUESS_COLUMNS = ("probability", "second", "second_prob")
 CORRECTION_COLUMNS = ("image", "cell_id", "cell_type", "person")
 
 
@@ -286,9 +288,11 @@ def by_person(row: Row, said: str) -> bool:
     another than the model's own columns lead to, and was written over by hand."""
     if "person" in row.values:
         return bool(row.get("person"))
-    if (row.get(SOURCE) or PERSON).startswith(PERSON):
+    best, doubt, source = row.get("best"), row.get("doubt"), row.get(SOURCE)
+    if not (source or best):
+        return not any(name in row.values for name in GUESS_COLUMNS)
+    if source.startswith(PERSON):
         return True
-    best, doubt = row.get("best"), row.get("doubt")
     has_class = not doubt or doubt.startswith((COULD_BE, FITS_NONE))
     return bool(best) and said != (best if has_class else UNIDENTIFIED)
 

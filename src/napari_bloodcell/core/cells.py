@@ -38,6 +38,11 @@ class FoundCells:
     def __post_init__(self) -> None:
         freeze(self, "row", np.int32, (len(self.crops),))
 
+    @property
+    def unread(self) -> dict[int, str]:
+        """Cells whose picture or mask could not be used, with the reason: nothing was looked for there."""
+        return {row: reason for row, reason in self.missing if reason != NOT_FOUND}
+
 
 def crops_of(
     cells: Sequence[CellImage],
@@ -70,6 +75,11 @@ def crops_of(
         rows.append(row)
     crops = join(made) if made else _no_crops(config.size_px)
     return FoundCells(crops=crops, row=np.asarray(rows, np.int32), missing=tuple(missing))
+
+
+def by_name(name: str, reason: str) -> str:
+    """Why a picture could not be used, with its name."""
+    return reason if name in reason else f"{name}: {reason}"
 
 
 def picture_of(cell: CellImage) -> SmearImage:

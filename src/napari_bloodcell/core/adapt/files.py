@@ -1,6 +1,7 @@
 """Predicting, adapting and suggesting on tables, as the command line and scripts do."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from napari_bloodcell.core.classify import Classifier
 from napari_bloodcell.core.config import AdaptConfig, ClassifyConfig, SuggestConfig
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress, silent
-from napari_bloodcell.core.records import UNIDENTIFIED, Predictions
+from napari_bloodcell.core.records import UNIDENTIFIED, Embeddings, Predictions
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 from napari_bloodcell.core.words import how_many
 
@@ -66,6 +67,7 @@ def adapt_on_tables(  # noqa: PLR0913 (what is given, what is made, and how)
     cells = read_cells(tables, embedder, taxonomy, wanted=model.classifier.embedder)
     looked_at, left_out = by_persons(corrected, taxonomy)
     labels = labels_for(cells, looked_at)
+    _check_corrected(model.classifier, cells.embeddings, labels, looked_at)
     teaching = [label not in ("", UNIDENTIFIED) for label in labels]
     restained, why_not = restain_of_results(model, tables, cells, teaching, lab=lab, progress=progress)
     adaptation = adapt(
@@ -76,6 +78,23 @@ def adapt_on_tables(  # noqa: PLR0913 (what is given, what is made, and how)
         return f"{told}\nNothing was written to {out}: go on with {bundle}.", False
     made = save_adapted(out, model, adaptation)
     return f"{told}\n{out} ({made.hash[:12]})", True
+
+
+def _check_corrected(
+    model: Classifier, cells: Embeddings, labels: Sequence[str], looked_at: Sequence[Correction]
+) -> None:
+    """A table that names nobody and repeats the model's own answers may be those answers and no more."""
+    rows = [row for row, label in enumerate(labels) if label]
+    if not rows or any(one.person for one in looked_at):
+        return
+    part = replace(cells, cell_id=cells.cell_id[rows], values=cells.values[rows])
+    answers = model.predict(part)
+    said = [labels[row] for row in rows]
+    if said == answers.top(0)[0].tolist() or said == answers.labels.tolist():
+        raise DataError(
+            f"All {len(rows)} corrected cells have the class that the model gives them, and no column person "
+            "says who looked at them. If somebody did, add the column person with a name in each line."
+        )
 
 
 def suggest_from_tables(  # noqa: PLR0913 (what is given, what is made, and how)
@@ -128,7 +147,7 @@ def unnamed(labels: Sequence[str]) -> str:
 def by_persons(table: Path, taxonomy: Taxonomy = DEFAULT) -> tuple[list[Correction], str]:
     """Corrections with a name under person, and what to tell of the others: their class may be the model's
     guess and no more, which must not be learned as truth. A table without that column is a person's own,
-    unless it says that a model named its cells."""
+    unless it says that a model named its cells, or holds the columns of a suggestion."""
     given = read_corrections(table, taxonomy)
     looked_at = named(given)
     missing = len(given) - len(looked_at)

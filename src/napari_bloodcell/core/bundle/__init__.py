@@ -23,7 +23,16 @@ from napari_bloodcell.core.segment import SEGMENTERS, Segmenter
 from napari_bloodcell.core.stain.profile import StainProfile, load_profile
 from napari_bloodcell.core.taxonomy import DEFAULT, normalise
 
-__all__ = ["Bundle", "find_bundle", "load_bundle", "pack_bundle", "save_bundle", "shipped", "verify_bundle"]
+__all__ = [
+    "Bundle",
+    "find_bundle",
+    "is_bundle",
+    "load_bundle",
+    "pack_bundle",
+    "save_bundle",
+    "shipped",
+    "verify_bundle",
+]
 
 BEFORE = "classifier-before.safetensors"
 ROLES: dict[str, Registry] = {"segmenter": SEGMENTERS, "embedder": EMBEDDERS, "classifier": CLASSIFIERS}
@@ -66,6 +75,15 @@ def find_bundle(name_or_path: str | Path) -> Path:
         f"No bundle {str(name_or_path)!r}. Shipped: {', '.join(shipped())}. "
         f"Or give the path of a folder that holds {MANIFEST}, or of a file that ends in {SUFFIX}."
     )
+
+
+def is_bundle(name_or_path: str | Path) -> bool:
+    """Whether this is the name of a shipped bundle, or the folder or file of another."""
+    try:
+        find_bundle(name_or_path)
+    except ArtifactError:
+        return False
+    return True
 
 
 _loaded: dict[str, Bundle] = {}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_bloodcell.core.artifact import atomic_path
-from napari_bloodcell.core.cells import crops_of
+from napari_bloodcell.core.cells import by_name, crops_of
 from napari_bloodcell.core.config import CropConfig
 from napari_bloodcell.core.crop import crop
 from napari_bloodcell.core.datasets import CellImage
@@ -58,7 +58,7 @@ def embed_dataset(
     """Single cells of labelled sets; those not found in their picture are left out and counted. ``segmenter``
     (or what makes one) outlines those that have no mask."""
     segmenter = lru_cache(maxsize=1)(segmenter) if callable(segmenter) else segmenter
-    parts, missing = [], 0
+    parts, missing, unread = [], 0, list[str]()
     for start in range(0, len(cells), PIECE):
         piece = cells[start : start + PIECE]
         seen = within(progress, f"Cells {start + 1} to {start + len(piece)} of {len(cells)}")
@@ -66,7 +66,8 @@ def embed_dataset(
             config: crops_of(piece, segmenter, config, progress=seen) for config in _crop_configs(embedders)
         }
         first = next(iter(found.values()))
-        missing += len(first.missing)
+        missing += len(first.missing) - len(first.unread)
+        unread += [by_name(piece[row].path.name, reason) for row, reason in first.unread.items()]
         rows = [
             {
                 "cell": f"{piece[row].domain}/{piece[row].path.name}" + _box_name(piece[row]),
@@ -79,7 +80,7 @@ def embed_dataset(
             for row in first.row
         ]
         parts.append(_described(rows, {c: f.crops for c, f in found.items()}, embedders, seen))
-    return _joined(parts, embedders, {"cells_not_found": missing})
+    return _joined(parts, embedders, {"cells_not_found": missing, "left_out": unread})
 
 
 def embed_images(

@@ -98,7 +98,9 @@ def prepare(
         kept += [piece[row] for row in found.row]
         missing += len(found.missing)
         progress("Preparing cells", start + len(piece), len(cells))
-    notes = (f"{missing} cells were not found in their pictures and are left out.",) if missing else ()
+    notes = (
+        (f"{missing} cells were left out: not found, or in pictures that cannot be read.",) if missing else ()
+    )
     held_out = [split_of_cell(cell, align.held_out) == "held_out" for cell in kept]
     return arrange(store, rows, [cell.domain for cell in kept], held_out, notes)
 

@@ -12,12 +12,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_bloodcell.core.artifact import check_writable
+from napari_bloodcell.core.artifact import only_writer
+from napari_bloodcell.core.cells import by_name
 from napari_bloodcell.core.config.evaluate import EvaluateConfig
 from napari_bloodcell.core.errors import DataError
-from napari_bloodcell.core.evaluate.cells import CellTable, check_labs, gather
+from napari_bloodcell.core.evaluate.cells import CellTable, check_cells, check_labs, gather
 from napari_bloodcell.core.evaluate.features import Features, features_of
-from napari_bloodcell.core.evaluate.files import counts_of, tables_of, write_evaluation
+from napari_bloodcell.core.evaluate.files import counts_of, replaced, tables_of, write_evaluation
+from napari_bloodcell.core.evaluate.frozen import (
+    answers_of,
+    classes_of,
+    described_by_bundle,
+    part_of,
+)
 from napari_bloodcell.core.evaluate.learned import LEARNED, scope_of, train_embedder
 from napari_bloodcell.core.evaluate.methods import (
     PER_LAB,
@@ -26,12 +33,15 @@ from napari_bloodcell.core.evaluate.methods import (
     methods_of,
     standardised_per_lab,
 )
-from napari_bloodcell.core.evaluate.protocols import Trial, trials_of
+from napari_bloodcell.core.evaluate.notes import labs_known, not_found, of_bundles, of_columns, shortened
+from napari_bloodcell.core.evaluate.predictions import write_predictions
+from napari_bloodcell.core.evaluate.protocols import Trial, trials_of, whole_labs
 from napari_bloodcell.core.evaluate.scores import Score, scores_of
-from napari_bloodcell.core.evaluate.trials import run_trials
+from napari_bloodcell.core.evaluate.trials import TrialAnswers, run_trials, tried_in
 from napari_bloodcell.core.folders import cache_folder
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.segment.choose import find_segmenter
+from napari_bloodcell.core.words import some_of
 
 __all__ = ["Evaluation", "evaluate", "tables_of", "write_evaluation"]
 
@@ -56,41 +66,79 @@ def evaluate(
 ) -> Evaluation:
     """Compare methods on labelled cells, and write tables, scores and figures into ``out``."""
     chosen = methods_of(methods)
-    table = gather(data, config, progress=progress)
-    check_labs(table, config.protocol)
-    trials, notes = trials_of(table, config)
+    table = gather(data, config, classes_of(chosen), progress=progress)
+    fits = not all(method.frozen for method in chosen)
+    check_cells(table)
+    if fits:
+        check_labs(table, config.protocol)
+    trials = trials_of(table, config)[0] if fits else whole_labs(table)
     work = [(method, trial) for method in chosen for trial in trials]
     wanted = {method.features(trial, config.protocol): (method, trial) for method, trial in work}
-    check_writable(Path(out))
-    features = _features(table, wanted, Path(out), config, progress)
-    found = np.logical_and.reduce([one.found for one in features.values()])
-    _check_found(table, found)
-    trials, notes = trials_of(table, config, found)
+    with only_writer(Path(out)):
+        return _evaluated(table, chosen, wanted, Path(out), config, progress)
+
+
+def _evaluated(
+    table: CellTable,
+    chosen: Sequence[Method],
+    wanted: Mapping[str, tuple[Method, Trial]],
+    out: Path,
+    config: EvaluateConfig,
+    progress: Progress,
+) -> Evaluation:
+    features = _features(table, wanted, out, config, progress)
+    table, features, unread = _readable(table, features)
+    for one in features.values():
+        _check_found(table, one.found)
+    trials, notes = whole_labs(table), list[str]()
+    if not all(method.frozen for method in chosen):
+        trained = [one.found for name, one in features.items() if not wanted[name][0].frozen]
+        trials, notes = trials_of(table, config, np.logical_and.reduce(trained))
     work = [(method, trial) for method in chosen for trial in trials]
-    answers = run_trials(
-        table,
-        features,
-        work,
-        Path(out) / "trials",
-        config=config,
-        progress=progress,
-    )
+    answers = _answers(table, features, work, out / "trials", config, progress)
+    scores = tuple(scores_of(table, work, answers, features, config))
     evaluation = Evaluation(
         config=config,
-        scores=tuple(scores_of(table, work, answers, features, config)),
+        scores=scores,
         counts=counts_of(table.labels.tolist(), table.lab.tolist()),
         level=table.level,
         embedders={name: one.embedder for name, one in features.items()},
         notes=(
             *notes,
-            *_not_found(table, found),
-            *_shortened(chosen, config),
-            *_seen(chosen, features, table),
+            *replaced(out, chosen, config, table.labs),
+            *(f"left out: {reason}" for reason in some_of(unread)),
+            *of_columns(scores),
+            *not_found(table, {name: method for name, (method, _) in wanted.items()}, features),
+            *shortened(chosen, config),
+            *labs_known(chosen, features, table),
+            *of_bundles(chosen, table, config),
             *table.notes,
         ),
     )
-    write_evaluation(Path(out), evaluation)
+    write_predictions(out, table, work, answers, scores, config)
+    write_evaluation(out, evaluation)
     return evaluation
+
+
+def _answers(
+    table: CellTable,
+    features: Mapping[str, Features],
+    work: Sequence[tuple[Method, Trial]],
+    folder: Path,
+    config: EvaluateConfig,
+    progress: Progress,
+) -> list[TrialAnswers]:
+    """Of each method and trial, in order; a bundle as it is answers every trial the same."""
+    fitted = [(method, trial) for method, trial in work if not method.frozen]
+    ran = iter(run_trials(table, features, fitted, folder, config=config, progress=progress))
+    bundles = {
+        method: answers_of(table, method, features[method.features(trial, config.protocol)])
+        for method, trial in work
+        if method.frozen
+    }
+    return [
+        part_of(bundles[method], tried_in(trial)) if method.frozen else next(ran) for method, trial in work
+    ]
 
 
 def _features(
@@ -104,7 +152,7 @@ def _features(
     plain: dict[str, Features] = {}
     result: dict[str, Features] = {}
     for name, (method, trial) in wanted.items():
-        source = name if method.learned else method.embedding
+        source = name if method.learned or method.frozen else method.embedding
         if source not in plain:
             plain[source] = _described(table, method, trial, out, config, progress)
         one = plain[source]
@@ -118,6 +166,8 @@ def _features(
 def _described(
     table: CellTable, method: Method, trial: Trial, out: Path, config: EvaluateConfig, progress: Progress
 ) -> Features:
+    if method.frozen:
+        return described_by_bundle(table, method, progress=progress)
     if method.learned:
         scope = scope_of(LEARNED[method.embedding], method.how, trial, config.protocol)
         place = out / "embedders"
@@ -126,6 +176,25 @@ def _described(
         embedder = embedder_of(method.embedding)
     folder = cache_folder() / "features" / embedder.hash[:16]
     return features_of(table, embedder, folder, find_segmenter(config.segmenter), progress=progress)
+
+
+def _readable(
+    table: CellTable, features: Mapping[str, Features]
+) -> tuple[CellTable, dict[str, Features], list[str]]:
+    """Without the cells whose pictures cannot be used: nobody could have named those. And what they are."""
+    lost: dict[int, str] = {}
+    for one in features.values():
+        lost = {**one.unread, **lost}
+    rows = np.setdiff1d(np.arange(len(table)), list(lost))
+    left = table.kept(rows)
+    for lab in set(table.labs) - set(left.labs):
+        first = min(row for row in lost if table.lab[row] == lab)
+        raise DataError(
+            f"None of the {len(table.rows_of(lab))} pictures of {lab} can be used. The first: "
+            f"{by_name(table.cells[first].path.name, lost[first])} Mend them, or leave this lab out."
+        )
+    told = [by_name(table.cells[row].path.name, reason) for row, reason in sorted(lost.items())]
+    return left, {name: one.kept(rows) for name, one in features.items()}, told
 
 
 def _check_found(table: CellTable, found: NDArray[np.bool_]) -> None:
@@ -138,30 +207,3 @@ def _check_found(table: CellTable, found: NDArray[np.bool_]) -> None:
                 f"None of the {len(rows)} cells of {lab} was found in its picture (pixel size {taken}); the "
                 f"first is {table.cells[rows[0]].path}. Look at it, add masks, or correct the pixel size."
             )
-
-
-def _not_found(table: CellTable, found: NDArray[np.bool_]) -> list[str]:
-    counts = Counter(table.lab[~found].tolist())
-    return [f"{count} cells of {lab} were not found in their pictures." for lab, count in counts.items()]
-
-
-def _shortened(methods: Sequence[Method], config: EvaluateConfig) -> list[str]:
-    """Embeddings that were trained for less than they were published with."""
-    return [
-        f"{name} was trained for {config.epochs} of the {LEARNED[name].epochs} epochs it was published with: "
-        "its figures are no measure of the method."
-        for name in dict.fromkeys(method.embedding for method in methods if method.learned)
-        if config.epochs is not None and config.epochs < LEARNED[name].epochs
-    ]
-
-
-def _seen(methods: Sequence[Method], features: Mapping[str, Features], table: CellTable) -> list[str]:
-    """Embedders brought from elsewhere that know labs of the comparison."""
-    notes = []
-    for name in dict.fromkeys(method.described for method in methods if not method.learned):
-        labs = sorted(features[name].labs_seen & set(table.labs))
-        if labs:
-            notes.append(
-                f"{name} was trained on cells of {', '.join(labs)}: no figure there is of a new lab."
-            )
-    return notes

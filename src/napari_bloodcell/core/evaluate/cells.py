@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,17 +39,29 @@ class CellTable:
     def labs(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self.lab.tolist()))
 
+    def kept(self, rows: NDArray[np.int64]) -> "CellTable":
+        """Some of the cells."""
+        arrays = {name: getattr(self, name)[rows] for name in ("labels", "lab", "group", "key")}
+        return replace(self, cells=tuple(self.cells[row] for row in rows), **arrays)
+
     def rows_of(self, lab: str) -> NDArray[np.int64]:
         return np.flatnonzero(self.lab == lab)
 
 
-def gather(paths: Sequence[str | Path], config: EvaluateConfig, *, progress: Progress = silent) -> CellTable:
-    """Every labelled cell of the folders. Labs of the same name in two folders keep apart."""
+def gather(
+    paths: Sequence[str | Path],
+    config: EvaluateConfig,
+    answers: Collection[str] = (),
+    *,
+    progress: Progress = silent,
+) -> CellTable:
+    """Every labelled cell of the folders. Labs of the same name in two folders keep apart. ``answers``: the
+    classes of models that are not trained here; whether they name bands matters as it does for a lab."""
     sets = [load_dataset(Path(path), preset=config.preset) for path in paths]
     sets = _keep_apart(sets)
     cells = tuple(cell for one in sets for cell in one.cells)
     taxonomy = Taxonomy.joined([one.taxonomy for one in sets])
-    labels, level, notes = _at_level([cell.class_name for cell in cells], config.level, taxonomy)
+    labels, level, notes = _at_level([cell.class_name for cell in cells], config.level, taxonomy, answers)
     images, keys = _keys(cells, progress)
     group = [
         f"{cell.domain}/{cell.group}" if cell.group else image
@@ -88,16 +100,20 @@ def _keep_apart(sets: list[Dataset]) -> list[Dataset]:
     return result
 
 
-def _at_level(labels: list[str], level: str, taxonomy: Taxonomy) -> tuple[list[str], str, list[str]]:
+def _at_level(
+    labels: list[str], level: str, taxonomy: Taxonomy, answers: Collection[str]
+) -> tuple[list[str], str, list[str]]:
     """Labs that name only "neutrophil" cannot be compared with labs that tell bands, but as neutrophils."""
-    found = set(labels)
+    found = {*labels, *answers}
     parents = {parent for name in found if (parent := taxonomy.coarse(name)) != name}
     mixed = sorted(parents & found)
     if level == "fine" or (level == "auto" and not mixed):
         return labels, "fine", []
     notes = []
     if mixed and level == "auto":
-        notes = [f"Classes are compared at the coarse level: some labs name {', '.join(mixed)} as a whole."]
+        who = "some labs" if set(mixed) & set(labels) else "a bundle"
+        whom = "names" if who == "a bundle" else "name"
+        notes = [f"Classes are compared at the coarse level: {who} {whom} {', '.join(mixed)} as a whole."]
     return [taxonomy.coarse(name) for name in labels], "coarse", notes
 
 
@@ -130,10 +146,14 @@ def _hash_or_name(path: Path) -> str:
         return hashlib.sha256(str(path).encode()).hexdigest()
 
 
-def check_labs(table: CellTable, protocol: str) -> None:
-    """Before long work: enough labs, and more than one class in what is trained on."""
+def check_cells(table: CellTable) -> None:
     if not len(table):
         raise DataError("No labelled cell was found. See what is there: napari-bloodcell datasets check DATA")
+
+
+def check_labs(table: CellTable, protocol: str) -> None:
+    """Before long work: enough labs, and more than one class in what is trained on."""
+    check_cells(table)
     if protocol != "cross-domain" and len(table.labs) < 2:
         raise DataError(
             f"{protocol} needs two labs at least; there is only {table.labs[0]!r}. Give folders of several "

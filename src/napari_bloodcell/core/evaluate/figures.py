@@ -21,7 +21,10 @@ MARKS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def draw_all(folder: Path, scores: Sequence[Score], protocol: str) -> list[Path]:
-    """Every figure of a run; returns the files."""
+    """Every figure of a run; returns the files. A column without a scored cell has no picture."""
+    scores = [score for score in scores if score.cells]
+    if not scores:
+        return []
     written = []
     for method in dict.fromkeys(score.method for score in scores):
         own = [score for score in scores if score.method == method]

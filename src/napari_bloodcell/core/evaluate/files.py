@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_bloodcell.core.artifact import read_json, write_bytes, write_json
+from napari_bloodcell.core.config import EvaluateConfig
 from napari_bloodcell.core.errors import ArtifactError
 from napari_bloodcell.core.evaluate.figures import draw_all
+from napari_bloodcell.core.evaluate.methods import Method
 from napari_bloodcell.core.evaluate.metrics import METRICS
 from napari_bloodcell.core.evaluate.published import DORL_SVM_LINEAR_MEAN, SADA_MEANS
 from napari_bloodcell.core.evaluate.scores import Score
@@ -63,6 +65,28 @@ def write_evaluation(folder: Path, evaluation: "Evaluation") -> list[Path]:
     return [*(folder / name for name in names), *figures]
 
 
+def replaced(
+    folder: Path, methods: Sequence[Method], config: EvaluateConfig, labs: Sequence[str]
+) -> list[str]:
+    """What an evaluation that stands here shows and this one will not, in words."""
+    try:
+        header, stored = read_json(folder / "evaluation.json", "evaluation")
+    except ArtifactError:
+        return []
+    now = {method.name for method in methods}
+    protocol = str(header.config.get("protocol"))
+    gone = dict.fromkeys(score["method"] for score in stored["scores"] if score["method"] not in now)
+    lost = [f"the methods {', '.join(gone)}"] if gone else []
+    lost += [f"the protocol {protocol}"] if protocol != config.protocol else []
+    lost += [f"the lab {lab}" for lab in stored["cells"] if lab not in labs]
+    if not lost:
+        return []
+    return [
+        f"This table took the place of one with {', '.join(lost)}. Name all of them in one run, or give each "
+        "table its own --out; what was computed is kept, and is not computed again."
+    ]
+
+
 def _figures_listed(folder: Path) -> Mapping[str, str]:
     """Name and hash of each figure that an evaluation before this one drew here."""
     try:
@@ -89,6 +113,7 @@ def to_markdown(evaluation: "Evaluation", tables: Sequence[Table]) -> str:
         lines += [f"## {table.title}", "", table.markdown(), ""]
     lines += ["## Calibration and doubt", "", _doubt(evaluation.scores), ""]
     lines += _best_recalls(evaluation.scores)
+    lines += _compared(evaluation)
     if evaluation.notes:
         lines += ["## Notes", "", *(f"- {note}" for note in evaluation.notes), ""]
     return "\n".join([*lines, *_published()])
@@ -106,6 +131,8 @@ def _cells(evaluation: "Evaluation") -> list[str]:
 
 def _how_to_read(evaluation: "Evaluation") -> list[str]:
     config = evaluation.config
+    if all(score.frozen for score in evaluation.scores):
+        return ["Nothing was trained: every lab is scored whole.", *_marks(config)]
     told = {
         "cross-domain": f"Trained on one lab in {config.folds} folds (seed {config.seed}); its column holds "
         "the held-out folds, the other labs are scored whole by each of the classifiers.",
@@ -113,25 +140,32 @@ def _how_to_read(evaluation: "Evaluation") -> list[str]:
         "few-shot": f"Trained on all labs but one and on a few corrected cells of it, drawn at random "
         f"{config.repeats} times from one half of the lab; the other half is scored.",
     }[config.protocol]
+    return [told, *_marks(config)]
+
+
+def _marks(config: EvaluateConfig) -> list[str]:
     return [
-        told,
         f"In brackets: {100 * config.confidence:g} % bootstrap interval over cells ({config.bootstrap} "
         "resamples; patients or slides together where known). ±: spread over the classifiers, as the papers "
-        "print it; it is no interval. A cell that was not found counts as wrong. inductive: nothing of the "
-        "lab tried was seen; transductive: its unlabelled cells were.",
+        "print it; it is no interval. A cell that was not found counts as wrong; a picture that cannot be "
+        "read is left out, and told below. inductive: nothing of the lab tried was seen; transductive: its "
+        "unlabelled cells were. frozen bundle: a finished model, nothing of it was fitted here; (trained "
+        "on): it was made with cells of that lab.",
         "",
     ]
 
 
 def _doubt(scores: Sequence[Score]) -> str:
     lines = [
-        "| method | column | cells | not found | calibration error, % | accuracy, % | surest half, % |",
-        "|---|---|---|---|---|---|---|",
+        "| method | column | cells | not found | calibration error, % | accuracy, % | surest half, % "
+        "| unidentified, % | accuracy of the identified, % |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {score.method} | {column_name(score.key)} | {score.cells} | {score.not_found} | "
         f"{100 * score.calibration_error:.1f} | {100 * score.metrics['accuracy'].value:.1f} | "
-        f"{100 * score.surest_half:.1f} |"
+        f"{100 * score.surest_half:.1f} | {100 * score.unidentified:.1f} | "
+        f"{'-' if score.accuracy_identified is None else f'{100 * score.accuracy_identified:.1f}'} |"
         for score in scores
     ]
     return "\n".join(lines)
@@ -141,12 +175,12 @@ def _best_recalls(scores: Sequence[Score]) -> list[str]:
     """For one method only; all of them are in recalls.csv."""
     means: dict[str, list[float]] = {}
     for score in scores:
-        if not score.in_domain:
+        if not (score.in_domain or _knows(score)):
             means.setdefault(score.method, []).append(score.metrics["balanced_accuracy"].value)
     if not means:
         return []
     best = max(means, key=lambda method: sum(means[method]) / len(means[method]))
-    own = [score for score in scores if score.method == best and not score.in_domain]
+    own = [score for score in scores if score.method == best and not (score.in_domain or _knows(score))]
     lines = [
         f"## Right of each class, {best}",
         "",
@@ -163,6 +197,34 @@ def _best_recalls(scores: Sequence[Score]) -> list[str]:
             for r in score.recalls
         ]
     return [*lines, ""]
+
+
+def _compared(evaluation: "Evaluation") -> list[str]:
+    """Every method less the first of the list, on the same cells."""
+    apart = [score for score in evaluation.scores if score.differences]
+    if not apart:
+        return []
+    lines = [
+        f"## Difference to {apart[0].compared_with}",
+        "",
+        f"Each method less {apart[0].compared_with}, the first of --methods, on the same cells; in points "
+        f"of a hundred, with its {100 * evaluation.config.confidence:g} % bootstrap interval "
+        "(each resample draws the same cells of both; patients or slides together where known). An interval "
+        "that holds 0 tells no difference. Where many methods are compared, some intervals miss 0 by chance.",
+        "",
+        "| method | column | accuracy | balanced accuracy | F1 over classes | kappa |",
+        "|---|---|---|---|---|---|",
+    ]
+    for score in apart:
+        values = [score.differences[metric] for metric in METRICS]
+        told = [f"{100 * d.value:+.1f} [{100 * d.low:+.1f}, {100 * d.high:+.1f}]" for d in values]
+        lines.append(f"| {score.method} | {column_name(score.key)} | {' | '.join(told)} |")
+    return [*lines, ""]
+
+
+def _knows(score: Score) -> bool:
+    """A bundle that was made with the lab it is tried on."""
+    return score.frozen and score.sees_target
 
 
 def _published() -> list[str]:
@@ -183,6 +245,8 @@ def _score_rows(scores: Sequence[Score]) -> Iterable[Sequence[object]]:
         *("method", "protocol", "source", "target", "corrected", "cells", "not_found", "classifiers"),
         *(f"{metric}{part}" for metric in METRICS for part in ("", "_low", "_high", "_spread")),
         *("majority", "ceiling", "calibration_error", "accuracy_surest_half"),
+        *("unidentified", "accuracy_identified", "compared_with"),
+        *(f"{metric}_difference{part}" for metric in METRICS for part in ("", "_low", "_high")),
     )
     for score in scores:
         values = [score.metrics[metric] for metric in METRICS]
@@ -190,7 +254,7 @@ def _score_rows(scores: Sequence[Score]) -> Iterable[Sequence[object]]:
         numbers += [score.majority, score.ceiling, score.calibration_error, score.surest_half]
         yield (
             score.method,
-            "transductive" if score.sees_target else "inductive",
+            score.kind,
             score.source or "all other labs",
             score.target,
             score.shots,
@@ -198,7 +262,19 @@ def _score_rows(scores: Sequence[Score]) -> Iterable[Sequence[object]]:
             score.not_found,
             score.classifiers,
             *(f"{number:.5f}" for number in numbers),
+            f"{score.unidentified:.5f}",
+            "" if score.accuracy_identified is None else f"{score.accuracy_identified:.5f}",
+            score.compared_with,
+            *_differences_of(score),
         )
+
+
+def _differences_of(score: Score) -> list[str]:
+    """Empty for the method that the others are compared with."""
+    if not score.differences:
+        return [""] * 3 * len(METRICS)
+    there = [score.differences[metric] for metric in METRICS]
+    return [f"{number:.5f}" for d in there for number in (d.value, d.low, d.high)]
 
 
 def _recall_rows(scores: Sequence[Score]) -> Iterable[Sequence[object]]:

@@ -16,21 +16,45 @@ from numpy.typing import NDArray
 from napari_bloodcell.core.evaluate.metrics import Answers, mean_scores
 
 AT_ONCE = 100  # resamples held in memory together
-OVER_CELLS, OVER_CLASSES = ("accuracy",), ("balanced_accuracy", "macro_f1")
+OVER_CELLS, OVER_CLASSES = ("accuracy", "kappa"), ("balanced_accuracy", "macro_f1")
 
 Interval = tuple[float, float]
+Drawn = dict[str, NDArray[np.float64]]  # each metric, of each draw
 
 
 def bootstrap(
     answers: Answers, *, samples: int, confidence: float, seed: int
 ) -> dict[str, tuple[float, Interval]]:
     """Each metric with its interval. Nothing tested says nothing: 0 to 1."""
+    return intervals_of(answers, resampled(answers, samples=samples, seed=seed), confidence)
+
+
+def intervals_of(answers: Answers, drawn: Drawn, confidence: float) -> dict[str, tuple[float, Interval]]:
     whole = mean_scores(answers.tables())
     if not len(answers.truth):
         return dict.fromkeys(whole, (0.0, (0.0, 1.0)))
+    return {name: (float(value), _middle(drawn[name], confidence)) for name, value in whole.items()}
+
+
+def differences(
+    answers: Answers, drawn: Drawn, first: Answers, first_drawn: Drawn, confidence: float
+) -> dict[str, tuple[float, Interval]]:
+    """Each metric less that of ``first`` on the same cells. Both were drawn with the same seed, so that every
+    draw holds the same cells of both."""
+    own, other = mean_scores(answers.tables()), mean_scores(first.tables())
+    return {
+        name: (float(own[name] - other[name]), _middle(drawn[name] - first_drawn[name], confidence))
+        for name in own
+    }
+
+
+def resampled(answers: Answers, *, samples: int, seed: int) -> Drawn:
+    """Each metric of each draw. The draws depend on the cells and the seed, not on what was answered."""
+    drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in (*OVER_CELLS, *OVER_CLASSES)}
+    if not len(answers.truth):
+        return {name: np.zeros(0) for name in drawn}
     counts, classes = _by_group(answers)
     rng = np.random.default_rng(seed)
-    drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in whole}
     for start in range(0, samples, AT_ONCE):
         count = min(AT_ONCE, samples - start)
         for strata, names in ((np.zeros_like(classes), OVER_CELLS), (classes, OVER_CLASSES)):
@@ -39,12 +63,13 @@ def bootstrap(
             values = mean_scores(resampled)
             for name in names:
                 drawn[name].append(values[name])
+    return {name: np.concatenate(values) for name, values in drawn.items()}
+
+
+def _middle(values: NDArray[np.float64], confidence: float) -> Interval:
     tail = (1 - confidence) / 2
-    result = {}
-    for name, value in whole.items():
-        low, high = np.quantile(np.concatenate(drawn[name]), (tail, 1 - tail))
-        result[name] = (float(value), (float(low), float(high)))
-    return result
+    low, high = np.quantile(values, (tail, 1 - tail))
+    return float(low), float(high)
 
 
 def _draw(strata: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:

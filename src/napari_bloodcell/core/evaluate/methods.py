@@ -1,4 +1,5 @@
-"""What is compared: a way to describe a cell and a classifier, named ``EMBEDDING[@HOW]/CLASSIFIER``.
+"""What is compared: a way to describe a cell and a classifier, named ``EMBEDDING[@HOW]/CLASSIFIER``; or a
+whole bundle as it is, by its name, folder or file alone (``frozen``).
 
 An embedding is a kind of ``core.embed``, the folder of a trained one or of a bundle, or one that is trained
 for the comparison (``learned``). ``@per-lab`` standardises each lab by its own cells, which needs the
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_bloodcell.core.bundle import is_bundle, load_bundle, shipped
 from napari_bloodcell.core.config.classify import ClassifierConfig, ClassifierKind
 from napari_bloodcell.core.config.evaluate import EvaluateConfig
 from napari_bloodcell.core.embed import EMBEDDERS, Embedder
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from napari_bloodcell.core.classify import Classifier
 
 PER_LAB = "per-lab"
+FROZEN = ""  # in the place of a classifier
 # The shipped encoder learned to outline (no classes) on cells of these labs.
 TAUGHT_ON = {"nano": ("jtsc", "cellavision")}
 CLASSIFIERS: tuple[str, ...] = get_args(ClassifierKind)
@@ -39,7 +42,17 @@ class Method:
 
     @property
     def name(self) -> str:
-        return f"{self.described}/{self.classifier}"
+        return self.embedding if self.frozen else f"{self.described}/{self.classifier}"
+
+    @property
+    def frozen(self) -> bool:
+        """A bundle as it is: nothing is fitted, its own classifier answers."""
+        return self.classifier == FROZEN
+
+    @property
+    def refits_bundle(self) -> bool:
+        """The vectors of a bundle under a classifier fitted here: not that bundle."""
+        return not self.frozen and self.embedding not in EMBEDDERS and is_bundle(self.embedding)
 
     @property
     def described(self) -> str:
@@ -56,33 +69,43 @@ class Method:
             return not LEARNED[self.embedding].needs_classes and self.how != INDUCTIVE
         return self.how == PER_LAB
 
+    @property
+    def brought(self) -> str:
+        """The name of its vectors where nothing is trained for them."""
+        return f"{self.embedding} as it is" if self.frozen else self.described
+
     def features(self, trial: Trial, protocol: str) -> str:
         """The name of the vectors it uses in a trial."""
         if not self.learned:
-            return self.described
+            return self.brought
         scope = scope_of(LEARNED[self.embedding], self.how, trial, protocol)
         return f"{self.described} {scope}".rstrip()
 
 
 def known_embeddings() -> str:
     names = dict.fromkeys([*EMBEDDERS, *LEARNED])
-    return f"{', '.join(names)}; or the folder of a trained embedder or of a bundle"
+    return f"{', '.join(names)}; or the folder of a trained embedder, or a bundle"
 
 
 def method_of(text: str) -> Method:
     """``all`` as classifier is read by ``methods_of``."""
+    if is_bundle(text):
+        return Method(text, FROZEN)
     described, slash, classifier = text.rpartition("/")
     embedding, at, how = described.partition("@")
     if not slash or not embedding:
         raise ConfigError(
-            f"{text!r} is no method. Write EMBEDDING/CLASSIFIER, for example measurements/svm_linear. "
+            f"{text!r} is no method. Write EMBEDDING/CLASSIFIER, for example measurements/svm_linear, or the "
+            f"name or folder of a bundle ({', '.join(shipped())}) to score it as it is. "
             f"Embeddings: {known_embeddings()}. Classifiers: {', '.join(CLASSIFIERS)}, all."
         )
     if classifier not in CLASSIFIERS:
         raise ConfigError(
             f"There is no classifier {classifier!r}. Known: {', '.join(CLASSIFIERS)}; all takes every one."
         )
-    if embedding not in EMBEDDERS and embedding not in LEARNED and not Path(embedding).is_dir():
+    if not (
+        embedding in EMBEDDERS or embedding in LEARNED or Path(embedding).is_dir() or is_bundle(embedding)
+    ):
         raise ConfigError(f"There is no embedding {embedding!r}. Known: {known_embeddings()}.")
     wanted = INDUCTIVE if embedding in LEARNED else PER_LAB
     if at and how != wanted:
@@ -94,7 +117,7 @@ def methods_of(texts: Sequence[str]) -> list[Method]:
     found: list[Method] = []
     for text in texts:
         head, _, last = text.rpartition("/")
-        every = head and last == "all"
+        every = head and last == "all" and not is_bundle(text)
         found += [method_of(f"{head}/{kind}") for kind in CLASSIFIERS] if every else [method_of(text)]
     return list(dict.fromkeys(found))
 
@@ -103,8 +126,6 @@ def embedder_of(name: str) -> Embedder:
     """A kind that is ready, or what a folder holds."""
     if name in EMBEDDERS or (Path(name) / FILE).is_file():
         return find_embedder(name)
-    from napari_bloodcell.core.bundle import load_bundle
-
     return load_bundle(name).embedder
 
 

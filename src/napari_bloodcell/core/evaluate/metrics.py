@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "kappa")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,6 +24,7 @@ class Answers:
     fold: NDArray[np.int64]  # which classifier, from 0
     group: NDArray[Any]  # cells of one patient or slide share it
     confidence: NDArray[np.float64]  # probability of the answer; 0 without one
+    identified: NDArray[np.bool_]  # False where a classifier would call the cell unidentified
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -65,11 +66,22 @@ def macro_f1(tables: NDArray[Any]) -> Floats:
     return _mean_where(_ratio(2 * right, both), both > 0)
 
 
+def kappa(tables: NDArray[Any]) -> Floats:
+    """Cohen's: agreement of label and answer beyond what their shares of classes give by chance. 0 where
+    nothing is left beyond chance."""
+    whole = tables.sum(axis=(-2, -1))
+    labels, answered = tables.sum(axis=-1), tables[..., :-1].sum(axis=-2)
+    chance = _ratio((labels * answered).sum(axis=-1), whole.astype(float) ** 2)
+    seen = accuracy(tables)
+    return np.divide(seen - chance, 1 - chance, out=np.zeros_like(seen), where=chance < 1)
+
+
 def scores_of(tables: NDArray[Any]) -> dict[str, Floats]:
     return {
         "accuracy": accuracy(tables),
         "balanced_accuracy": balanced_accuracy(tables),
         "macro_f1": macro_f1(tables),
+        "kappa": kappa(tables),
     }
 
 

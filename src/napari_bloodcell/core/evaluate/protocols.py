@@ -51,6 +51,15 @@ def trials_of(
     return ready, list(dict.fromkeys(notes))
 
 
+def whole_labs(table: CellTable) -> list[Trial]:
+    """Where nothing is trained: every lab is tried whole."""
+    nobody = np.zeros(0, np.int64)
+    return [
+        Trial(source="", fold=0, train=nobody, tests=((lab, table.rows_of(lab)),), corrected=nobody)
+        for lab in table.labs
+    ]
+
+
 def check(group: NDArray[np.str_], trial: Trial) -> None:
     """A patient, slide or picture on both sides makes every figure worthless: refused."""
     seen = set(group[trial.train].tolist()) | set(group[trial.corrected].tolist())

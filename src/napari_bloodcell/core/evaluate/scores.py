@@ -1,7 +1,7 @@
 """Answers -> scores: one ``Score`` for each method and column of the table."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,14 @@ from napari_bloodcell.core.config import EvaluateConfig
 from napari_bloodcell.core.evaluate import metrics
 from napari_bloodcell.core.evaluate.cells import CellTable
 from napari_bloodcell.core.evaluate.features import Features
-from napari_bloodcell.core.evaluate.intervals import bootstrap
+from napari_bloodcell.core.evaluate.intervals import Drawn, differences, intervals_of, resampled
 from napari_bloodcell.core.evaluate.methods import Method
 from napari_bloodcell.core.evaluate.protocols import Trial
 from napari_bloodcell.core.evaluate.trials import TrialAnswers
 from napari_bloodcell.core.report import exact_limits
 
+FROZEN_KIND = "frozen bundle"
+TRAINED_ON = " (trained on)"  # beside a figure of a lab that a frozen bundle knows
 Key = tuple[str, str, int]  # source ("" for all labs but the target), target, shots
 
 
@@ -28,6 +30,15 @@ class Value:
     low: float
     high: float
     spread: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A metric less that of another method on the same cells, with its bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +72,11 @@ class Score:
     confusion: tuple[tuple[float, ...], ...]  # cells, averaged over classifiers; last column: no answer
     reliability: tuple[tuple[float, float, int], ...]  # sure, right, cells
     risk_coverage: tuple[tuple[float, float], ...]
+    unidentified: float = 0.0  # share of the cells found
+    accuracy_identified: float | None = None  # None where none was identified
+    compared_with: str = ""  # the first method of the list; "" for that one
+    differences: dict[str, Difference] = field(default_factory=dict)  # to it
+    frozen: bool = False  # a bundle as it is: nothing was fitted
 
     @property
     def key(self) -> Key:
@@ -69,6 +85,13 @@ class Score:
     @property
     def in_domain(self) -> bool:
         return self.source == self.target
+
+    @property
+    def kind(self) -> str:
+        """How much of the lab tried it had seen, in words."""
+        if self.frozen:
+            return FROZEN_KIND + TRAINED_ON * self.sees_target
+        return "transductive" if self.sees_target else "inductive"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -91,24 +114,53 @@ def scores_of(
             labs = features[method.features(trial, config.protocol)].labs_seen
             if method.sees_target or target in labs:
                 seen.add(place)
-    return [_score(table, place, parts, place in seen, config) for place, parts in columns.items()]
+    first = work[0][0] if work else None
+    references: dict[Key, tuple[metrics.Answers, Drawn]] = {}
+    scores = []
+    for place, parts in columns.items():
+        counted = _answers(table, parts)
+        own = (counted, resampled(counted, samples=config.bootstrap, seed=config.seed))
+        score = _score(table, place, parts, own, place in seen, config)
+        if place[0] == first:
+            references[place[1]] = own
+        elif first is not None and score.cells:
+            score = _compared(score, own, first.name, references[place[1]], config)
+        scores.append(score)
+    return scores
+
+
+def _compared(
+    score: Score,
+    own: tuple[metrics.Answers, Drawn],
+    name: str,
+    first: tuple[metrics.Answers, Drawn],
+    config: EvaluateConfig,
+) -> Score:
+    apart = differences(*own, *first, config.confidence)
+    found = {
+        metric: Difference(value=value, low=low, high=high) for metric, (value, (low, high)) in apart.items()
+    }
+    return replace(score, compared_with=name, differences=found)
 
 
 def _score(
     table: CellTable,
     column: tuple[Method, Key],
     parts: Sequence[tuple[NDArray[np.int64], TrialAnswers, set[str]]],
+    given: tuple[metrics.Answers, Drawn],
     sees_target: bool,
     config: EvaluateConfig,
 ) -> Score:
     method, key = column
-    answers = _answers(table, parts)
-    values = bootstrap(answers, samples=config.bootstrap, confidence=config.confidence, seed=config.seed)
+    answers, drawn = given
+    values = intervals_of(answers, drawn, config.confidence)
     tables = answers.tables()
     each = metrics.scores_of(tables)
     tried = [rows for rows, _, _ in parts]
     distinct = np.unique(np.concatenate(tried))
     known = [metrics.ceiling(table.labels[rows], names) for rows, _, names in parts if len(rows)]
+    answered = answers.predicted >= 0
+    sure = answered & answers.identified
     share = _reliability(answers)
     coverage, risk = metrics.risk_coverage(answers.confidence, answers.right)
     thin = np.unique(np.linspace(0, len(coverage) - 1, min(200, len(coverage))).astype(int))
@@ -129,6 +181,8 @@ def _score(
         ceiling=float(np.mean(known)) if known else 0.0,
         calibration_error=share.error,
         surest_half=metrics.accuracy_of_surest(answers.confidence, answers.right),
+        unidentified=float(np.mean(~answers.identified[answered])) if answered.any() else 0.0,
+        accuracy_identified=float(np.mean(answers.right[sure])) if sure.any() else None,
         recalls=_recalls(table, distinct, answers, tables, config),
         class_names=answers.class_names,
         confusion=tuple(tuple(row) for row in _per_cell(tables, len(answers.truth), len(distinct)).tolist()),
@@ -136,6 +190,7 @@ def _score(
             (float(s), float(r), int(n)) for s, r, n in zip(share.sure, share.right, share.cells, strict=True)
         ),
         risk_coverage=tuple((float(coverage[i]), float(risk[i])) for i in thin),
+        frozen=method.frozen,
     )
 
 
@@ -151,7 +206,7 @@ def _answers(
     """All classifiers of a column, in one space of classes: those that occur and those that were answered."""
     names = sorted(set().union(*({*table.labels[rows].tolist()} | known for rows, _, known in parts)))
     index = {name: i for i, name in enumerate(names)}
-    truth, predicted, fold, rows_all, confidence = [], [], [], [], []
+    truth, predicted, fold, rows_all, confidence, identified = [], [], [], [], [], []
     for number, (rows, answer, _) in enumerate(parts):
         place = {int(row): i for i, row in enumerate(answer.rows)}
         own = np.array([place.get(int(row), -1) for row in rows], int)
@@ -166,6 +221,9 @@ def _answers(
         predicted.append(said)
         confidence.append(how_sure)
         fold += [number] * len(rows)
+        is_sure = np.zeros(len(rows), bool)
+        is_sure[there] = answer.identified[own[there]]
+        identified.append(is_sure)
         rows_all.append(rows)
     return metrics.Answers(
         class_names=tuple(names),
@@ -174,6 +232,7 @@ def _answers(
         fold=np.asarray(fold, int),
         group=table.group[np.concatenate(rows_all)],
         confidence=np.concatenate(confidence),
+        identified=np.concatenate(identified),
     )
 
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_bloodcell.core.evaluate.published import TABLES, PublishedTable, tables_for
-from napari_bloodcell.core.evaluate.scores import Key, Score
+from napari_bloodcell.core.evaluate.scores import FROZEN_KIND, TRAINED_ON, Key, Score
 
 MEANS = ("in-domain", "cross only", "all")
 TITLES = {
     "accuracy": "Accuracy (= F1 over cells), %",
     "balanced_accuracy": "Balanced accuracy, %",
     "macro_f1": "F1 averaged over classes, %",
+    "kappa": "Cohen's kappa (agreement beyond chance), x 100",
 }
 
 
@@ -58,7 +59,7 @@ def column_name(key: Key) -> str:
 def wide_table(scores: Sequence[Score], metric: str, protocol: str) -> Table:
     """Ours, the lines to beat, and the published rows that share a column."""
     keys = list(dict.fromkeys(score.key for score in scores))
-    with_means = protocol == "cross-domain"
+    with_means = any(source for source, _, _ in keys)
     by_method: dict[str, list[Score]] = {}
     for score in scores:
         own = by_method.setdefault(score.method, [])
@@ -66,7 +67,8 @@ def wide_table(scores: Sequence[Score], metric: str, protocol: str) -> Table:
             own.append(score)
     rows = [_own_row(name, own, keys, metric, with_means) for name, own in by_method.items()]
     if metric == "accuracy":
-        rows += _lines(next(iter(by_method.values()), []), keys, with_means)
+        first = next((own for own in by_method.values() if own and not own[0].frozen), None)
+        rows += _lines(first or next(iter(by_method.values()), []), keys, with_means)
     if protocol != "few-shot":
         for published in tables_for(protocol, tuple((k[0], k[1]) for k in keys)):
             if published.metric == metric:
@@ -87,19 +89,22 @@ def _own_row(name: str, scores: Sequence[Score], keys: Sequence[Key], metric: st
         value = by_key[key].metrics[metric]
         spread = f" ± {100 * value.spread:.1f}" if by_key[key].classifiers > 1 else ""
         limits = f" [{100 * value.low:.1f}, {100 * value.high:.1f}]"
-        cells.append(f"{100 * value.value:.1f}{spread}{limits}")
+        known = TRAINED_ON if by_key[key].frozen and by_key[key].sees_target else ""
+        cells.append(f"{100 * value.value:.1f}{spread}{limits}{known}")
     means = _means([(score.in_domain, 100 * score.metrics[metric].value) for score in scores], with_means)
     return Row(name=name, kind=_kind(scores), cells=(*cells, *means))
 
 
 def _kind(scores: Sequence[Score]) -> str:
     """Transductive where pictures of any lab it is tried on, other than its source, were seen."""
+    if any(score.frozen for score in scores):
+        return FROZEN_KIND
     seen = any(score.sees_target and not score.in_domain for score in scores)
     return "transductive" if seen else "inductive"
 
 
 def _lines(scores: Sequence[Score], keys: Sequence[Key], with_means: bool) -> list[Row]:
-    """What costs nothing, and what cannot be passed; the same for every method."""
+    """What costs nothing, and what cannot be passed; the same for every method that is fitted."""
     by_key = {score.key: score for score in scores}
     rows = []
     for name, of in (("one answer for all", "majority"), ("most possible", "ceiling")):

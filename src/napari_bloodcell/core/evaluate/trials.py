@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from napari_bloodcell.core.artifact import hash_of, read_kept, write_arrays
 from napari_bloodcell.core.config.evaluate import EvaluateConfig
 from napari_bloodcell.core.evaluate.cells import CellTable
-from napari_bloodcell.core.evaluate.features import Features
+from napari_bloodcell.core.evaluate.features import Features, vectors_of
 from napari_bloodcell.core.evaluate.methods import Method, fit
 from napari_bloodcell.core.evaluate.protocols import Rows, Trial
 from napari_bloodcell.core.progress import Progress, silent
-from napari_bloodcell.core.records import Embeddings
+from napari_bloodcell.core.records import UNIDENTIFIED
 
-VERSION = 2  # raise it when a trial would answer otherwise
+VERSION = 3  # raise it when a trial would answer otherwise
 NEW_SHARE = 0.5  # weight of the corrected cells together, against all others
 MOST_COPIES = 100
 
@@ -29,6 +29,7 @@ class TrialAnswers:
     rows: Rows
     probabilities: NDArray[np.float32]  # rows x class_names
     class_names: tuple[str, ...]
+    identified: NDArray[np.bool_]  # of the rows: False where it doubted the answer too much to give it
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,25 +126,28 @@ def _run(shared: Shared, task: Task) -> TrialAnswers:
     learned = np.concatenate([trial.train, np.repeat(trial.corrected, _copies(trial))])
     classifier = fit(
         task.method,
-        _vectors(features, learned),
+        vectors_of(features, learned),
         shared.labels[learned].tolist(),
         _shared_groups(shared.group[learned]),
         task.config,
     )
-    tried = _tried(trial)
+    tried = tried_in(trial)
     place = np.flatnonzero(features.found[tried])
-    predictions = classifier.predict(_vectors(features, tried[place]))
+    predictions = classifier.predict(vectors_of(features, tried[place]))
     probabilities, names = np.asarray(predictions.probabilities), predictions.class_names
+    identified = np.asarray(predictions.labels) != UNIDENTIFIED
     write_arrays(
         task.path,
         "trial",
-        {"place": place, "probabilities": probabilities},
+        {"place": place, "probabilities": probabilities, "identified": identified.astype(np.uint8)},
         config={"method": task.method.name, "class_names": list(names)},
     )
-    return TrialAnswers(rows=tried[place], probabilities=probabilities, class_names=names)
+    return TrialAnswers(
+        rows=tried[place], probabilities=probabilities, class_names=names, identified=identified
+    )
 
 
-def _tried(trial: Trial) -> Rows:
+def tried_in(trial: Trial) -> Rows:
     return np.concatenate([rows for _, rows in trial.tests])
 
 
@@ -158,15 +162,6 @@ def _copies(trial: Trial) -> int:
         return 1
     wanted = NEW_SHARE / (1 - NEW_SHARE) * len(trial.train) / len(trial.corrected)
     return int(np.clip(round(wanted), 1, MOST_COPIES))
-
-
-def _vectors(features: Features, rows: Rows) -> Embeddings:
-    return Embeddings(
-        cell_id=np.arange(1, len(rows) + 1, dtype=np.int32),
-        values=features.values[rows],
-        names=features.names,
-        embedder=features.embedder,
-    )
 
 
 def _name_of(shared: Shared, method: Method, trial: Trial, config: EvaluateConfig) -> str:
@@ -196,7 +191,8 @@ def _kept(task: Task) -> TrialAnswers | None:
         return None
     header, arrays = kept
     return TrialAnswers(
-        rows=_tried(task.trial)[arrays["place"]],
+        rows=tried_in(task.trial)[arrays["place"]],
         probabilities=arrays["probabilities"],
         class_names=tuple(header.config["class_names"]),
+        identified=arrays["identified"].astype(bool),
     )

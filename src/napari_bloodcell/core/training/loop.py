@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from napari_bloodcell.core.artifact import check_writable, read_json, write_json
+from napari_bloodcell.core.artifact import check_writable, only_writer, read_json, write_json
 from napari_bloodcell.core.config import TrainConfig
 from napari_bloodcell.core.device import computes_bf16, is_out_of_memory
 from napari_bloodcell.core.errors import Cancelled, DeviceError, TrainingError
@@ -69,7 +69,9 @@ def train(
     within one batch and keeps the best epoch so far.
     """
     check_writable(folder)
-    return _Loop(recipe, config, Path(folder), watch, progress).run(resume)
+    loop = _Loop(recipe, config, Path(folder), watch, progress)
+    with only_writer(Path(folder)) if loop.engine.is_main else nullcontext():
+        return loop.run(resume)
 
 
 class _Loop:

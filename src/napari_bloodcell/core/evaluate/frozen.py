@@ -1,0 +1,73 @@
+"""A bundle scored as it is: nothing is fitted. Its own outlines, vectors, classifier and calibration answer,
+as in ``analyse``; outlines that a set brings are not used, because no new picture has them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from napari_bloodcell.core.bundle import Bundle, load_bundle
+from napari_bloodcell.core.evaluate.cells import CellTable
+from napari_bloodcell.core.evaluate.features import Features, features_of, vectors_of
+from napari_bloodcell.core.evaluate.methods import TAUGHT_ON, Method, labs_seen
+from napari_bloodcell.core.evaluate.protocols import Rows
+from napari_bloodcell.core.evaluate.trials import TrialAnswers
+from napari_bloodcell.core.folders import cache_folder
+from napari_bloodcell.core.progress import Progress, silent
+from napari_bloodcell.core.records import UNIDENTIFIED
+from napari_bloodcell.core.taxonomy import DEFAULT
+
+
+def described_by_bundle(table: CellTable, method: Method, *, progress: Progress = silent) -> Features:
+    """The cells as the bundle itself outlines and describes them."""
+    bundle = load_bundle(method.embedding)
+    folder = cache_folder() / "features" / bundle.embedder.hash[:16]
+    found = features_of(table, bundle.embedder, folder, bundle.segmenter, use_masks=False, progress=progress)
+    return replace(found, labs_seen=labs_of(bundle))
+
+
+def answers_of(table: CellTable, method: Method, features: Features) -> TrialAnswers:
+    """What the bundle says of every cell that it found. At the coarse level its best guess counts as the
+    class that guess belongs to."""
+    bundle = load_bundle(method.embedding)
+    rows = np.flatnonzero(features.found)
+    predictions = bundle.classifier.predict(vectors_of(features, rows))
+    names = predictions.class_names
+    return TrialAnswers(
+        rows=rows,
+        probabilities=np.asarray(predictions.probabilities),
+        class_names=tuple(_coarse(name, bundle) for name in names) if table.level == "coarse" else names,
+        identified=np.asarray(predictions.labels) != UNIDENTIFIED,
+    )
+
+
+def part_of(answers: TrialAnswers, rows: Rows) -> TrialAnswers:
+    """Those for the cells of one trial."""
+    own = np.isin(answers.rows, rows)
+    return replace(
+        answers,
+        rows=answers.rows[own],
+        probabilities=answers.probabilities[own],
+        identified=answers.identified[own],
+    )
+
+
+def classes_of(methods: Sequence[Method]) -> set[str]:
+    """Every class that a bundle of the comparison can answer."""
+    bundles = [load_bundle(method.embedding) for method in methods if method.frozen]
+    return {name for bundle in bundles for name in bundle.classifier.class_names}
+
+
+def labs_of(bundle: Bundle) -> frozenset[str]:
+    """Every lab that some part of a bundle was trained on, where it tells."""
+    made_from, known = bundle.provenance, bundle.classifier.known
+    labs = {*made_from.get("data", ()), *made_from.get("labs", ())}
+    labs |= {done["lab"] for done in made_from.get("adapted", ())}
+    labs |= set(known.labs.tolist()) if known is not None else set()
+    labs |= set(TAUGHT_ON.get(getattr(bundle.segmenter, "source", ""), ()))
+    return labs_seen(bundle.embedder) | labs
+
+
+def _coarse(name: str, bundle: Bundle) -> str:
+    return bundle.taxonomy.get(name, DEFAULT.coarse(name))
