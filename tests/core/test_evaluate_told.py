@@ -12,6 +12,7 @@ from evaluate_parts import draw_labs
 from PIL import Image
 
 from napari_bloodcell.core.artifact import only_writer
+from napari_bloodcell.core.bundle import find_bundle
 from napari_bloodcell.core.config import EvaluateConfig
 from napari_bloodcell.core.embed.sources import embed_paths
 from napari_bloodcell.core.errors import DataError, EngineError
@@ -189,3 +190,13 @@ def test_labs_that_share_no_class_say_why_nothing_is_right(labs: Path, tmp_path:
     assert [score.metrics["accuracy"].value for score in found.scores] == [0, 0]
     (note,) = [note for note in found.notes if note.startswith("south: ")]
     assert "the training holds none of the classes there (basophil, erythroblast, monocyte)" in note
+
+
+def test_the_picture_of_a_model_in_a_folder_has_a_name_that_any_disk_takes(
+    drawn: Path, tmp_path: Path
+) -> None:
+    model = Path(shutil.copytree(find_bundle("stain"), tmp_path / "our model, 2026"))
+    evaluate([drawn], [str(model)], tmp_path / "out", QUICK)
+    (name,) = [path.name for path in (tmp_path / "out" / "figures").glob("confusion-*")]
+    assert name.endswith("our-model-2026.png")
+    assert not set(name) & set('\\/:*?"<>|, ')

@@ -88,8 +88,8 @@ def _evaluated(
 ) -> Evaluation:
     features = _features(table, wanted, out, config, progress)
     table, features, unread = _readable(table, features)
-    for one in features.values():
-        _check_found(table, one.found)
+    for name, one in features.items():
+        _check_found(table, one.found, frozen=wanted[name][0].frozen)
     trials, notes = whole_labs(table), list[str]()
     if not all(method.frozen for method in chosen):
         trained = [one.found for name, one in features.items() if not wanted[name][0].frozen]
@@ -197,7 +197,8 @@ def _readable(
     return left, {name: one.kept(rows) for name, one in features.items()}, told
 
 
-def _check_found(table: CellTable, found: NDArray[np.bool_]) -> None:
+def _check_found(table: CellTable, found: NDArray[np.bool_], *, frozen: bool) -> None:
+    advice = "correct the pixel size" if frozen else "add masks, or correct the pixel size"
     for lab in table.labs:
         rows = table.rows_of(lab)
         if not found[rows].any():
@@ -205,5 +206,5 @@ def _check_found(table: CellTable, found: NDArray[np.bool_]) -> None:
             taken = "unknown" if scale is None else f"taken as {scale:g} µm"
             raise DataError(
                 f"None of the {len(rows)} cells of {lab} was found in its picture (pixel size {taken}); the "
-                f"first is {table.cells[rows[0]].path}. Look at it, add masks, or correct the pixel size."
+                f"first is {table.cells[rows[0]].path}. Look at it, or {advice}."
             )

@@ -1,5 +1,6 @@
 """Pictures of an evaluation: confusion, calibration, risk against coverage, few-shot curves."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours and a mark each: lines are told apart without colour too.
 LINES = tuple(COLOURS[n] for n in ("neutrophil", "eosinophil", "lymphocyte", "basophil", "unidentified"))
+LONGEST_LABEL = 32
+LONGEST_NAME = 120  # of a method, in the name of a file
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
 
 
@@ -29,7 +32,7 @@ def draw_all(folder: Path, scores: Sequence[Score], protocol: str) -> list[Path]
     for method in dict.fromkeys(score.method for score in scores):
         own = [score for score in scores if score.method == method]
         shown = own if protocol != "few-shot" else _ends(own)
-        name = method.replace("/", "-").replace("@", "-")
+        name = re.sub(r"[^\w.+-]+", "-", method)[-LONGEST_NAME:].lstrip("-")  # it may be a path
         written.append(_save(folder / f"confusion-{name}.png", draw_confusion(shown, method)))
     best = _first_columns(scores, protocol)
     written.append(_save(folder / "calibration.png", draw_calibration(best)))
@@ -43,7 +46,9 @@ def draw_confusion(scores: Sequence[Score], title: str) -> "Figure":
     figure, axes = _grid(len(scores), 3.4)
     for one, score in zip(axes, scores, strict=True):
         _confusion(one, score)
-    figure.suptitle(f"{title}: rows are the labels, columns the answers, in % of the row", fontsize=10)
+    figure.suptitle(
+        f"{_short(title)}: rows are the labels, columns the answers, in % of the row", fontsize=10
+    )
     return figure
 
 
@@ -77,7 +82,7 @@ def draw_calibration(scores: Sequence[Score]) -> "Figure":
         for number, score in enumerate(s for s in scores if s.key == key):
             bins = np.asarray([b for b in score.reliability if b[2]])
             if len(bins):
-                label = f"{score.method} ({100 * score.calibration_error:.0f})"
+                label = f"{_short(score.method)} ({100 * score.calibration_error:.0f})"
                 one.plot(bins[:, 0], bins[:, 1], label=label, **_line(number))
         _finish(one, "probability of the answer", "right", column_name(key))
     figure.suptitle("Calibration; in brackets the expected calibration error, %", fontsize=10)
@@ -91,7 +96,7 @@ def draw_risk_coverage(scores: Sequence[Score]) -> "Figure":
         for number, score in enumerate(s for s in scores if s.key == key):
             curve = np.asarray(score.risk_coverage).reshape(-1, 2)
             line = _line(number) | {"marker": None}
-            one.plot(curve[:, 0], curve[:, 1], label=score.method, **line)
+            one.plot(curve[:, 0], curve[:, 1], label=_short(score.method), **line)
         _finish(one, "share of cells answered, the surest first", "wrong among them", column_name(key))
         one.set_ylim(0, max(0.05, one.get_ylim()[1]))
     figure.suptitle("Risk against coverage", fontsize=10)
@@ -107,7 +112,7 @@ def draw_few_shot(scores: Sequence[Score]) -> "Figure":
             curve = sorted((score for score in own if score.method == method), key=lambda s: s.shots)
             values = [score.metrics["balanced_accuracy"] for score in curve]
             shots = [score.shots for score in curve]
-            one.plot(shots, [v.value for v in values], label=method, **_line(number))
+            one.plot(shots, [v.value for v in values], label=_short(method), **_line(number))
             one.fill_between(
                 shots,
                 [v.low for v in values],
@@ -120,6 +125,11 @@ def draw_few_shot(scores: Sequence[Score]) -> "Figure":
         one.set_ylim(0, 1)
     figure.suptitle("A lab never seen, and a few of its cells corrected", fontsize=10)
     return figure
+
+
+def _short(method: str) -> str:
+    """A model in a deep folder would leave no room for the picture: the end of its path tells it."""
+    return method if len(method) <= LONGEST_LABEL else f"…{method[1 - LONGEST_LABEL :]}"
 
 
 def _grid(count: int, size: float) -> "tuple[Figure, list[Axes]]":

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_bloodcell.core.artifact import read_json, write_json
+from napari_bloodcell.core.artifact import LOCK, read_json, write_json
 
 PLAN = "training.json"
 KIND = "training-plan"
@@ -50,6 +50,8 @@ def discard(folder: Path, made: Iterable[str]) -> list[str]:
     inner = {parent for name in names for parent in (folder / name).parents if parent != folder}
     within = [one for one in inner if one.is_relative_to(folder)]
     for place in [*sorted(within, key=lambda one: -len(one.parts)), folder]:
+        if (lock := str((place / LOCK).relative_to(folder))) not in found:
+            (folder / lock).unlink(missing_ok=True)  # its run has ended
         if place.is_dir() and not any(place.iterdir()):
             place.rmdir()
     return removed
