@@ -228,12 +228,17 @@ def test_a_second_reader_is_compared_and_the_disputed_cells_are_a_click_away(
     qtbot.waitUntil(lambda: f"ada and bo agree on {n - 1} of {n} cells" in panel.agreement.text())
     assert "not compared" not in panel.agreement.text()
     assert panel.disputed.count() == 1
+    above = viewer.add_image(np.zeros_like(viewer.layers["smear"].data), name="above", scale=counted.scale)
     before = np.array(layers.camera_of(viewer).center)
     panel.disputed.itemClicked.emit(panel.disputed.item(0))
     assert not np.allclose(layers.camera_of(viewer).center, before)
+    assert not above.visible  # it lies over the picture of the cell
+    np.testing.assert_array_equal(viewer.layers["chosen cells"].data > 0, counted.data == rows[0][0])
     classes.give(viewer, {counted: [rows[0][0]]}, "basophil", "ada")
     qtbot.waitUntil(lambda: panel.disputed.count() == 0)
     assert f"agree on {n} of {n} cells" in panel.agreement.text()
+    panel.parentWidget().destroyOnClose()
+    qtbot.waitUntil(lambda: above.visible and "chosen cells" not in viewer.layers)
 
 
 def test_a_second_reader_may_use_a_class_added_here(viewer, panel, counted, wait, tmp_path):

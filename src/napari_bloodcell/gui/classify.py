@@ -24,7 +24,7 @@ from napari_bloodcell.gui.next_field import next_field
 from napari_bloodcell.gui.outlines import image_of, nuclei_of, outlined
 from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import CellsPanel
-from napari_bloodcell.gui.places import Uncovered, centre_on
+from napari_bloodcell.gui.places import HIDDEN, Uncovered, centre_on
 from napari_bloodcell.gui.reader_name import ReaderName
 from napari_bloodcell.gui.selection import CellPicker, Marks
 from napari_bloodcell.gui.taken_back import told_step
@@ -283,9 +283,7 @@ class ClassifyCells(CellsPanel):
         self._look_at(layer, order[0])
         if centre_on(self.viewer, layer, order[0]):
             self._uncovered.show(layer)
-        hidden = (
-            "What lay over its picture is hidden while this panel is open." if self._uncovered.hides else ""
-        )
+        hidden = HIDDEN if self._uncovered.hides else ""
         self.task.say(f"{how_many(len(order), 'cell')} nobody has looked at yet. {hidden}".strip())
 
     def _next_field(self, done: "Labels") -> None:

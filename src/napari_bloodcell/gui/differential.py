@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
-    QFileDialog,
     QHBoxLayout,
     QInputDialog,
     QLabel,
@@ -26,6 +25,7 @@ from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.session import Change
 from napari_bloodcell.gui import (
+    ask,
     autosave,
     classes,
     comments,
@@ -42,8 +42,9 @@ from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.outlines import outlines
 from napari_bloodcell.gui.panel import ALL, CellsPanel
-from napari_bloodcell.gui.places import centre_on
+from napari_bloodcell.gui.places import HIDDEN, Uncovered, centre_on
 from napari_bloodcell.gui.reader_name import ReaderName
+from napari_bloodcell.gui.selection import Marks
 from napari_bloodcell.gui.tally import Bars, DifferentialTable, SlidesTable
 from napari_bloodcell.gui.task import Run
 from napari_bloodcell.gui.wrapped import Wrapped
@@ -78,10 +79,12 @@ class DifferentialPanel(CellsPanel):
         super().__init__(napari_viewer, "Export …", several=True)
         self.export = differential_calls.export
         self.compare = second_reader.second_readers
-        self.ask_folder: Callable[[], Path | None] = self._ask_folder
-        self.ask_reader: Callable[[], Path | None] = self._ask_reader
+        self.ask_folder = partial(ask.folder, self, "Folder for the differential")
+        self.ask_reader = partial(ask.file_to_read, self, "Table of the second reader", "Tables (*.csv)")
+        self.ask_session = partial(ask.folder, self, "Session of the second reader")
         self.ask_person: Callable[[Sequence[str]], str | None] = self._ask_person
         self.shown: Shown | None = None
+        self._marks, self._uncovered = Marks(napari_viewer, stays=True), Uncovered(napari_viewer)
         self._slides: list[Slide] = []
         self._second: second_reader.Second | None = None
         self._followed: set[autosave.OpenSession] = set()
@@ -118,7 +121,7 @@ class DifferentialPanel(CellsPanel):
         self.second_button.setToolTip("Compare with another person's table or session.")
         menu = QMenu(self.second_button)
         menu.addAction("A table (CSV) …", lambda: self._compare(self.ask_reader))
-        menu.addAction("A session …", lambda: self._compare(self._ask_session))
+        menu.addAction("A session …", lambda: self._compare(self.ask_session))
         self.second_button.setMenu(menu)
         self.agreement = Wrapped()
         self.disputed = QListWidget()
@@ -310,8 +313,17 @@ class DifferentialPanel(CellsPanel):
         image, cell = item.data(Qt.ItemDataRole.UserRole)
         for layer in self.chosen:
             if layer in self.viewer.layers and classes.image_name(layer) == image:
-                self.task.say(centre_on(self.viewer, layer, cell))
+                for other in self.chosen:
+                    self._marks.show(other, [cell] if other is layer else [])
+                if centre_on(self.viewer, layer, cell):
+                    self._uncovered.show(layer)
+                self.task.say(HIDDEN if self._uncovered.hides else "")
                 return
+
+    def closing(self) -> None:
+        super().closing()
+        self._marks.clear()
+        self._uncovered.put_back()
 
     # words and signature
 
@@ -367,22 +379,10 @@ class DifferentialPanel(CellsPanel):
             call = partial(self.export, folder, self.shown, self._slides)
             self.task.start(call, lambda written: self.task.say(f"Written to {written}"))
 
-    def _ask_folder(self) -> Path | None:
-        chosen = QFileDialog.getExistingDirectory(self, "Folder for the differential")
-        return Path(chosen) if chosen else None
-
-    def _ask_reader(self) -> Path | None:
-        chosen, _ = QFileDialog.getOpenFileName(self, "Table of the second reader", "", "Tables (*.csv)")
-        return Path(chosen) if chosen else None
-
     def _ask_person(self, names: Sequence[str]) -> str | None:
         text = "Several people have named cells in this session. Compare with:"
         chosen, is_chosen = QInputDialog.getItem(self, "Second reader", text, names, 0, False)
         return chosen if is_chosen else None
-
-    def _ask_session(self) -> Path | None:
-        chosen = QFileDialog.getExistingDirectory(self, "Session of the second reader")
-        return Path(chosen) if chosen else None
 
 
 def _ours(layer: "Labels") -> Any:

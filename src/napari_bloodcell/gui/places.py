@@ -22,6 +22,7 @@ COVERING = (
 OVER_IMAGES = (layers.CELLS, layers.CLASSES, layers.NUCLEI)
 SEEN_THROUGH = 0.5  # of opacity, and less
 MOST_NAMED = 3
+HIDDEN = "What lay over its picture is hidden while this panel is open."
 
 
 def centre_on(viewer: "Viewer", cells: "Labels", cell_id: int, box: Box | None = None) -> str:
