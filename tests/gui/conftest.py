@@ -240,3 +240,12 @@ def counted_planes(viewer: "Viewer", smear: Any, made_up: Any) -> list[Any]:
 @pytest.fixture
 def counted(add_counted: Any) -> Any:
     return add_counted("smear")
+
+
+@pytest.fixture
+def differential(open_panel: Callable[[str], Any], counted: Any, qtbot: Any) -> Any:
+    """The panel, with the counted cells in it and ada at the screen."""
+    panel = open_panel("Differential")
+    panel.reader.setText("ada")
+    qtbot.waitUntil(lambda: panel.shown is not None, timeout=60_000)
+    return panel

@@ -12,11 +12,8 @@ pytestmark = pytest.mark.gui
 
 
 @pytest.fixture
-def panel(open_panel, counted, qtbot):
-    panel = open_panel("Differential")
-    panel.reader.setText("ada")
-    qtbot.waitUntil(lambda: panel.shown is not None, timeout=60_000)
-    return panel
+def panel(differential):
+    return differential
 
 
 @pytest.fixture

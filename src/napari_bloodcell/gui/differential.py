@@ -313,7 +313,7 @@ class DifferentialPanel(CellsPanel):
         image, cell = item.data(Qt.ItemDataRole.UserRole)
         for layer in self.chosen:
             if layer in self.viewer.layers and classes.image_name(layer) == image:
-                for other in self.chosen:
+                for other in sorted(self.chosen, key=lambda one: one is layer):  # marks that go come first
                     self._marks.show(other, [cell] if other is layer else [])
                 if centre_on(self.viewer, layer, cell):
                     self._uncovered.show(layer)
