@@ -320,9 +320,12 @@ def test_a_cell_of_a_stack_is_gone_to_on_its_plane_and_cut_from_it(
 
 
 def test_a_layer_that_goes_away_takes_its_pictures_along(viewer, panel, counted, qtbot):
+    click_on(panel, keys(panel)[0])
+    assert panel.typical.isVisible()
     viewer.layers.remove(counted)
     qtbot.waitUntil(lambda: keys(panel) == [])
     assert panel.empty.isVisible()
+    assert not panel.typical.isVisible()
 
 
 def test_the_name_of_a_layer_may_change_while_it_is_read(viewer, panel, counted, click, wait):

@@ -184,7 +184,8 @@ class ClassifyCells(CellsPanel):
         except BloodcellError as error:
             self.task.say(str(error), error=True)
             return
-        self.task.start(partial(self.predict, taken, self.model.value, config), self._predicted)
+        call = partial(self.predict, taken, self.model.value, config)
+        self.task.start(call, self._predicted, may_drop=True)
 
     def _predicted(self, result: classify_calls.Predicted) -> Iterator[None]:
         cells = result.outlined.layer_in(self.viewer)

@@ -109,12 +109,11 @@ class Gallery(CellsPanel):
         self.uncovers.setChecked(True)  # a ring on another field's picture would be taken for this cell
         self.uncovers.hide()
         self.uncovers.toggled.connect(self._uncover)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.undo_button)
-        buttons.addWidget(self.redo_button)
         self.goes_on = QCheckBox("Key goes on")
         self.goes_on.setToolTip("A key that gives one cell its class goes on to the next cell.")
-        buttons.addWidget(self.goes_on)
+        buttons = QHBoxLayout()
+        for button in (self.undo_button, self.redo_button, self.goes_on):
+            buttons.addWidget(button)
         buttons.addWidget(HelpLink("Gallery", HELP))
         self.typical = GalleryView(self._cut, self._about)
         self.typical.setFixedHeight(SIDE_PX + 36)
@@ -300,6 +299,7 @@ class Gallery(CellsPanel):
             )
         self.said.setText("\n".join(said))
         if key is None:
+            self.typical.hide()  # its cells may be gone too
             return
         row = classes.row_of(self._layers[key[0]], key[1])
         if row is not None:
