@@ -12,6 +12,8 @@ from qtpy.QtTest import QTest
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.gui import classes, layers, outlines
 from napari_bloodcell.gui.classify_calls import read_classes, review_order, said_of
+from napari_bloodcell.gui.outlines import image_of
+from napari_bloodcell.gui.places import hidden_by
 
 pytestmark = pytest.mark.gui
 CTRL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
@@ -661,6 +663,7 @@ def test_next_cell_goes_on_in_the_next_field_and_shows_its_picture(
     viewer, panel, counted, add_counted, click, qtbot
 ):
     other = add_counted("second", turned=True)
+    said = kinds(other)
     panel.cells.value = other
     qtbot.waitUntil(lambda: panel.layer is other)
     classes.give(viewer, {other: list(classes.ids(other))}, "monocyte", "ada")
@@ -672,8 +675,45 @@ def test_next_cell_goes_on_in_the_next_field_and_shows_its_picture(
     )
     assert panel.current in classes.ids(counted)
     assert not viewer.layers["second"].visible
+    qtbot.waitUntil(panel.undo_button.isEnabled)  # the last answer there may have been a slip
+    panel.step(back=True)
+    assert kinds(other) == said
+    panel.step(back=False)
+    assert set(kinds(other).values()) == {"monocyte"}
     classes.give(viewer, {counted: list(classes.ids(counted))}, "monocyte", "ada")
     click(panel.next_button)
     assert panel.task.message.text() == "A person has seen every cell of all 2 fields."
     panel.parentWidget().destroyOnClose()
     qtbot.waitUntil(lambda: viewer.layers["second"].visible)
+
+
+def test_two_panels_that_show_a_cell_give_back_what_both_hid(
+    viewer, panel, counted, add_counted, open_panel, qtbot
+):
+    images = [viewer.layers["smear"]]
+    for name in ("second", "third"):
+        add_counted(name, turned=name == "second")
+        images.append(viewer.layers[name])
+    gallery = open_panel("Gallery")
+    gallery.cells.value = "all"
+    qtbot.waitUntil(lambda: len(gallery._layers) > 1, timeout=60_000)
+    second = gallery._layers.index(viewer.layers["second cells"])
+    gallery._look_at(next(tile.key for tile in gallery.view._tiles if tile.key[0] == second))
+    assert [one.visible for one in images] == [True, True, False]
+    panel.cells.value = counted
+    panel.next_button.click()
+    assert [one.visible for one in images] == [True, False, False]
+    gallery.parentWidget().destroyOnClose()
+    qtbot.wait(50)
+    assert [one.visible for one in images] == [True, False, False]  # Classify still shows its cell
+    panel.parentWidget().destroyOnClose()
+    qtbot.waitUntil(lambda: all(one.visible for one in images))
+
+
+def test_cells_of_a_second_file_of_one_name_do_not_take_the_first_ones_picture(viewer, counted, add_counted):
+    """napari calls it "smear [1]", as we call the second plane of a stack."""
+    other = add_counted("smear [1]", turned=True)
+    assert image_of(other, viewer) is viewer.layers["smear [1]"]
+    viewer.layers.remove("smear [1]")
+    assert image_of(other, viewer) is None
+    assert "Its picture smear [1] is not open" in hidden_by(viewer, other)

@@ -30,10 +30,12 @@ def test_a_session_opens_with_its_corrections(viewer, tmp_path):
         key = session.add_image(read_image(np.full((40, 50, 3), 200, np.uint8), name="field"))
         session.save_cells(key, SessionCells(labels=labels, nucleus=labels > 0, table=table, made_from={}))
         session.record([Change(action="classify", image=key, cell_id=4, old="monocyte", new="basophil")])
+        session.record([Change(action="comment", image=key, new="clumped platelets")])
         viewer.open(tmp_path / "s" / "session.json", plugin="napari-bloodcell")  # while it is open elsewhere
     assert [layer.name for layer in viewer.layers] == ["field", "field classes", "field cells"]
     cells = viewer.layers["field cells"]
     assert classes.kinds(cells) == ["basophil"]
+    assert cells.metadata[layers.KEY]["comment"] == "clumped platelets"
     assert classes.classes_layer(viewer, cells) is viewer.layers["field classes"]
 
 

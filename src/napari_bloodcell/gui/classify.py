@@ -24,7 +24,7 @@ from napari_bloodcell.gui.next_field import next_field
 from napari_bloodcell.gui.outlines import image_of, nuclei_of, outlined
 from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import CellsPanel
-from napari_bloodcell.gui.places import HIDDEN, Uncovered, centre_on
+from napari_bloodcell.gui.places import Uncovered
 from napari_bloodcell.gui.reader_name import ReaderName
 from napari_bloodcell.gui.selection import CellPicker, Marks
 from napari_bloodcell.gui.taken_back import told_step
@@ -75,8 +75,8 @@ class ClassifyCells(CellsPanel):
         self._hand.setSingleShot(True)
         self._hand.timeout.connect(self._take_hand)
         self._picker = CellPicker(napari_viewer, lambda: self.chosen, self._picked)
-        self._marks = Marks(napari_viewer, stays=True)
-        self._uncovered = Uncovered(napari_viewer)
+        self._marks, self._uncovered = Marks(napari_viewer, stays=True), Uncovered(napari_viewer)
+        self._before: Labels | None = None  # the field that Next cell came from
         self.model = BundleChoice()
         self.choices.addRow("Model", self.model)
         self.reader = ReaderName("Your name or sign: it stands beside every class you give.")
@@ -152,7 +152,7 @@ class ClassifyCells(CellsPanel):
             widget.setEnabled(layer is not None)
         for widget in (self.brush_button, self.load_button, self.save_button, self.adapt_button):
             widget.setEnabled(layer is not None)
-        can_undo, can_redo = classes.can_undo(self.chosen)
+        can_undo, can_redo = classes.can_undo(self._undoable())
         self.undo_button.setEnabled(can_undo)
         self.redo_button.setEnabled(can_redo)
         self._bind_keys()
@@ -228,9 +228,8 @@ class ClassifyCells(CellsPanel):
         if result.folder is not None and result.predicted is not None:
             self.model.choose(result.folder)
             yield from self._predicted(result.predicted)
-            self.task.say(
-                f"{result.text}\nThe adapted model is in {result.folder}; the one before is unchanged."
-            )
+            said = f"The adapted model is in {result.folder}; the one before is unchanged."
+            self.task.say(f"{result.text}\n{said}")
         else:
             self.task.say(result.text)
 
@@ -266,8 +265,13 @@ class ClassifyCells(CellsPanel):
         classes.give(self.viewer, {self.layer: cells}, name, self.reader.name)
 
     def step(self, *, back: bool) -> bool:
-        self.task.say(told_step(self.viewer, self.chosen, back=back))
+        self.task.say(told_step(self.viewer, self._undoable(), back=back))
         return True
+
+    def _undoable(self) -> "list[Labels]":
+        """The last cell of the field before may have been a slip, after which the next one was shown."""
+        known = [one for one in [self._before] if one in self.viewer.layers and one not in self.chosen]
+        return self.chosen + known
 
     def _next(self) -> None:
         layer = self.layer
@@ -282,17 +286,15 @@ class ClassifyCells(CellsPanel):
             return
         self._reviewing = True
         self._look_at(layer, order[0])
-        if centre_on(self.viewer, layer, order[0]):
-            self._uncovered.show(layer)
-        hidden = HIDDEN if self._uncovered.hides else ""
-        self.task.say(f"{how_many(len(order), 'cell')} nobody has looked at yet. {hidden}".strip())
+        told = self._uncovered.go_to(layer, order[0])
+        self.task.say(f"{how_many(len(order), 'cell')} nobody has looked at yet. {told}".strip())
 
     def _next_field(self, done: "Labels") -> None:
         self._reviewing = False
         field, said = next_field(self.viewer, done)
         if field is not None:
             self._marks.show(done, [])
-            self.current, self.cells.value = 0, field
+            self.current, self.cells.value, self._before = 0, field, done
             self._next()
         self.task.say(said)
 

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.session import Change
+from napari_bloodcell.core.words import how_many
 from napari_bloodcell.gui import (
     ask,
     autosave,
@@ -42,7 +43,7 @@ from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.outlines import outlines
 from napari_bloodcell.gui.panel import ALL, CellsPanel
-from napari_bloodcell.gui.places import HIDDEN, Uncovered, centre_on
+from napari_bloodcell.gui.places import Uncovered
 from napari_bloodcell.gui.reader_name import ReaderName
 from napari_bloodcell.gui.selection import Marks
 from napari_bloodcell.gui.tally import Bars, DifferentialTable, SlidesTable
@@ -315,9 +316,7 @@ class DifferentialPanel(CellsPanel):
             if layer in self.viewer.layers and classes.image_name(layer) == image:
                 for other in sorted(self.chosen, key=lambda one: one is layer):  # marks that go come first
                     self._marks.show(other, [cell] if other is layer else [])
-                if centre_on(self.viewer, layer, cell):
-                    self._uncovered.show(layer)
-                self.task.say(HIDDEN if self._uncovered.hides else "")
+                self.task.say(self._uncovered.go_to(layer, cell))
                 return
 
     def closing(self) -> None:
@@ -366,7 +365,7 @@ class DifferentialPanel(CellsPanel):
         for layer in there:
             before = _ours(layer).get("signed")
             _note(layer, {"signed": signed})
-            note = f"{self.shown.pooled.counted} white cells"
+            note = how_many(self.shown.pooled.counted, "white cell")
             _record(layer, Change(action="sign-off", old=before, new=signed, note=note))
         self.task.say("")
         self.cells_changed()

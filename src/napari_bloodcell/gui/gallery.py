@@ -20,7 +20,7 @@ from napari_bloodcell.gui.gallery_view import SIDE_PX, GalleryView, Group, Key, 
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.outlines import image_of, outlined
 from napari_bloodcell.gui.panel import CellsPanel
-from napari_bloodcell.gui.places import Uncovered, centre_on
+from napari_bloodcell.gui.places import Uncovered, centre_on, hidden_by
 from napari_bloodcell.gui.reader_name import ReaderName
 from napari_bloodcell.gui.selection import Marks
 from napari_bloodcell.gui.shelf import Shelf, read_shelves
@@ -312,7 +312,7 @@ class Gallery(CellsPanel):
             covered = centre_on(self.viewer, layer, key[1], self._shelves[key[0]].boxes.get(key[1]))
             if covered and self.uncovers.isChecked():
                 self._uncovered.show(layer)
-                covered = ""
+                covered = hidden_by(self.viewer, layer)
         self.uncovers.setVisible(bool(covered) or self._uncovered.hides)
         return covered
 

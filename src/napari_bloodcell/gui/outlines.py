@@ -72,10 +72,9 @@ def image_of(cells: "Labels", viewer: "Viewer") -> "Image | None":
         if made_from.get("layer_id") and str(image.unique_id) == made_from["layer_id"]:
             return image
     fitting = [image for image in known if plane_of(image) == tuple(cells.data.shape[-2:])]
-    if made_on := made_from.get("layer"):  # of a stack: its name, and the plane in brackets
-        fitting = [
-            image for image in fitting if made_on == image.name or made_on.startswith(f"{image.name} [")
-        ]
+    if made_on := made_from.get("layer"):
+        planes = [image for image in fitting if image.ndim > 2 and made_on.startswith(f"{image.name} [")]
+        fitting = [image for image in fitting if image.name == made_on] or planes
     return next(iter(fitting), None)
 
 

@@ -1,7 +1,7 @@
 """Going to a cell: the view, the plane of a stack, and what lies over the picture that the cell is on."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -65,7 +65,8 @@ def hidden_by(viewer: "Viewer", cells: "Labels") -> str:
     person's: none is hidden, shown or moved unasked."""
     image = image_of(cells, viewer)
     if image is None:
-        return ""
+        made_on = cells.metadata.get(layers.KEY, {}).get("image", {}).get("layer")
+        return f"Its picture {made_on} is not open: what is seen there is another." if made_on else ""
     if not image.visible:
         return f"Its picture {image.name} is hidden: show that layer to see it."
     over = [one.name for one in _covering(viewer, image)]
@@ -100,21 +101,34 @@ def _overlap(one: "Layer", other: "Layer") -> bool:
 
 class Uncovered:
     """Pictures brought to light because a person asked for it, with their own outlines and without those of
-    others, and put back as they were."""
+    others, and put back as they were once no panel needs it any more."""
+
+    # Of each viewer for which something is hidden: by whom, and each layer, whether it was shown and is now.
+    # What one panel found hidden another may have hidden.
+    _by_viewer: ClassVar[dict[int, tuple[set[int], dict[Any, tuple[bool, bool]]]]] = {}
 
     def __init__(self, viewer: "Viewer") -> None:
         self._viewer = viewer
-        self._changed: dict[Layer, tuple[bool, bool]] = {}  # whether it was shown, and is now
+        self._of = id(getattr(viewer, "__wrapped__", viewer))  # each panel gets a proxy of its own
 
     @property
     def hides(self) -> bool:
         """Whether anything is shown or hidden for it."""
-        return bool(self._changed)
+        users, changed = self._by_viewer.get(self._of, (set(), {}))
+        return id(self) in users and bool(changed)
+
+    def go_to(self, cells: "Labels", cell_id: int) -> str:
+        """To a cell that a person asked for, whatever lies over it. Gives what to tell of its picture."""
+        if centre_on(self._viewer, cells, cell_id):
+            self.show(cells)
+        return hidden_by(self._viewer, cells) or (HIDDEN if self.hides else "")
 
     def show(self, cells: "Labels") -> None:
         image = image_of(cells, self._viewer)
         if image is None:
             return
+        users, _ = self._by_viewer.setdefault(self._of, (set(), {}))
+        users.add(id(self))
         self._make_visible(image, True)
         for one in (*_covering(self._viewer, image), *_outlines_over(self._viewer, image)):
             self._make_visible(one, False)
@@ -123,15 +137,20 @@ class Uncovered:
                 self._make_visible(one, True)
 
     def put_back(self) -> None:
-        for layer, (was, shown) in self._changed.items():
+        users, changed = self._by_viewer.get(self._of, (set(), {}))
+        users.discard(id(self))
+        if users:
+            return
+        self._by_viewer.pop(self._of, None)
+        for layer, (was, shown) in changed.items():
             if layer in self._viewer.layers and layer.visible == shown:  # else the person changed it since
                 layer.visible = was
-        self._changed.clear()
 
     def _make_visible(self, layer: "Layer", shown: bool) -> None:
         if layer.visible != shown:
-            was, _ = self._changed.get(layer, (layer.visible, shown))
-            self._changed[layer] = was, shown
+            _, changed = self._by_viewer[self._of]
+            was, _ = changed.get(layer, (layer.visible, shown))
+            changed[layer] = was, shown
             layer.visible = shown
 
 

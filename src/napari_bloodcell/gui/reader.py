@@ -33,8 +33,10 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None
 def read_session_layers(folder: Path) -> list[LayerData]:
     """Image, classes and cells of each image of a session, every correction included."""
     from napari_bloodcell.core.session import read_session
+    from napari_bloodcell.gui.session_calls import said_in
 
     content, found = read_session(folder), []
+    said = said_in(content.trail.events)
     for key in content.images:
         cells = content.cells(key)
         found.append(_image(content.image(key)))
@@ -43,6 +45,7 @@ def read_session_layers(folder: Path) -> list[LayerData]:
             found += cells_data(
                 cells.labels, cells.table, found[-1][1], ClassList.from_json(classes) if classes else None
             )
+            found[-1][1]["metadata"][layers.KEY] |= said.get(key, {})
     return found
 
 

@@ -50,7 +50,7 @@ def open_folder(folder: Path, who: str, progress: Progress) -> Opened:
     session = Session(folder, who)
     try:
         content = read_session(session.folder)
-        said = _said(content.trail.events)
+        said = said_in(content.trail.events)
         kept, missing = [], []
         for done, key in enumerate(content.images):
             progress("Reading the session", done, len(content.images))
@@ -74,7 +74,7 @@ def open_folder(folder: Path, who: str, progress: Progress) -> Opened:
     return Opened(session=session, kept=kept, missing=missing)
 
 
-def _said(events: Sequence[Event]) -> dict[str, dict[str, Any]]:
+def said_in(events: Sequence[Event]) -> dict[str, dict[str, Any]]:
     """The last signature and comment of each image, from the audit: the cells may have been kept before."""
     said: dict[str, dict[str, Any]] = {}
     for event in events:
