@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from napari_bloodcell.core.config import ReadConfig
+from napari_bloodcell.core.report.sessions import read_work
 from napari_bloodcell.core.session import Change, Session, SessionCells, read_session
 from napari_bloodcell.gui import autosave, classes, layers
 from napari_bloodcell.gui.autosave import changed_outlines
@@ -424,3 +425,22 @@ def test_planes_of_a_stack_are_kept_each_with_its_own_picture(
         key = autosave.session_of(layer)[1]
         np.testing.assert_array_equal(content.image(key).pixels, shown)
         np.testing.assert_array_equal(content.cells(key).labels, layer.data[0])
+
+
+def test_what_was_signed_and_written_before_is_in_the_audit_too(
+    panel, differential, counted, tmp_path, click, qtbot
+):
+    differential.comment.setText("clumped platelets")
+    differential.comment.editingFinished.emit()
+    qtbot.waitUntil(lambda: differential.shown.comment == "clumped platelets")
+    for _ in range(2):  # nobody has looked at the cells: the second press signs
+        click(differential.sign_button)
+    qtbot.waitUntil(lambda: differential.signed.text().startswith("Signed by ada"))
+    click(panel.task.run_button)
+    qtbot.waitUntil(lambda: autosave.session_of(counted)[0] is not None, timeout=60_000)
+    wanted = {"cells", "sign-off", "comment"}
+    qtbot.waitUntil(lambda: wanted <= set(actions(tmp_path / "session")), timeout=30_000)
+    work = read_work(tmp_path / "session")
+    assert work.comments == ("clumped platelets",)
+    assert [one.valid for one in work.signatures] == [True]
+    assert "white cell" in work.signatures[0].text()

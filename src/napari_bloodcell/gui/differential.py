@@ -361,12 +361,12 @@ class DifferentialPanel(CellsPanel):
             "looked": asdict(looked),
             "count": self.shown.config.to_json(),
             "merge_bands": self.shown.merge_bands,
+            "counted": how_many(self.shown.pooled.counted, "white cell"),
         }
         for layer in there:
             before = _ours(layer).get("signed")
             _note(layer, {"signed": signed})
-            note = how_many(self.shown.pooled.counted, "white cell")
-            _record(layer, Change(action="sign-off", old=before, new=signed, note=note))
+            _record(layer, Change(action="sign-off", old=before, new=signed, note=str(signed["counted"])))
         self.task.say("")
         self.cells_changed()
 

@@ -11,7 +11,7 @@ import numpy as np
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton
 
 from napari_bloodcell.core.errors import BloodcellError
-from napari_bloodcell.gui import autosave, classes, session_calls
+from napari_bloodcell.gui import autosave, classes, layers, session_calls
 from napari_bloodcell.gui.autosave import OpenSession
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.outlines import nuclei_of, outlined, outlines
@@ -184,6 +184,7 @@ class SessionPanel(Panel):
             if self.session.knows(key):  # the person has taken the old outlines out
                 self.session.replace(key)
             self.session.watch(layer, nuclei_of(layer, self.viewer), key)
+            self.session.record(session_calls.said_before(layer.metadata[layers.KEY], key))
             n += 1
         kept = f"{n} layer{'' if n == 1 else 's'} of cells {'is' if n == 1 else 'are'} kept in the session."
         self.task.say(" ".join([kept] * bool(n) + refused), error=bool(refused))

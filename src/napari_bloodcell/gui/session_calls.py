@@ -1,6 +1,6 @@
 """Opening a session and laying its images and cells out in the viewer again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from napari_bloodcell.core.config import ReadConfig
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.core.records import SmearImage
-from napari_bloodcell.core.session import Event, Session, SessionCells, read_session
+from napari_bloodcell.core.session import Change, Event, Session, SessionCells, read_session
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.followers import while_there
 from napari_bloodcell.gui.steps import Steps
@@ -81,6 +81,20 @@ def said_in(events: Sequence[Event]) -> dict[str, dict[str, Any]]:
         if event.action in SAID:
             said.setdefault(event.image, {})[SAID[event.action]] = event.new
     return said
+
+
+def said_before(ours: Mapping[str, Any], key: str) -> list[Change]:
+    """What was signed and written before there was a session: a report reads it in the audit."""
+    there = {action: ours[name] for action, name in SAID.items() if ours.get(name)}
+    return [
+        Change(
+            action=action,
+            image=key,
+            new=new,
+            note=str(new.get("counted", "")) if action == "sign-off" else "",
+        )
+        for action, new in there.items()
+    ]
 
 
 def add_images(session: Session, pictures: Sequence[layers.Picture], progress: Progress) -> list[str]:
