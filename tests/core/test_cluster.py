@@ -315,3 +315,32 @@ def test_a_list_that_is_none_says_what_is_missing(tmp_path: Path, text: str, mes
     path.write_text(text)
     with pytest.raises(DataError, match=message):
         list_inputs([path])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a terminal there sends Ctrl-C otherwise")
+def test_ctrl_c_of_a_terminal_ends_the_run_and_not_its_workers(fields: Path, tmp_path: Path) -> None:
+    """A terminal sends it to every process of the run."""
+    command = [
+        sys.executable,
+        "-m",
+        "napari_bloodcell.cli",
+        "analyse",
+        str(fields),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    run = subprocess.Popen(
+        [*command, "--bundle", MODEL, "--workers", "2"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert run.stderr is not None
+    told = ""
+    while "Image 1 of" not in told and (line := run.stderr.readline()):
+        told += line
+    os.killpg(run.pid, signal.SIGINT)
+    told += run.communicate(timeout=120)[1]
+    assert "Traceback" not in told
+    assert "Stopped. What was finished is kept" in told, told

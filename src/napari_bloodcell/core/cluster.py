@@ -242,6 +242,11 @@ def _connected(engine: EngineConfig) -> "Iterator[Client]":
             yield client
 
 
+# A terminal sends Ctrl-C to the workers too: they would die in the middle of an image, with a page of traces.
+# The process that started them ends them. Run in each of them, as text.
+UNINTERRUPTED = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+
+
 def _local(engine: EngineConfig) -> "LocalCluster":
     from distributed import LocalCluster
 
@@ -254,6 +259,7 @@ def _local(engine: EngineConfig) -> "LocalCluster":
             scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # beside another run here
             silence_logs=50,
             resources={engine.resource: 1} if engine.resource else None,
+            preload=[UNINTERRUPTED],
         )
     except (RuntimeError, OSError) as error:
         raise EngineError(
