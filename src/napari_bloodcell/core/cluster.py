@@ -248,6 +248,7 @@ UNINTERRUPTED = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
 
 
 def _local(engine: EngineConfig) -> "LocalCluster":
+    import dask
     from distributed import LocalCluster
 
     try:
@@ -259,7 +260,7 @@ def _local(engine: EngineConfig) -> "LocalCluster":
             scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # beside another run here
             silence_logs=50,
             resources={engine.resource: 1} if engine.resource else None,
-            preload=[UNINTERRUPTED],
+            preload=[UNINTERRUPTED, *dask.config.get("distributed.worker.preload")],
         )
     except (RuntimeError, OSError) as error:
         raise EngineError(
