@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from napari_bloodcell.core.adapt import adapt, suggest
-from napari_bloodcell.core.adapt.adapting import NO_UPDATE, Adaptation, Judged
+from napari_bloodcell.core.adapt.adapting import NO_UPDATE, Adaptation, Judged, _best
 from napari_bloodcell.core.adapt.bundles import save_adapted, undo
 from napari_bloodcell.core.adapt.updates import (
     UPDATES,
@@ -241,6 +241,30 @@ def test_it_is_told_why_an_update_of_less_loss_is_not_kept(home: Classifier) -> 
     assert "clearly" not in told(none, refit)
 
 
+def judged_by(name: str, losses: np.ndarray, balanced: float = 0.5) -> Judged:
+    return Judged(name=name, loss=float(losses.mean()), accuracy=0.5, balanced=balanced)
+
+
+def test_a_trusted_update_is_kept_unless_corrected_cells_speak_clearly_against_it() -> None:
+    spread = np.random.default_rng(0).normal(0, 0.3, 25)
+    for name, more, kept in (
+        ("refit, second opinion", 0.05, True),
+        ("refit, second opinion", 0.5, False),
+        ("refit", 0.05, False),
+    ):
+        losses = {"none": np.full(25, 1.0), name: 1.0 + more + spread - spread.mean()}
+        tried = [judged_by(each, loss) for each, loss in losses.items()]
+        assert (_best(tried, losses, AdaptConfig()) == name) == kept, (name, more)
+
+
+def test_keeping_a_trusted_update_against_the_loss_is_told(home: Classifier) -> None:
+    tried = (judged_by("none", np.ones(10)), judged_by("refit, second opinion", np.full(10, 1.05)))
+    done = Adaptation(
+        lab="c", corrected=10, kept="refit, second opinion", judged=tried, before=home, classifier=home
+    )
+    assert "do not speak clearly against refit, second opinion" in done.text()
+
+
 def test_vectors_that_do_not_fit_are_refused(home: Classifier) -> None:
     cells, labels = made(10, 5)
     with pytest.raises(ClassifyError, match="Embed the cells with the model's own bundle"):
@@ -347,5 +371,5 @@ def test_a_forest_takes_the_corrected_cells_in_and_does_not_move_the_lab(home: C
     forest = fit(cells, list(labels), config, labs=["a"] * 120)
     same, truths = made(120, 5)
     tried = [one.name for one in adapt(forest, same, marks(truths, range(20)), lab="c").judged]
-    assert tried == ["none", "refit"]
+    assert tried == ["none", "refit, second opinion"]
     assert "align" in [one.name for one in adapt(home, same, marks(truths, range(20)), lab="c").judged]

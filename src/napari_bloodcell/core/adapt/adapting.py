@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from napari_bloodcell.core.adapt.restaining import Restained
 from napari_bloodcell.core.adapt.updates import (
     OF_RESTAINED,
+    TRUSTED,
     WITHOUT_LABELS,
     Lab,
     Update,
@@ -38,6 +39,7 @@ JUDGED_ON = 1_000  # old cells at most while judging; the update that is kept se
 NEVER = 0.02  # no answer is taken for surer than this while judging: one cell must not decide alone
 SLOW = ("random_forest", "xgboost", "ann")  # to fit: judged with one dealing
 FEW_TREES, FEW_ROUNDS = 40, 20
+CLEARLY = 2.0  # standard errors of the difference in loss
 STAGE = "Adapting"
 
 HeldOut = tuple[NDArray[np.float32], tuple[str, ...]]  # log-probabilities, and the classes they are of
@@ -75,7 +77,12 @@ class Adaptation:
             mark = "  kept" if one.name == self.kept else ""
             lines.append(f"{one.name:<{width}} {one.loss:6.3f} {one.accuracy:6.1%} {one.balanced:9.1%}{mark}")
         least = min(self.judged, key=lambda one: one.loss).name
-        if self.kept not in (NO_UPDATE, least):
+        if least == NO_UPDATE != self.kept:
+            lines.append(
+                f"So few cells, often the hardest of a lab, do not speak clearly against {self.kept}, which "
+                "helped the labs it was measured on: it is kept. Look at what it changed; it can be undone."
+            )
+        elif self.kept not in (NO_UPDATE, least):
             lines.append(
                 f"{least} is not clearly better than {self.kept} on so few cells, or is wrong more often "
                 "than no update: the gentler one is kept."
@@ -211,7 +218,7 @@ def _held_out(
             updated = update(before, replace(lab, rows=lab.rows[seen], labels=lab.labels[seen]))
             ready = updated.standardise(lab.values[lab.rows[held]])
             columns = np.searchsorted(names, updated.class_names)
-            likely = updated.calibration.probabilities(updated.head.scores(ready))
+            likely = updated.calibration.probabilities(updated.scores(ready))
             scores[np.ix_(held, columns)] = np.log(likely + 1e-6)
         result.append((scores, names))
     return result
@@ -248,26 +255,29 @@ def _judge(
 
 def _best(judged: Sequence[Judged], losses: dict[str, NDArray[np.float64]], config: AdaptConfig) -> str:
     """Only updates that are better than no update by enough, and by which no more cells (of all, and class by
-    class) become wrong than one. Of those that held-out cells cannot tell from the best one (a standard error
-    of the difference), the first."""
+    class) become wrong than one; a trusted one unless it is clearly worse. Of those that held-out cells
+    cannot tell from the best one (a standard error of the difference), the first."""
     nothing, *updates = judged
     cells = len(losses[nothing.name])
-    better = [
-        one
-        for one in updates
-        if one.loss < nothing.loss * (1 - config.least_gain)
-        and one.accuracy >= nothing.accuracy - 1 / cells
-        and one.balanced >= nothing.balanced - 1 / cells
-    ]
-    if not better:
+
+    def worse(name: str, than: str, errors: float) -> bool:
+        gap = losses[name] - losses[than]
+        return bool(gap.mean() > errors * gap.std() / np.sqrt(cells))
+
+    def good(one: Judged) -> bool:
+        if one.name in TRUSTED:
+            return not worse(one.name, nothing.name, CLEARLY)
+        return bool(
+            one.loss < nothing.loss * (1 - config.least_gain)
+            and one.accuracy >= nothing.accuracy - 1 / cells
+            and one.balanced >= nothing.balanced - 1 / cells
+        )
+
+    possible_ones = [one for one in updates if good(one)]
+    if not possible_ones:
         return nothing.name
-    best = min(better, key=lambda one: one.loss)
-
-    def as_good(name: str) -> bool:
-        gap = losses[name] - losses[best.name]
-        return bool(gap.mean() <= gap.std() / np.sqrt(cells))
-
-    return next(one.name for one in better if as_good(one.name))
+    best = min(possible_ones, key=lambda one: one.loss)
+    return next(one.name for one in possible_ones if not worse(one.name, best.name, 1))
 
 
 def _finished(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_bloodcell.core.adapt.second_opinion import second_opinion
 from napari_bloodcell.core.classify.classifier import Classifier, Known, centre_and_scale
 from napari_bloodcell.core.classify.fitting import fit_head
 from napari_bloodcell.core.classify.leaning import leaning
@@ -43,7 +44,7 @@ def recalibrate(before: Classifier, lab: Lab) -> Classifier:
     if not known.any():
         return before
     truths = np.searchsorted(before.class_names, lab.labels[known])
-    scores = before.head.scores(before.standardise(lab.values[lab.rows[known]]))
+    scores = before.scores(before.standardise(lab.values[lab.rows[known]]))
     start = leaning(before.class_names, before.config.lean)
     temperature, offsets = offsets_for(scores, truths, balance(truths), start=start)
     return replace(
@@ -85,6 +86,12 @@ def refit(strength: float) -> Update:
     return update
 
 
+def refit_with_second_opinion(before: Classifier, lab: Lab) -> Classifier:
+    """The head anew, and beside it an opinion that comes from the cells of this lab alone."""
+    after = _refitted(before, lab, 0.0)
+    return replace(after, second=second_opinion(after, lab.values, lab.rows, lab.labels))
+
+
 # The first one is taken where held-out cells do not clearly speak for another: a few dozen cells often
 # cannot tell them apart, and this order is that of the labs at hand.
 UPDATES: dict[str, Update] = {
@@ -95,12 +102,16 @@ UPDATES: dict[str, Update] = {
     "align": align(1.0),
     "shift prototypes": shift_prototypes,
     "recalibrate": recalibrate,
+    "refit, second opinion": refit_with_second_opinion,
 }
 WITHOUT_LABELS = ("align half", "align")
 # Trees split at fixed values: moving a lab's cells costs them accuracy, and so do new offsets for the
 # classes. A few corrected cells cannot tell (docs/evaluation.md), so neither is tried.
-OF_FORESTS = ("refit",)
+OF_FORESTS = ("refit, second opinion",)
 FORESTS = ("random_forest", "xgboost")
+# Kept unless corrected cells speak clearly against it: these are the hardest cells of a lab, few, and poor
+# judges of what helps the others (docs/evaluation.md).
+TRUSTED = ("refit, second opinion",)
 OF_RESTAINED = ("refit", "shift prototypes", "recalibrate")  # tried on restained cells too
 
 
@@ -111,6 +122,8 @@ def possible(before: Classifier, lab: Lab) -> dict[str, Update]:
         names = ["recalibrate", "shift prototypes"]
     elif before.kind in FORESTS:
         names = list(OF_FORESTS)
+    else:
+        names = [name for name in names if name not in OF_FORESTS]
     if len(lab.values) < LEAST_OF_A_LAB:
         names = [name for name in names if "align" not in name]
     return {name: UPDATES[name] for name in names}
@@ -169,6 +182,7 @@ def _refitted(before: Classifier, lab: Lab, strength: float) -> Classifier:
         mean=mean,
         scale=scale,
         head=fit_head(ready, truths, weights, before.config),
+        second=None,
         cloud=cloud_of(ready, truths, len(names)),
         calibration=Calibration(offsets=leaning(class_names, before.config.lean)),
     )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_bloodcell.core.artifact import hash_arrays, read_arrays, write_arrays
 from napari_bloodcell.core.classify.heads import HEADS, Head
+from napari_bloodcell.core.classify.heads.linear import LinearHead
 from napari_bloodcell.core.config import ClassifierConfig, ClassifyConfig
 from napari_bloodcell.core.errors import ArtifactError, BloodcellError, ClassifyError
 from napari_bloodcell.core.records import Embeddings, Predictions, freeze
@@ -22,6 +23,8 @@ FILE = "classifier.safetensors"
 UNCALIBRATED = Calibration()
 MOST_CLASSES = 1_000
 FURTHEST = 60_000  # standardised vectors are kept as 16-bit floats, which end soon after
+SECOND = "second_"  # before the names of a second opinion's arrays in the file
+EXTREME = 10.0  # standard deviations: further out a straight line is no opinion
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -68,6 +71,7 @@ class Classifier:
     head: Head
     cloud: Cloud
     calibration: Calibration = UNCALIBRATED
+    second: LinearHead | None = None  # of one lab's cells: adapt/second_opinion.py
     known: Known | None = None
     notes: tuple[str, ...] = ()  # what training had to decide
 
@@ -87,7 +91,7 @@ class Classifier:
             )
         check_finite(embeddings)
         ready = self.standardise(embeddings.values)
-        probabilities = self.calibration.probabilities(self.head.scores(ready))
+        probabilities = self.calibration.probabilities(self.scores(ready))
         distance = self.cloud.distance(ready)
         sets = self.calibration.sets(probabilities, config.coverage)
         labels, doubt = decide(self.class_names, probabilities, distance, sets, config)
@@ -105,6 +109,13 @@ class Classifier:
     def standardise(self, values: NDArray[Any]) -> NDArray[np.float32]:
         ready: NDArray[np.float32] = ((values - self.mean) / self.scale).astype(np.float32)
         return ready
+
+    def scores(self, ready: NDArray[np.float32]) -> NDArray[np.float32]:
+        """N x C, of standardised vectors; a softmax makes probabilities of them."""
+        first = self.head.scores(ready)
+        if self.second is None:
+            return first
+        return first + self.second.scores(np.clip(ready, -EXTREME, EXTREME))
 
     def save(self, folder: Path) -> list[str]:
         self.write(folder / FILE)
@@ -132,6 +143,8 @@ class Classifier:
 
     def _arrays(self) -> Arrays:
         arrays = {"mean": self.mean, "scale": self.scale, **self.head.arrays, **self.cloud.to_arrays()}
+        if self.second is not None:
+            arrays |= {SECOND + name: array for name, array in self.second.arrays.items()}
         if not self.calibration.is_nothing:
             arrays |= self.calibration.to_arrays()
         return arrays | _known_to_arrays(self.known)
@@ -183,9 +196,15 @@ def _from_file(settings: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
         "head": HEADS[config.kind].from_arrays(arrays, width, classes),
         "cloud": Cloud.from_arrays(arrays),
         "calibration": calibration,
+        "second": _second_from_arrays(arrays, width, classes),
         "known": _known_from_arrays(settings, arrays),
         "notes": tuple(str(note) for note in settings["notes"]),
     }
+
+
+def _second_from_arrays(arrays: Arrays, width: int, classes: int) -> LinearHead | None:
+    own = {name.removeprefix(SECOND): array for name, array in arrays.items() if name.startswith(SECOND)}
+    return LinearHead.from_arrays(own, width, classes) if own else None
 
 
 def _known_to_arrays(known: Known | None) -> Arrays:

@@ -27,6 +27,11 @@ def export_ubj(classifier: Classifier, path: Path) -> None:
             f"A {classifier.kind} classifier with {classifier.calibration.method} calibration cannot be "
             "written as UBJSON. It takes xgboost, with temperature or no calibration."
         )
+    if classifier.second is not None:
+        raise ClassifyError(
+            "This classifier was adapted to a lab and has a second opinion beside its trees, for which the "
+            "file has no place. Write the classifier as it was before, or train one on your own cells."
+        )
     try:
         import xgboost
     except ImportError as error:

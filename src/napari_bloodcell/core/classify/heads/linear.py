@@ -7,6 +7,10 @@ from numpy.typing import NDArray
 
 from napari_bloodcell.core.classify.heads.base import Floats, Head
 from napari_bloodcell.core.config import ClassifierConfig
+from napari_bloodcell.core.uncertainty.calibration import log_softmax
+
+STEPS = 100
+LIGHT = 0.1  # how hard the intercept is held, against the coefficients: classes are not equally common
 
 
 class LinearHead(Head):
@@ -31,6 +35,29 @@ class LinearHead(Head):
             intercept = np.concatenate([-intercept / 2, intercept / 2])
         arrays = dict(zip(cls.names, (coefficients, intercept), strict=True))
         return cls({name: array.astype(np.float32) for name, array in arrays.items()})
+
+    @classmethod
+    def fit_shares(cls, ready: Floats, shares: NDArray[Any], weights: NDArray[Any], strength: float) -> Self:
+        """Where a cell is of several classes at once, by ``shares`` (N x C); every class has its column, also
+        one of which there is no cell."""
+        from scipy.optimize import minimize
+
+        (cells, width), classes = ready.shape, shares.shape[1]
+        points, pull = np.c_[ready, np.ones(cells)].astype(np.float64), np.ones((width + 1, 1))
+        pull[-1] = LIGHT * strength
+
+        def loss(flat: NDArray[Any]) -> tuple[float, NDArray[np.float64]]:
+            matrix = flat.reshape(width + 1, classes)
+            likely = log_softmax(points @ matrix)
+            excess = weights[:, None] * (np.exp(likely) * shares.sum(axis=1, keepdims=True) - shares)
+            slope = strength * points.T @ excess + pull * matrix
+            wrong = -strength * (weights[:, None] * shares * likely).sum()
+            return float(wrong + (pull * matrix**2).sum() / 2), slope.ravel()
+
+        start = np.zeros((width + 1) * classes)
+        found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": STEPS}).x
+        matrix = found.reshape(width + 1, classes).astype(np.float32)
+        return cls({"coefficients": matrix[:-1], "intercept": matrix[-1]})
 
     def scores(self, ready: Floats) -> Floats:
         result: Floats = ready @ self.arrays["coefficients"] + self.arrays["intercept"]
