@@ -198,6 +198,7 @@ def test_cells_corrected_before_are_not_judged_by_themselves(home: Classifier) -
         np.concatenate([old.labs, np.full(15, "c")]),
     )
     assert len(without_cells_of(both, lab)) == len(old) + 5
+    assert len(without_cells_of(both, replace(lab, name="two open fields"))) == len(old) + 5
 
 
 def test_judging_on_fewer_old_cells_keeps_every_class_of_every_lab() -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_bloodcell.core.adapt import adapt, restain_cells, restain_of_image
+from napari_bloodcell.core.adapt import Field, adapt, adapt_to_fields, restain_cells
 from napari_bloodcell.core.adapt.bundles import save_adapted, undo
 from napari_bloodcell.core.adapt.files import adapt_on_tables
+from napari_bloodcell.core.adapt.of_fields import restain_of_fields
 from napari_bloodcell.core.adapt.restaining import Restained, restain_of_results
 from napari_bloodcell.core.bundle import Bundle, load_bundle, pack_bundle, save_bundle
 from napari_bloodcell.core.bundle.describe import describe
@@ -315,14 +316,43 @@ def test_the_command_line_and_the_window_restain_the_same_cells_the_same_way(
     of_table, why_not = restain_of_results(bundle, [results / "out"], cells, list(corrected), lab="pink")
     assert why_not == ""
     analysis = analyse(results / "field-3.png", "stain", READ)
-    of_image = restain_of_image(
-        bundle, analysis.image, analysis.masks, analysis.masks.cell_id.tolist(), lab="pink"
+    field = Field(
+        image=analysis.image,
+        masks=analysis.masks,
+        cells=analysis.embeddings,
+        corrected=dict.fromkeys(analysis.masks.cell_id.tolist(), "monocyte"),
     )
+    of_image = restain_of_fields(bundle, [field], lab="pink")
     assert of_table is not None
     assert of_image is not None
     assert of_table.embedder.hash == of_image.embedder.hash
     np.testing.assert_array_equal(of_table.cells.values, of_image.cells.values)
     np.testing.assert_array_equal(of_table.cells.cell_id, cells.embeddings.cell_id[corrected])
+
+
+def test_fields_whose_cells_have_the_same_numbers_are_learnt_from_together(
+    home: Classifier, stains: tuple[StainProfile, StainProfile], tmp_path: Path
+) -> None:
+    bundle = bundle_in(tmp_path / "home", home, stains[0])
+    fields = []
+    for seed in (3, 4):
+        one = smear("leishman_pink", seed)
+        values, labels = vectors(len(one.masks), seed, mixed_up=True)
+        cells = replace(values, cell_id=one.masks.cell_id)
+        corrected = dict(zip(one.masks.cell_id.tolist(), labels.tolist(), strict=True))
+        fields.append(Field(image=one.image, masks=one.masks, cells=cells, corrected=corrected))
+    done = adapt_to_fields(bundle, fields, lab="2 open fields")
+    assert done.corrected == sum(len(field.cells) for field in fields) > len(fields[0].cells)
+    both = restain_of_fields(bundle, fields, lab="2 open fields")
+    second = restain_of_fields(bundle, [replace(fields[0], corrected={}), fields[1]], lab="2 open fields")
+    assert both is not None
+    assert second is not None
+    count = len(fields[0].cells)
+    assert both.cells.cell_id.tolist() == list(range(done.corrected))
+    assert second.cells.cell_id.tolist() == list(range(count, done.corrected))
+    assert restain_of_fields(bundle, [replace(fields[0], corrected={})]) is None
+    with pytest.raises(ClassifyError, match="Give the fields with corrected cells"):
+        adapt_to_fields(bundle, [])
 
 
 def test_cells_of_an_image_are_not_restained_from_another_of_its_name(

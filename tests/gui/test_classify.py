@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_bloodcell.core.errors import DataError
-from napari_bloodcell.gui import classes, layers, outlines
+from napari_bloodcell.gui import adapting, classes, layers, outlines
 from napari_bloodcell.gui.classify_calls import read_classes, review_order, said_of
 from napari_bloodcell.gui.outlines import image_of
 from napari_bloodcell.gui.places import hidden_by
@@ -557,6 +557,37 @@ def test_adapting_with_too_few_corrections_says_so(panel, counted, click, wait, 
     assert kinds(counted) == before
 
 
+def test_adapting_learns_from_every_open_field(
+    viewer, panel, counted, add_counted, click, wait, monkeypatch, tmp_path
+):
+    """Fields hold few cells: what was corrected on one alone would never be enough."""
+    monkeypatch.setenv("BLOODCELL_CACHE", str(tmp_path))
+    other = add_counted("another field", turned=True)
+    asked = []
+
+    def told(looked, bundle, config, progress):
+        asked.extend(looked)
+        return adapting.adapt(looked, bundle, config, progress)
+
+    panel.adapt = told
+    for layer in (counted, other):
+        for number, cell in enumerate(classes.ids(layer).tolist()[:3]):
+            classes.give(viewer, {layer: [cell]}, ("monocyte", "lymphocyte", "neutrophil")[number], "ada")
+    viewer.add_labels(np.ones(counted.data.shape, np.uint8), name="no cells of a smear")
+    untouched = kinds(other)
+    panel.cells.setCurrentText(counted.name)
+    click(panel.adapt_button)
+    wait(panel)
+    assert [one.outlined.cells() for one in asked] == [
+        panel.layer,
+        other if panel.layer is counted else counted,
+    ]
+    assert [len(one.corrected) for one in asked] == [3, 3]
+    assert "6 corrected cells of 2 open fields, each held out in turn" in panel.task.message.text()
+    assert "second opinion" in panel.task.message.text()
+    assert kinds(other) == untouched
+
+
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_the_panel_fits_and_can_be_read_in_both_themes(viewer, panel, theme, qtbot):
     viewer.theme = theme
@@ -596,7 +627,7 @@ def test_what_is_said_of_a_cell():
 
 def test_what_adapting_did_is_told_line_by_line():
     from napari_bloodcell.core.adapt.adapting import Adaptation, Judged
-    from napari_bloodcell.gui.classify_calls import said_of_adaptation
+    from napari_bloodcell.gui.adapting import said_of_adaptation
 
     judged = tuple(
         Judged(name=name, loss=loss, accuracy=right, balanced=right)

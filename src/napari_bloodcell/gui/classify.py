@@ -12,9 +12,8 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLineEdit, QPushButton
 from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.errors import BloodcellError
-from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.words import how_many
-from napari_bloodcell.gui import ask, classes, classify_calls
+from napari_bloodcell.gui import adapting, ask, classes, classify_calls
 from napari_bloodcell.gui.choices import BundleChoice
 from napari_bloodcell.gui.class_keys import ClassKeys, hand_to
 from napari_bloodcell.gui.class_table import ClassTable
@@ -64,7 +63,7 @@ class ClassifyCells(CellsPanel):
         super().__init__(napari_viewer, "Predict classes")
         self.task.run_button.setToolTip("Let the model name every cell that no person has named.")
         self.predict = classify_calls.predict
-        self.adapt = classify_calls.adapt
+        self.adapt = adapting.adapt
         self.ask_open = partial(ask.file_to_read, self, "Table of classes", TABLES)
         self.ask_save = partial(ask.file_to_write, self, "Table of classes", "classes.csv", TABLES)
         self.current = 0  # the cell that is looked at
@@ -109,7 +108,8 @@ class ClassifyCells(CellsPanel):
         self.undo_button = self._button("Undo", "Take back the last change of class (Ctrl+Z here).")
         self.redo_button = self._button("Redo", "Give again what was taken back (Ctrl+Shift+Z here).")
         self.adapt_button = self._button(
-            "Adapt model", "Update the model from your corrections. It is kept only if cells held out say so."
+            "Adapt model",
+            "Update the model from your corrections on all open fields, judged on cells held out.",
         )
         self.adapt_button.clicked.connect(self._adapt)
         self.load_button = self._button("Load …", "Give the cells the classes of a table (CSV).")
@@ -211,20 +211,14 @@ class ClassifyCells(CellsPanel):
         if layer is None:
             return
         try:
-            classes.check_plane(layer)
-            taken = outlined(layer, self.viewer)
+            looked = adapting.looked_at(layer, self.viewer)
             config: Any = self.form.get()
         except BloodcellError as error:
             self.task.say(str(error), error=True)
             return
-        mine = {
-            cell: kind
-            for (cell, kind, _), by in zip(classes.rows(layer), classes.is_by_person(layer), strict=True)
-            if by and kind != UNIDENTIFIED
-        }
-        self.task.start(partial(self.adapt, taken, self.model.value, config, mine), self._adapted)
+        self.task.start(partial(self.adapt, looked, self.model.value, config), self._adapted)
 
-    def _adapted(self, result: classify_calls.Adapted) -> Iterator[None]:
+    def _adapted(self, result: adapting.Adapted) -> Iterator[None]:
         if result.folder is not None and result.predicted is not None:
             self.model.choose(result.folder)
             yield from self._predicted(result.predicted)

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,6 @@ from napari_bloodcell.gui.outlines import Outlined
 if TYPE_CHECKING:
     import pandas as pd
 
-    from napari_bloodcell.core.adapt import Adaptation
     from napari_bloodcell.core.pipeline import Analysis
 
 MOST_SUGGESTED = 200
@@ -76,55 +74,6 @@ def predict(
         rims=rims,
         order=_suggested(analysis, seen),
     )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Adapted:
-    """What a model learnt from corrections; ``folder`` is None where it is no better and stays as it is."""
-
-    text: str
-    folder: Path | None
-    predicted: Predicted | None
-
-
-def adapt(
-    outlined: Outlined, bundle: str, config: AnalyseConfig, corrected: Mapping[int, str], progress: Progress
-) -> Adapted:
-    """Update the model from a person's classes, judged on those held out; kept only if it is better."""
-    from napari_bloodcell.core.adapt import adapt as adapt_classifier
-    from napari_bloodcell.core.adapt import restain_of_image
-    from napari_bloodcell.core.adapt.bundles import save_adapted
-    from napari_bloodcell.core.folders import cache_folder
-
-    before = predict(outlined, bundle, config, progress)
-    model, cells = before.analysis.bundle, before.analysis.embeddings
-    labels = [corrected.get(int(cell), "") for cell in cells.cell_id]
-    lab = outlined.picture.name
-    image, masks = before.analysis.image, before.analysis.masks
-    restained = restain_of_image(
-        model, image, masks, list(corrected), config.crop, lab=lab, progress=progress
-    )
-    adaptation = adapt_classifier(
-        model.classifier, cells, labels, lab=lab, restained=restained, progress=progress
-    )
-    if adaptation.classifier is adaptation.before:
-        return Adapted(text=said_of_adaptation(adaptation), folder=None, predicted=None)
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    folder = cache_folder() / "bundles" / f"{model.name.partition('-adapted')[0]}-adapted-{stamp}"
-    save_adapted(folder, model, adaptation)
-    after = predict(outlined, str(folder), config, progress, corrected)
-    return Adapted(text=said_of_adaptation(adaptation), folder=folder, predicted=after)
-
-
-def said_of_adaptation(adaptation: "Adaptation") -> str:
-    """What the command line prints as a table, a line an update: a panel's letters have no one width."""
-    first, *rest = adaptation.text().splitlines()
-    lines = [
-        f"{one.name}: {one.accuracy:.0%} right, loss {one.loss:.3f}"
-        + (", kept" if one.name == adaptation.kept else "")
-        for one in adaptation.judged
-    ]
-    return "\n".join([first, *lines, *rest[1 + len(lines) :]])
 
 
 def _suggested(analysis: "Analysis", seen: Collection[int]) -> list[int]:

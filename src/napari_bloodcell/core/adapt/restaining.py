@@ -52,22 +52,6 @@ def restain_cells(
     return Restained(cells=embedder.embed(crops, progress=progress), embedder=embedder)
 
 
-def restain_of_image(  # noqa: PLR0913 (a model, an image and its corrected cells)
-    bundle: Bundle,
-    image: SmearImage,
-    masks: Masks,
-    corrected: Sequence[int],
-    config: CropConfig = CropConfig(),
-    *,
-    lab: str = "new lab",
-    progress: Progress = silent,
-) -> Restained | None:
-    """Where all corrected cells are of one image."""
-    crops = _crops_of(bundle, image, masks, corrected, config)
-    source = average(profiles_of(np.array(image.pixels)), name=lab)
-    return restain_cells(bundle, crops, source, progress=progress)
-
-
 def restain_of_results(
     bundle: Bundle,
     tables: Sequence[Path],
@@ -93,7 +77,7 @@ def restain_of_results(
         except (BloodcellError, OSError, KeyError, ValueError) as error:
             return None, f"Stain transfer was not tried: {error}"
         own = sorted((int(row) for row in wanted if images[row] == one), key=lambda row: cells.cell_id[row])
-        parts.append(_crops_of(bundle, image, masks, cells.cell_id[own].tolist(), config.crop))
+        parts.append(crops_of(bundle, image, masks, cells.cell_id[own].tolist(), config.crop))
         rows += own
         if len(profiles) < MOST_FIELDS:
             profiles += profiles_of(np.array(image.pixels))
@@ -103,7 +87,7 @@ def restain_of_results(
     return restain_cells(bundle, crops, average(profiles, name=lab), progress=progress), ""
 
 
-def _crops_of(
+def crops_of(
     bundle: Bundle, image: SmearImage, masks: Masks, wanted: Sequence[int], config: CropConfig
 ) -> Crops:
     own = np.isin(masks.cell_id, np.asarray(wanted, np.int64))

@@ -151,10 +151,14 @@ def thinned(known: Known, most: int, rng: np.random.Generator) -> Known:
 
 
 def without_cells_of(known: Known, lab: Lab) -> Known:
-    """The training cells less those corrected before and given again: no cell may be judged by itself."""
-    same = np.flatnonzero(known.labs == lab.name)
-    given = (lab.values[lab.rows] - known.mean) / known.scale
-    again = [row for row in same if len(given) and np.abs(given - known.ready[row]).max(axis=1).min() < SAME]
+    """The training cells less those corrected before and given again, whatever the lab was called then: no
+    cell may be judged by itself."""
+    given = ((lab.values[lab.rows] - known.mean) / known.scale).astype(np.float32)
+    again = [
+        row
+        for row, ready in enumerate(known.ready.astype(np.float32))
+        if len(given) and np.abs(given - ready).max(axis=1).min() < SAME
+    ]
     rows = np.setdiff1d(np.arange(len(known)), again)
     return replace(known, ready=known.ready[rows], labels=known.labels[rows], labs=known.labs[rows])
 
