@@ -99,8 +99,8 @@ def adapt(  # noqa: PLR0913 (each is a flag)
     classes: OwnClasses = None,
     config: Annotated[AdaptConfig, Parameter(name="*")] = AdaptConfig(),
 ) -> int:
-    """Make a model right on a lab, from cells a person has corrected (5 to 200). It is kept only if they do not speak against it;
-    else nothing is written, and the exit code is 3.
+    """Make a model right on a lab, from cells a person has corrected (5 to 200). Where held-out ones speak
+    against what it learnt, nothing is written, and the exit code is 3.
 
     Parameters
     ----------
