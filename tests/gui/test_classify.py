@@ -557,7 +557,7 @@ def test_adapting_with_too_few_corrections_says_so(panel, counted, click, wait, 
     assert kinds(counted) == before
 
 
-def test_adapting_learns_from_every_open_field(
+def test_adapting_learns_from_every_open_field(  # noqa: PLR0917
     viewer, panel, counted, add_counted, click, wait, monkeypatch, tmp_path
 ):
     """Fields hold few cells: what was corrected on one alone would never be enough."""
