@@ -30,13 +30,15 @@ def report(
     *,
     out: Path,
     readers: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
+    patients: Path | None = None,
     classes: OwnClasses = None,
     config: Annotated[AskedReport, Parameter(name="*")] = AskedReport(),
 ) -> int:
-    """Turn results or sessions into a report: each slide and all together, with limits and doubtful cells.
+    """Turn results or sessions into a report: slides, patients and all together, limits, doubtful cells.
 
     It counts as the analyses did, by the settings they were run with; a flag goes first.
-    Writes report.html (one file, to print), report.pdf, report.json, report.csv, cells.csv, cells.parquet.
+    Writes report.html (one file, to print), report.pdf, report.json, report.csv, cells.csv, cells.parquet;
+    patients.csv too where patients are known.
 
     Parameters
     ----------
@@ -48,6 +50,9 @@ def report(
     readers: list[Path]
         Tables of people who named cells (CSV with image, cell_id, cell_type), one a reader. Two are compared
         by kappa; where they differ a third decides, and without one the cell is unidentified.
+    patients: Path
+        Whose the slides are (CSV with slide and patient): each patient is counted too. Not needed where the
+        list of images that was analysed says it.
     """
     from napari_bloodcell.core.datasets.own_classes import with_own
     from napari_bloodcell.core.report.differential import to_text
@@ -60,6 +65,7 @@ def report(
             config,
             asked=said(config.count),
             readers=readers or (),
+            patients=patients,
             taxonomy=with_own(classes),
             progress=progress,
         )

@@ -11,15 +11,21 @@ from napari_bloodcell.core.artifact import atomic_path, check_writable, write_by
 from napari_bloodcell.core.cell_tables import PERSON
 from napari_bloodcell.core.config.report import ReportConfig
 from napari_bloodcell.core.progress import Progress, silent
+from napari_bloodcell.core.report.counting import (
+    ALL,
+    SlideCount,
+    count_patients,
+    count_runs,
+    count_slides,
+    each_alone,
+)
 from napari_bloodcell.core.report.differential import (
     NOT_KNOWN,
     RESEARCH_USE,
-    Differential,
-    count_cells,
     to_json,
 )
-from napari_bloodcell.core.report.enough import Enough, enough
 from napari_bloodcell.core.report.gallery import Doubtful, Shown, doubtful_rows, pictures
+from napari_bloodcell.core.report.patients import Patient, to_json_of, write_patients
 from napari_bloodcell.core.report.place import check_place
 from napari_bloodcell.core.report.provenance import (
     Failure,
@@ -39,10 +45,10 @@ from napari_bloodcell.core.report.slides import (
     Run,
     answered,
     failed_in,
-    known_classes,
     read_runs,
     result_folders,
     together,
+    with_patients,
 )
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 from napari_bloodcell.core.words import how_many
@@ -54,17 +60,10 @@ UNRECORDED = "What the probabilities are calibrated on was not recorded by the a
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SlideCount:
-    name: str
-    images: tuple[str, ...]
-    differential: Differential
-    enough: Enough
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class Report:
     config: ReportConfig
     slides: tuple[SlideCount, ...]
+    patients: tuple[Patient, ...]  # none where it is not known whose the slides are
     pooled: SlideCount
     table: "pd.DataFrame"
     runs: tuple[Run, ...]
@@ -121,23 +120,26 @@ def make_report(  # noqa: PLR0913 (what is given, and how)
     *,
     asked: Mapping[str, Any] | None = None,
     readers: Sequence[Path] = (),
+    patients: Path | None = None,
     taxonomy: Taxonomy = DEFAULT,
     progress: Progress = silent,
 ) -> Report:
     """Read result folders of ``analyse``, sessions and readers' tables; write the report into ``out``.
+    ``patients``: whose the slides are (CSV), where the list of images did not say.
     ``taxonomy``: with the classes that are the readers' own. With ``asked``, these settings and else those of
     the analyses say how to count, not ``config.count``."""
     check_place(Path(out))
     people = read_readers(readers, taxonomy)
     config, told = _settled(config, asked, results)
     works = [read_work(folder, config) for folder in sessions_in(results)]
-    runs = read_runs(results, [run for work in works for run in work.runs])
+    runs = with_patients(read_runs(results, [run for work in works for run in work.runs]), patients)
     others, notes = readers_of(works)
-    if config.slide_by == "image":
-        runs = _each_alone(runs)
     check_writable(Path(out))
     table, people = answered(together(runs), people)
-    slides = [_count(name, runs, table[table["slide"] == name], config) for name in _slides(runs)]
+    patients_found, patients_told = count_patients(runs, table, config)
+    if config.slide_by == "image":
+        runs = each_alone(runs)
+        table = table.assign(slide=[run.slide for run in runs for _ in range(len(run.table))])
     origins = {
         (str(run.folder), str(run.image["source"])): Shown(str(run.image["sha256"]), run.page) for run in runs
     }
@@ -145,8 +147,9 @@ def make_report(  # noqa: PLR0913 (what is given, and how)
     failed = failed_in(results, runs)
     report = Report(
         config=config,
-        slides=tuple(slides),
-        pooled=_count("All slides", runs, table, config),
+        slides=tuple(count_slides(runs, table, config)),
+        patients=tuple(patients_found),
+        pooled=count_runs(ALL, runs, table, config),
         table=table,
         runs=tuple(runs),
         agreement=_agreement(people, others),
@@ -160,20 +163,12 @@ def make_report(  # noqa: PLR0913 (what is given, and how)
             *(text for work in works for text in work.lost),
             *_warnings(runs, failed),
             *told,
+            *patients_told,
             *_alike(readers),
         ),
     )
     _write(Path(out), report, progress)
     return report
-
-
-def _each_alone(runs: Sequence[Run]) -> list[Run]:
-    from dataclasses import replace
-
-    return [
-        run if run.slide == run.image["name"] else replace(run, slide=f"{run.slide}/{run.image['name']}")
-        for run in runs
-    ]
 
 
 def _agreement(people: Sequence[Reader], others: Sequence[Reader]) -> Agreement | None:
@@ -190,28 +185,6 @@ def _sign_off(signatures: Sequence[Signature], has_sessions: bool) -> tuple[str,
     if not signatures:
         return ("Not signed yet.",) if has_sessions else ()
     return tuple(signature.text() for signature in signatures)
-
-
-def _slides(runs: Sequence[Run]) -> list[str]:
-    return list(dict.fromkeys(run.slide for run in runs))
-
-
-def _count(name: str, runs: Sequence[Run], table: "pd.DataFrame", config: ReportConfig) -> SlideCount:
-    differential = count_cells(
-        table["cell_type"].astype(str),
-        table["reviewed"],
-        table["touches_border"].astype(bool),
-        config.count,
-        merge_bands=config.merge_bands,
-        known=known_classes([run.record for run in runs if name in (run.slide, "All slides")]),
-    )
-    slides = set(table["slide"]) if len(table) else {name}
-    return SlideCount(
-        name=name,
-        images=tuple(str(run.image["name"]) for run in runs if run.slide in slides or name == "All slides"),
-        differential=differential,
-        enough=enough(differential, config.precision),
-    )
 
 
 def _notes(runs: Sequence[Run]) -> tuple[str, ...]:
@@ -269,6 +242,7 @@ def _write(out: Path, report: Report, progress: Progress) -> None:
     with atomic_path(out / "cells.parquet") as temporary:
         table.to_parquet(temporary, index=False)
     write_bytes(out / "report.csv", _counts_csv(report))
+    write_patients(out, report.patients)
     write_bytes(out / "report.html", to_html(report).encode())
     write_pdf(out / "report.pdf", report)
     write_json(
@@ -300,6 +274,7 @@ def _body(report: Report) -> dict[str, Any]:
         "made": report.made,
         "pooled": one(report.pooled),
         "slides": [one(slide) for slide in report.slides],
+        "patients": [to_json_of(patient) for patient in report.patients],
         "reviewed": report.reviewed_text(),
         "calibration": list(report.calibration),
         "agreement": None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from napari_bloodcell.core.artifact import atomic_path
 from napari_bloodcell.core.report.chart import draw
 from napari_bloodcell.core.report.differential import RESEARCH_USE, to_text
+from napari_bloodcell.core.report.patients import to_text_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,6 +68,9 @@ def _texts(report: "Report") -> Iterator[str]:
             yield f"{slide.name} ({len(slide.images)} images). {slide.enough.text()}"
             yield from to_text(slide.differential).splitlines()[:-1]
             yield ""
+    for patient in report.patients:
+        yield from to_text_of(patient).splitlines()
+        yield ""
     for run in report.runs:
         yield (
             f"{run.slide}  {run.image['name']}  sha256 {run.image['sha256']}  model {run.bundle['name']} "
