@@ -44,12 +44,13 @@ def report(
     ----------
     results: list[Path]
         Folders that `analyse --out` wrote, or folders of sessions: those are counted as corrected, with who
-        reviewed them, the kappa of two readers who named the same cells, and the sign-off.
+        reviewed them, the kappa of readers who named the same cells, and the sign-off.
     out: Path
         Folder for the report.
     readers: list[Path]
-        Tables of people who named cells (CSV with image, cell_id, cell_type), one a reader. Two are compared
-        by kappa; where they differ a third decides, and without one the cell is unidentified.
+        Tables of people who named cells (CSV with image, cell_id, cell_type, and perhaps person). Each two
+        are compared by kappa, three and more by alpha too. What most said counts; without that the cell is
+        unidentified.
     patients: Path
         Whose the slides are (CSV with slide and patient): each patient is counted too. Not needed where the
         list of images that was analysed says it.

@@ -99,8 +99,9 @@ def test_two_people_who_named_the_same_cells_are_compared(desk: Desk) -> None:
         desk.say("ada", cell, kind, kind)
     for cell, kind in enumerate(["neutrophil_banded", "neutrophil_banded", "monocyte"], 1):
         desk.say("bo", cell, KINDS[cell - 1], kind)
-    found = desk.report().agreement
-    assert found is not None
+    together = desk.report().agreement
+    assert together is not None
+    (found,) = together.pairs
     assert found.readers == ("ada", "bo")
     assert (found.cells, found.agreed) == (3, 2)
     assert found.disputed == ((("field.png", 2), "neutrophil_segmented", "neutrophil_banded"),)
@@ -246,7 +247,7 @@ def test_two_sessions_of_one_image_count_it_once_and_compare_their_people(desk: 
     report = make_report(folders, desk.folder.parent / "report")
     assert report.pooled.differential.counted == len(KINDS)
     assert report.agreement is not None
-    assert report.agreement.readers == ("ada", "bo of second")
+    assert [pair.readers for pair in report.agreement.pairs] == [("ada", "bo of second")]
     assert sum("it is counted once" in note for note in report.notes) == 2
     assert [note for note in report.notes if "outlines of field.png are not those" in note]
 

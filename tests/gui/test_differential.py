@@ -350,7 +350,7 @@ def test_a_report_of_the_session_has_the_numbers_and_the_signature_of_the_panel(
     assert report.sign_off[0].startswith("Signed by ada")
     assert make_report([tmp_path / "session"], tmp_path / "other").sign_off == report.sign_off
     assert report.agreement is not None
-    assert (set(report.agreement.readers), report.agreement.cells) == ({"ada", "bo"}, 2)
+    assert [(set(pair.readers), pair.cells) for pair in report.agreement.pairs] == [({"ada", "bo"}, 2)]
 
 
 def test_a_signature_and_a_comment_are_there_when_the_session_is_opened_again(  # noqa: PLR0917

@@ -11,6 +11,7 @@ from napari_bloodcell.core.artifact import atomic_path, check_writable, write_by
 from napari_bloodcell.core.cell_tables import PERSON
 from napari_bloodcell.core.config.report import ReportConfig
 from napari_bloodcell.core.progress import Progress, silent
+from napari_bloodcell.core.report.agreement import Agreements, agreements, joined
 from napari_bloodcell.core.report.counting import (
     ALL,
     SlideCount,
@@ -38,7 +39,7 @@ from napari_bloodcell.core.report.provenance import (
     read_made,
     unfinished_text,
 )
-from napari_bloodcell.core.report.readers import Agreement, Reader, agreement, read_readers
+from napari_bloodcell.core.report.readers import Reader, read_readers
 from napari_bloodcell.core.report.sessions import Signature, read_work, readers_of, sessions_in
 from napari_bloodcell.core.report.slides import (
     RUN,
@@ -67,7 +68,7 @@ class Report:
     pooled: SlideCount
     table: "pd.DataFrame"
     runs: tuple[Run, ...]
-    agreement: Agreement | None
+    agreement: Agreements | None
     doubtful: tuple[Doubtful, ...]
     notes: tuple[str, ...]
     made: str
@@ -108,7 +109,7 @@ class Report:
 
     def said_by_people(self) -> tuple[str, ...]:
         """What belongs under the count beside the count itself."""
-        agreed = () if self.agreement is None else (self.agreement.text(),)
+        agreed = () if self.agreement is None else self.agreement.texts()
         comments = tuple(f"Comment: {text}" for text in self.comments)
         return (self.reviewed_text(), *agreed, *self.sign_off, *comments)
 
@@ -171,14 +172,9 @@ def make_report(  # noqa: PLR0913 (what is given, and how)
     return report
 
 
-def _agreement(people: Sequence[Reader], others: Sequence[Reader]) -> Agreement | None:
-    """Of the first two tables; else of the two readers, of sessions too, with the most cells in common."""
-    if len(people) > 1:
-        return agreement(people[0], people[1])
-    readers = [*people, *others]
-    pairs = [agreement(a, b) for at, a in enumerate(readers) for b in readers[at + 1 :]]
-    best = max(pairs, key=lambda one: one.cells, default=None)
-    return best if best is not None and best.cells else None
+def _agreement(people: Sequence[Reader], others: Sequence[Reader]) -> Agreements | None:
+    """Of the tables, and of the sessions' people. Who has a table and worked in a session is one person."""
+    return agreements(joined(people, others), always=people)
 
 
 def _sign_off(signatures: Sequence[Signature], has_sessions: bool) -> tuple[str, ...]:
@@ -268,7 +264,6 @@ def _body(report: Report) -> dict[str, Any]:
             "enough": asdict(slide.enough) | {"text": slide.enough.text()},
         }
 
-    agreed = report.agreement
     return {
         "title": report.config.title,
         "made": report.made,
@@ -277,17 +272,7 @@ def _body(report: Report) -> dict[str, Any]:
         "patients": [to_json_of(patient) for patient in report.patients],
         "reviewed": report.reviewed_text(),
         "calibration": list(report.calibration),
-        "agreement": None
-        if agreed is None
-        else {
-            "readers": list(agreed.readers),
-            "cells": agreed.cells,
-            "agreed": agreed.agreed,
-            "kappa": agreed.kappa,
-            "low": agreed.low,
-            "high": agreed.high,
-            "text": agreed.text(),
-        },
+        "agreement": None if report.agreement is None else report.agreement.to_json(),
         "sign_off": list(report.sign_off),
         "comments": list(report.comments),
         "failed": [asdict(one) for one in report.failed],

@@ -152,10 +152,9 @@ def _disputed(report: "Report") -> str:
     agreed = report.agreement
     if agreed is None or not agreed.disputed:
         return ""
-    first, second = agreed.readers
-    rows = [(escape(c[0]), str(c[1]), _named(a), _named(b)) for c, a, b in agreed.disputed]
-    note = "<p>Where a third reader does not decide, a disputed cell counts as unidentified.</p>"
-    head = ("image", "cell", first, second)
+    rows = [(escape(c[0]), str(c[1]), *(_named(said) for said in each)) for c, each in agreed.disputed]
+    note = "<p>What most readers said counts; where no class leads, the cell is unidentified.</p>"
+    head = ("image", "cell", *agreed.readers)
     return f"<section><h2>Cells the readers disagree on</h2>{note}{_rows(head, rows, 'plain')}</section>"
 
 
