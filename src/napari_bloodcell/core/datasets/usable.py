@@ -21,7 +21,7 @@ def why_not(cell: CellImage) -> str | None:
     except ImageError as error:
         return _reason(error, cell.path)
     gray = GRAY_NOTE in image.notes and np.ptp(image.pixels) > LEAST_CONTRAST
-    return COLOURLESS if gray and cell.mask_path is None else None
+    return COLOURLESS if gray and not cell.has_mask else None
 
 
 def is_mask(path: Path) -> bool:
