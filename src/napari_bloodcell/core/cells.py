@@ -14,6 +14,7 @@ from napari_bloodcell.core.config import CropConfig, ReadConfig
 from napari_bloodcell.core.crop import crop, join
 from napari_bloodcell.core.datasets import CellImage, read_parts
 from napari_bloodcell.core.datasets.outline import Box, Outline
+from napari_bloodcell.core.datasets.usable import without_flag
 from napari_bloodcell.core.errors import ImageError, SegmentError
 from napari_bloodcell.core.image import read_image
 from napari_bloodcell.core.progress import Progress, silent
@@ -67,7 +68,7 @@ def crops_of(
                 ready = segmenter() if callable(segmenter) else segmenter
             masks = _given_mask(cell, image) if cell.has_mask else _found_mask(image, ready)
         except (ImageError, SegmentError) as error:
-            missing.append((row, str(error)))
+            missing.append((row, without_flag(str(error))))
             continue
         if masks is None:
             missing.append((row, NOT_FOUND))
