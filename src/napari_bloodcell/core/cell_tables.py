@@ -178,7 +178,10 @@ def tables_in(path: Path) -> list[Path]:
         return [path]
     found = sorted(path.glob("*/cells.parquet")) or sorted(path.glob("cells.parquet"))
     if not found:
-        raise DataError(f"{path} holds no cells.parquet. Give a results folder of `analyse`, or a table.")
+        raise DataError(
+            f"{path} holds no cells.parquet. Give a results folder of `analyse`, or a table; labelled "
+            f"pictures become one by `napari-bloodcell embed cells {path} --out cells.parquet`."
+        )
     return found
 
 
