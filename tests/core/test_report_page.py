@@ -82,6 +82,14 @@ def test_readers_of_one_class_have_no_kappa_and_those_without_a_common_cell_none
     assert apart.text() == "a and b looked at no cell in common."
 
 
+def test_two_who_agree_on_all_cells_are_not_known_to_agree_on_every_cell_to_come() -> None:
+    said = {cell: "xy"[cell % 2] for cell in range(30)}
+    found = agreement(reader("a", said), reader("b", said))
+    assert (found.kappa, found.high) == (1, 1)
+    assert found.low == pytest.approx(2 * exact_limits(30, 30)[0] - 1)  # chance alone gives a half
+    assert "95 % limits 0.77 to 1.00" in found.text()
+
+
 def readers(answers: str) -> list[Reader]:
     """A line a reader, a letter a cell, a dot where nothing was said."""
     return [
@@ -456,3 +464,22 @@ def test_settings_reach_the_count(results: Path, tmp_path: Path) -> None:
     assert made.pooled.enough.more >= 396
     assert all("/field.png" in slide.name for slide in made.slides)
     assert "<h1>Ward 7</h1>" in (tmp_path / "report.html").read_text()
+
+
+def test_a_long_first_page_of_the_pdf_goes_on_behind_it(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from napari_bloodcell.core.report import pdf
+
+    made = make_report([results], tmp_path / "report")
+    short = len(list(pdf._pages(made)))
+    drawn: list[float] = []
+    monkeypatch.setattr(pdf, "draw", lambda axes, _: drawn.append(axes.get_position().height))
+    pages = list(pdf._pages(replace(made, comments=tuple(f"comment {n}" for n in range(120)))))
+    assert len(pages) > short
+    assert drawn[0] > 0.05
+    texts = "\n".join(text.get_text() for page in pages for text in page.texts)
+    assert all(f"comment {n}" in texts for n in (0, 119))
+    assert min(text.get_position()[1] for text in pages[0].texts) >= 0.03

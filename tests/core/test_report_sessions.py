@@ -277,3 +277,26 @@ def test_an_empty_session_gives_an_empty_report(tmp_path: Path) -> None:
     report = make_report([tmp_path / "session"], tmp_path / "report")
     assert report.pooled.differential.counted == 0
     assert (tmp_path / "report" / "report.pdf").stat().st_size > 0
+
+
+def test_a_column_of_numbers_in_one_session_may_be_text_in_another(desk: Desk) -> None:
+    folders = [desk.folder]
+    for name, note in (("second", 1.5), ("third", "large")):
+        with Session(desk.folder.parent / name, who="bo") as session:
+            picture = desk.folder.parent / f"{name}.png"
+            write_field(picture)
+            key = session.add_image(read_image(picture))
+            cells = cells_of(KINDS)
+            session.save_cells(key, replace(cells, table=cells.table.assign(size=note)))
+            folders.append(session.folder)
+    report = make_report(folders, desk.folder.parent / "report")
+    kept = pd.read_parquet(desk.folder.parent / "report" / "cells.parquet")
+    assert set(kept["size"].dropna()) == {"1.5", "large"}
+    assert len(kept) == len(report.table)
+
+
+def write_field(path: Path) -> None:
+    from PIL import Image
+
+    rng = np.random.default_rng(len(path.name))
+    Image.fromarray(rng.integers(150, 250, (40, 120, 3), np.uint8)).save(path)

@@ -30,6 +30,7 @@ from napari_bloodcell.core.report.patients import (
 )
 from napari_bloodcell.core.report.provenance import Made, named, read_made
 from napari_bloodcell.core.report.slides import known_classes
+from napari_bloodcell.core.rows import harmless_table
 from napari_bloodcell.core.store import RUN, clear_results, with_texts
 
 if TYPE_CHECKING:
@@ -140,7 +141,9 @@ def pool_tables(out: Path, folders: Sequence[Path], config: CountConfig) -> Coun
     ):
         for number, table in enumerate(_parts(files)):
             writer.write_table(pa.Table.from_pandas(table, schema=schema, preserve_index=False))
-            table.to_csv(as_csv, mode="a", header=not number, index=False, float_format="%.6g")
+            harmless_table(table).to_csv(
+                as_csv, mode="a", header=not number, index=False, float_format="%.6g"
+            )
             cut = table["touches_border"].astype(bool)
             counted.update(table["cell_type"] if config.count_border else table["cell_type"][~cut])
     return counted

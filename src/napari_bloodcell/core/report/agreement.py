@@ -1,8 +1,9 @@
 """How far people agree on the cells they named: each two of them, and all together.
 
 Windows, terminal and reports call ``agreements``. Kappa is Cohen's, with the large-sample limits of Fleiss,
-Cohen and Everitt (1969); all together is Krippendorff's alpha for classes (nominal; Krippendorff, "Computing
-Krippendorff's alpha-reliability", 2011), which takes readers who named different cells.
+Cohen and Everitt (1969); where two agree on all, the lower limit is that of the share they agree on, which is
+exact. All together is Krippendorff's alpha for classes (nominal; Krippendorff, "Computing Krippendorff's
+alpha-reliability", 2011), which takes readers who named different cells.
 """
 
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_bloodcell.core.report.differential import exact_limits
 from napari_bloodcell.core.report.readers import Cell, Reader
 from napari_bloodcell.core.words import how_many
 
@@ -113,14 +115,18 @@ def agreements(readers: Sequence[Reader], always: Sequence[Reader] = ()) -> Agre
 def agreement(first: Reader, second: Reader) -> Agreement:
     common = sorted(set(first.answers) & set(second.answers))
     pairs = [(first.answers[cell], second.answers[cell]) for cell in common]
-    kappa, error = _kappa(pairs)
+    kappa, error, chance = _kappa(pairs)
+    agreed = sum(a == b for a, b in pairs)
     is_few = len(pairs) < LEAST_FOR_LIMITS
+    low = -1.0 if kappa is None else kappa - 1.96 * error
+    if kappa is not None and agreed == len(pairs):  # the formula has no room for what was not seen yet
+        low = (exact_limits(agreed, agreed)[0] - chance) / (1 - chance)
     return Agreement(
         readers=(first.name, second.name),
         cells=len(common),
-        agreed=sum(a == b for a, b in pairs),
+        agreed=agreed,
         kappa=kappa,
-        low=None if kappa is None or is_few else max(-1.0, kappa - 1.96 * error),
+        low=None if kappa is None or is_few else max(-1.0, low),
         high=None if kappa is None or is_few else min(1.0, kappa + 1.96 * error),
         disputed=tuple((cell, a, b) for cell, (a, b) in zip(common, pairs, strict=True) if a != b),
     )
@@ -161,9 +167,10 @@ def _by_cell(readers: Sequence[Reader]) -> dict[Cell, list[str]]:
     return said
 
 
-def _kappa(pairs: Sequence[tuple[str, str]]) -> tuple[float | None, float]:
+def _kappa(pairs: Sequence[tuple[str, str]]) -> tuple[float | None, float, float]:
+    """Kappa, its standard error, and the agreement that chance alone would give."""
     if not pairs:
-        return None, 0.0
+        return None, 0.0, 0.0
     names = sorted({name for pair in pairs for name in pair})
     index = {name: i for i, name in enumerate(names)}
     table = np.zeros((len(names), len(names)))
@@ -173,10 +180,11 @@ def _kappa(pairs: Sequence[tuple[str, str]]) -> tuple[float | None, float]:
     rows, columns, seen = table.sum(axis=1), table.sum(axis=0), float(np.trace(table))
     chance = float(rows @ columns)
     if np.isclose(chance, 1):
-        return None, 0.0
+        return None, 0.0, chance
     kappa = (seen - chance) / (1 - chance)
     diagonal = np.diag(table) * ((1 - chance) - (rows + columns) * (1 - seen)) ** 2
     off = table * (columns[:, None] + rows[None, :]) ** 2
     np.fill_diagonal(off, 0)
     spread = diagonal.sum() + (1 - seen) ** 2 * off.sum() - (seen * chance - 2 * chance + seen) ** 2
-    return float(kappa), float(np.sqrt(max(0.0, spread) / len(pairs)) / (1 - chance) ** 2)
+    error = float(np.sqrt(max(0.0, spread) / len(pairs)) / (1 - chance) ** 2)
+    return float(kappa), error, chance

@@ -51,6 +51,7 @@ from napari_bloodcell.core.report.slides import (
     together,
     with_patients,
 )
+from napari_bloodcell.core.rows import csv_text, harmless_table
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 from napari_bloodcell.core.words import how_many
 
@@ -234,9 +235,9 @@ def _write(out: Path, report: Report, progress: Progress) -> None:
     progress("Writing the report", 0, 1)
     table = report.table.drop(columns=["result"], errors="ignore")
     with atomic_path(out / "cells.csv") as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+        harmless_table(table).to_csv(temporary, index=False, float_format="%.6g")
     with atomic_path(out / "cells.parquet") as temporary:
-        table.to_parquet(temporary, index=False)
+        _of_one_kind(table).to_parquet(temporary, index=False)
     write_bytes(out / "report.csv", _counts_csv(report))
     write_patients(out, report.patients)
     write_bytes(out / "report.html", to_html(report).encode())
@@ -295,22 +296,27 @@ def _provenance(run: Run) -> Mapping[str, Any]:
     }
 
 
-def _counts_csv(report: Report) -> bytes:
-    import csv
-    import io
+def _of_one_kind(table: "pd.DataFrame") -> "pd.DataFrame":
+    """A column of numbers in one session may be text in another: then it is text."""
+    mixed = [
+        name
+        for name in table
+        if table[name].dtype.kind == "O" and len({type(value) for value in table[name].dropna()}) > 1
+    ]
+    texts = {str(name): table[name].map(str, na_action="ignore").astype(object) for name in mixed}
+    return table.assign(**texts)
 
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
+
+def _counts_csv(report: Report) -> bytes:
+    rows: list[list[Any]] = [
         ["slide", "class", "n", "percent", "low", "high", "in_denominator", "counted", "reviewed"]
-    )
+    ]
     for slide in (*report.slides, report.pooled):
         d = slide.differential
         for row in d.rows:
             numbers = [f"{value:.2f}" for value in (row.percent, row.low, row.high)]
-            writer.writerow([slide.name, row.class_name, row.n, *numbers, "yes", d.counted, d.reviewed])
-        for name in d.unknown:
-            writer.writerow([slide.name, name, "", "", "", "", NOT_KNOWN, d.counted, d.reviewed])
-        for name, n in d.outside.items():
-            writer.writerow([slide.name, name, n, "", "", "", "no", d.counted, d.reviewed])
-    return out.getvalue().encode()
+            rows.append([slide.name, row.class_name, row.n, *numbers, "yes", d.counted, d.reviewed])
+        end = [d.counted, d.reviewed]
+        rows += [[slide.name, name, "", "", "", "", NOT_KNOWN, *end] for name in d.unknown]
+        rows += [[slide.name, name, n, "", "", "", "no", *end] for name, n in d.outside.items()]
+    return csv_text(rows).encode()

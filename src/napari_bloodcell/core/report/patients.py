@@ -4,8 +4,6 @@ The limits of a patient are exact for the cells counted, and take its slides for
 beside them: the share of each class from slide to slide, and whether it varies more than chance explains.
 """
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ from napari_bloodcell.core.errors import ArtifactError, DataError
 from napari_bloodcell.core.report.by_slide import slides_of
 from napari_bloodcell.core.report.differential import NOT_KNOWN, Differential, to_json, to_text
 from napari_bloodcell.core.report.provenance import named
-from napari_bloodcell.core.rows import read_rows
+from napari_bloodcell.core.rows import csv_text, read_rows
 from napari_bloodcell.core.words import how_many
 
 KEPT = "patients.json"  # in an output folder: whose each slide is
@@ -160,12 +158,8 @@ def write_patients(folder: Path, patients: Sequence[Patient]) -> None:
     if not patients:
         (folder / TABLE).unlink(missing_ok=True)
         return
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(COLUMNS)
-    for patient in patients:
-        table.writerows(_lines(patient))
-    write_bytes(folder / TABLE, out.getvalue().encode())
+    rows = [COLUMNS, *(line for patient in patients for line in _lines(patient))]
+    write_bytes(folder / TABLE, csv_text(rows).encode())
 
 
 def _lines(patient: Patient) -> list[list[Any]]:
