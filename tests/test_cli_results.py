@@ -93,3 +93,24 @@ def test_what_the_folder_holds_besides_is_told_and_can_be_taken_out(
     assert "Taken out of" in capsys.readouterr().out
     run("results", "summary", out)
     assert "note:" not in capsys.readouterr().out
+
+
+def test_summary_prints_each_patient_and_says_what_to_do_where_none_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields, out = draw(tmp_path / "in" / "a.png", 1).parent, tmp_path / "out"
+    draw(fields / "b.png", 2)
+    run("analyse", fields, "--out", out, "--bundle", "stain")
+    capsys.readouterr()
+    assert run("results", "summary", out, "--by", "patient") == 1
+    assert "Error: No patient is known of these slides." in capsys.readouterr().err
+    (tmp_path / "list.csv").write_text("image,slide,patient\nin/a.png,s1,anna\nin/b.png,s2,anna\n")
+    run("analyse", tmp_path / "list.csv", "--out", out, "--bundle", "stain")
+    assert "1 patient, counted in patients.csv" in capsys.readouterr().out
+    assert run("results", "summary", out, "--by", "patient") == 0
+    printed = capsys.readouterr().out
+    assert "Patient anna: 2 slides, 2 images" in printed
+    assert "From slide to slide:" in printed
+    (tmp_path / "whose.csv").write_text("slide,patient\ns1,ben\n")
+    assert run("report", out, "--out", tmp_path / "report", "--patients", tmp_path / "whose.csv") == 0
+    assert "<td>ben</td>" in (tmp_path / "report" / "report.html").read_text()

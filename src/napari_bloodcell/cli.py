@@ -26,6 +26,7 @@ from napari_bloodcell.cli_stain import stain_app
 from napari_bloodcell.cli_train import train_app
 from napari_bloodcell.core.config import AnalyseConfig, EngineConfig, SmearConfig
 from napari_bloodcell.core.errors import BloodcellError, Cancelled, ConfigError
+from napari_bloodcell.core.words import how_many
 
 if TYPE_CHECKING:
     Engine = EngineConfig
@@ -80,8 +81,8 @@ def analyse(
     Parameters
     ----------
     paths: list[Path]
-        Images, folders, OME-Zarr plates, patterns, or lists (.csv, .tsv: the column image, and perhaps slide
-        and um_per_px).
+        Images, folders, OME-Zarr plates, patterns, or lists (.csv, .tsv: the column image, and perhaps slide,
+        patient and um_per_px).
     out: Path
         Folder for the results.
     bundle: str
@@ -97,6 +98,9 @@ def analyse(
     if len(result.failed) < len(result.items):
         print(to_text(result.differential))
     print(f"{images}, {kept} kept from before, {len(result.failed)} failed. Results in {out}")
+    if result.patients:
+        patients = how_many(len(result.patients), "patient")
+        print(f"{patients}, counted in patients.csv; `results summary --by patient` prints them.")
     tell(result.told())
     for item in result.failed:
         print(f"failed: {item.reason}", file=sys.stderr)

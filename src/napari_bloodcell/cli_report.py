@@ -30,24 +30,30 @@ def report(
     *,
     out: Path,
     readers: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
+    patients: Path | None = None,
     classes: OwnClasses = None,
     config: Annotated[AskedReport, Parameter(name="*")] = AskedReport(),
 ) -> int:
-    """Turn results or sessions into a report: each slide and all together, with limits and doubtful cells.
+    """Turn results or sessions into a report: slides, patients and all together, limits, doubtful cells.
 
     It counts as the analyses did, by the settings they were run with; a flag goes first.
-    Writes report.html (one file, to print), report.pdf, report.json, report.csv, cells.csv, cells.parquet.
+    Writes report.html (one file, to print), report.pdf, report.json, report.csv, cells.csv, cells.parquet;
+    patients.csv too where patients are known.
 
     Parameters
     ----------
     results: list[Path]
         Folders that `analyse --out` wrote, or folders of sessions: those are counted as corrected, with who
-        reviewed them, the kappa of two readers who named the same cells, and the sign-off.
+        reviewed them, the kappa of readers who named the same cells, and the sign-off.
     out: Path
         Folder for the report.
     readers: list[Path]
-        Tables of people who named cells (CSV with image, cell_id, cell_type), one a reader. Two are compared
-        by kappa; where they differ a third decides, and without one the cell is unidentified.
+        Tables of people who named cells (CSV with image, cell_id, cell_type, and perhaps person). Each two
+        are compared by kappa, three and more by alpha too. What most said counts; without that the cell is
+        unidentified.
+    patients: Path
+        Whose the slides are (CSV with slide and patient): each patient is counted too. Not needed where the
+        list of images that was analysed says it.
     """
     from napari_bloodcell.core.datasets.own_classes import with_own
     from napari_bloodcell.core.report.differential import to_text
@@ -60,6 +66,7 @@ def report(
             config,
             asked=said(config.count),
             readers=readers or (),
+            patients=patients,
             taxonomy=with_own(classes),
             progress=progress,
         )

@@ -1,7 +1,7 @@
 """``results``: what an output folder of ``analyse`` holds, also while it is still being written."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -10,8 +10,14 @@ from napari_bloodcell.cli_progress import progress_bar
 from napari_bloodcell.cli_report import OwnClasses
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.config.report import ExportConfig
+from napari_bloodcell.core.errors import DataError
+from napari_bloodcell.core.words import how_many
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_bloodcell.core.report.provenance import Made
+
     AskedCount = CountConfig
 else:
     AskedCount = asked(CountConfig)
@@ -23,16 +29,18 @@ results_app = App(
 
 
 @results_app.command
-def summary(
+def summary(  # noqa: PLR0913 (a flag each)
     out: Path,
     /,
     *,
     slide: str = "",
     least_probability: float = 0.0,
     pool: bool = False,
+    by: Literal["slide", "patient"] = "slide",
+    patients: Path | None = None,
     config: Annotated[AskedCount, Parameter(name="*")] = AskedCount(),
 ) -> int:
-    """The differential of each slide, and of all together. Reads what is finished so far.
+    """The differential of each slide or patient, and of all together. Reads what is finished so far.
 
     It counts as the analyses did, by the settings they were run with; a flag goes first.
 
@@ -46,41 +54,47 @@ def summary(
         Leave out cells whose class is less probable than this.
     pool: bool
         Print only all slides together.
+    by: Literal["slide", "patient"]
+        Slides of one patient together, and how far they differ.
+    patients: Path
+        Whose the slides are (CSV with slide and patient), where the list of images did not say.
     """
-    from napari_bloodcell.core.ledger import read_ledger
     from napari_bloodcell.core.report import to_text
-    from napari_bloodcell.core.report.provenance import (
-        count_settings,
-        differences,
-        edited_text,
-        gone_text,
-        made_in,
-        unfinished_text,
-    )
-    from napari_bloodcell.core.results import pooled, summarise
+    from napari_bloodcell.core.report.patients import NOBODY, to_text_of, without_patient
+    from napari_bloodcell.core.report.provenance import count_settings, made_in
+    from napari_bloodcell.core.results import by_patient, each_of, pooled, summarise, with_patients
 
     made = list(made_in(out, slide))
     count, told = count_settings(made, said(config))
     slides = summarise(out, count, where=slide, least_probability=least_probability)
-    for one in () if pool else slides:
-        print(f"{one.name}: {one.images} image{'s' * (one.images != 1)}")
-        print(to_text(one.differential))
-        print()
+    slides = with_patients(slides, patients)
+    people = by_patient(slides, count) if by == "patient" else []
+    if by == "patient" and not people:
+        raise DataError(NOBODY)
+    if by == "slide":
+        texts = [f"{s.name}: {how_many(s.images, 'image')}\n{to_text(s.differential)}" for s in slides]
+    else:
+        texts = [to_text_of(one) for one in people]
+        told = [*told, *without_patient(each_of(slides))]
+    for text in () if pool else texts:
+        print(f"{text}\n")
     print(f"All slides: {len(slides)}, images: {sum(s.images for s in slides)}")
     print(to_text(pooled(slides, count)))
-    for note in (
-        *unfinished_text(out),
-        *differences(made),
-        *told,
-        *gone_text(made),
-        *edited_text(made),
-    ):
+    _tell(out, made, told)
+    return 0
+
+
+def _tell(out: Path, made: "Sequence[Made]", told: "Sequence[str]") -> None:
+    """What a person should know of the images beside the count."""
+    from napari_bloodcell.core.ledger import read_ledger
+    from napari_bloodcell.core.report.provenance import differences, edited_text, gone_text, unfinished_text
+
+    for note in (*unfinished_text(out), *differences(made), *told, *gone_text(made), *edited_text(made)):
         print(f"note: {note}")
     last = {line["image"]: line for line in read_ledger(out)}
     for line in last.values():
         if line["state"] == "failed":
             print(f"failed: {line['reason']}")
-    return 0
 
 
 @results_app.command
@@ -126,7 +140,6 @@ def export(
     """
     from napari_bloodcell.core.datasets.own_classes import with_own
     from napari_bloodcell.core.export import export_cells
-    from napari_bloodcell.core.words import how_many
 
     with progress_bar() as progress:
         done = export_cells(

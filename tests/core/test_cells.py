@@ -6,7 +6,7 @@ from PIL import Image
 
 from napari_bloodcell.core.cells import NOT_FOUND, crops_of, masks_of_parts
 from napari_bloodcell.core.crop import crop, join
-from napari_bloodcell.core.datasets import CellImage, load_dataset
+from napari_bloodcell.core.datasets import CellImage, check, load_dataset
 from napari_bloodcell.core.embed.measurements import measure
 from napari_bloodcell.core.image import read_image
 from napari_bloodcell.core.segment import StainSegmenter
@@ -79,6 +79,21 @@ def test_a_mask_of_another_size_is_missing_with_both_sizes(drawn: list[CellImage
     found = crops_of([CellImage(drawn[0].path, "monocyte", "lab", mask_path=small)], never)
     assert len(found.crops) == 0
     assert "is 9 x 8 px, its image 96 x 96 px" in found.missing[0][1]
+
+
+def test_a_file_of_many_pages_is_told_without_a_flag_that_nothing_here_takes(tmp_path: Path) -> None:
+    import tifffile
+
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, 64, 64, 3), np.uint8), photometric="rgb")
+    found = crops_of([CellImage(tmp_path / "a.tif", "monocyte", "lab")], StainSegmenter)
+    ((_, reason),) = found.missing
+    assert reason.endswith(
+        "holds 3 pages (axes QYXS, shape 3 x 64 x 64 x 3); one field is one page. "
+        "Save each page as a file of its own."
+    )
+    (tmp_path / "labels.csv").write_text("image,class\na.tif,monocyte\n")
+    (skipped,) = check(tmp_path, deep=True).skipped
+    assert skipped.reason == "holds 3 pages; one field is one page. Save each page as a file of its own"
 
 
 def test_no_cells_give_no_crops() -> None:

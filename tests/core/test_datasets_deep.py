@@ -40,7 +40,7 @@ def test_stacks_of_pages_are_found(monocytes: Path) -> None:
     tifffile.imwrite(monocytes / "pages.tif", np.stack([COLOURS, COLOURS]), photometric="rgb")
     ((reason, name),) = skipped(monocytes).items()
     assert name == "pages.tif"
-    assert reason == "holds 2 pages; one field is one page"
+    assert reason == "holds 2 pages; one field is one page. Save each page as a file of its own"
 
 
 def test_pictures_without_colour_are_found_where_no_mask_tells_the_cell(monocytes: Path) -> None:

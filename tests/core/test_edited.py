@@ -11,7 +11,7 @@ from napari_bloodcell.core.config import AnalyseConfig, ClassifyConfig, SegmentC
 from napari_bloodcell.core.errors import Cancelled, DeviceError
 from napari_bloodcell.core.report.make import make_report
 from napari_bloodcell.core.report.provenance import edited_text, made_in, unfinished_text
-from napari_bloodcell.core.report.readers import read_reader
+from napari_bloodcell.core.report.readers import read_table
 from napari_bloodcell.core.results import drop, summarise
 
 MODEL = "stain"
@@ -47,7 +47,7 @@ def test_a_class_written_over_in_the_table_of_an_image_is_told_kept_and_taken_as
     )
     assert [item.state for item in again.items] == ["done", "kept"]
     assert not edited_text(list(made_in(out)))
-    reader = read_reader(out / "f1" / "cells-changed.csv")
+    (reader,) = read_table(out / "f1" / "cells-changed.csv")
     assert reader.answers == {(str(fields / "f1.png"), 1): after}
     report = make_report([out], tmp_path / "report", readers=[out / "f1" / "cells-changed.csv"])
     assert report.pooled.differential.reviewed == 1
@@ -76,13 +76,13 @@ def test_a_doubtful_cell_that_was_given_the_likeliest_class_is_an_answer(
     strict = AnalyseConfig(classify=ClassifyConfig(min_probability=0.999))
     analyse_files([fields], tmp_path / "out", MODEL, strict)
     table = tmp_path / "out" / "cells.csv"
-    assert not read_reader(table).answers
+    assert not read_table(table)[0].answers
     cells = pd.read_csv(table)
     row = int((cells["cell_type"] == "unidentified").argmax())
     cells.loc[row, "cell_type"] = best = cells.loc[row, "best"]
     cells.to_csv(table, index=False)
     assert best != "unidentified"
-    assert list(read_reader(table).answers.values()) == [best]
+    assert list(read_table(table)[0].answers.values()) == [best]
 
 
 def test_a_run_that_was_stopped_is_told_wherever_it_is_counted(fields: Path, tmp_path: Path) -> None:

@@ -115,6 +115,20 @@ def test_groups_widen_the_interval_and_classifiers_do_not_narrow_it() -> None:
     assert again == pytest.approx(by_cell, rel=0.1)
 
 
+def test_the_interval_of_a_mean_over_classes_lies_around_it_where_a_class_is_rarer_than_the_folds() -> None:
+    """A fold that tests one cell of a class loses the class in every third draw of all cells."""
+    rng = np.random.default_rng(2)
+    truth = np.repeat([0, 1], [100, 4])
+    predicted = np.where(rng.random(104) < 0.8, truth, 1 - truth)
+    predicted[100:] = 0
+    fold = np.concatenate([np.arange(100) % 5, np.arange(4)])
+    answers = answers_of(truth, predicted, fold=fold)
+    for name in ("balanced_accuracy", "macro_f1"):
+        value, (low, high) = bootstrap(answers, samples=1000, confidence=0.95, seed=0)[name]
+        assert low < value < high
+        assert value == pytest.approx((low + high) / 2, abs=0.02)
+
+
 def test_interval_holds_the_truth_as_often_as_it_says() -> None:
     rng = np.random.default_rng(5)
     inside = []

@@ -18,9 +18,10 @@ from napari_bloodcell.core.errors import ArtifactError, DataError
 from napari_bloodcell.core.pipeline import analyse
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.report import count, exact_limits
+from napari_bloodcell.core.report.agreement import agreement, agreements, alpha_of, joined
 from napari_bloodcell.core.report.enough import enough
 from napari_bloodcell.core.report.make import make_report
-from napari_bloodcell.core.report.readers import Reader, agreement, merge, read_reader
+from napari_bloodcell.core.report.readers import Reader, merge, read_readers, read_table
 from napari_bloodcell.core.store import write_analysis
 from napari_bloodcell.core.synthetic import make_smear
 
@@ -81,6 +82,80 @@ def test_readers_of_one_class_have_no_kappa_and_those_without_a_common_cell_none
     assert apart.text() == "a and b looked at no cell in common."
 
 
+def test_two_who_agree_on_all_cells_are_not_known_to_agree_on_every_cell_to_come() -> None:
+    said = {cell: "xy"[cell % 2] for cell in range(30)}
+    found = agreement(reader("a", said), reader("b", said))
+    assert (found.kappa, found.high) == (1, 1)
+    assert found.low == pytest.approx(2 * exact_limits(30, 30)[0] - 1)  # chance alone gives a half
+    assert "95 % limits 0.77 to 1.00" in found.text()
+
+
+def readers(answers: str) -> list[Reader]:
+    """A line a reader, a letter a cell, a dot where nothing was said."""
+    return [
+        reader(f"reader {at}", {cell: said for cell, said in enumerate(line.split()) if said != "."})
+        for at, line in enumerate(answers.strip().splitlines())
+    ]
+
+
+# Krippendorff, "Computing Krippendorff's alpha-reliability" (2011), sections A, B and C, and the computational
+# example of Wikipedia's article.
+TWO_OF_TEN = """
+0 1 0 0 0 0 0 0 1 0
+1 1 1 0 0 1 0 0 0 0
+"""
+FOUR_OF_TWELVE = """
+1 2 3 3 2 1 4 1 2 . . .
+1 2 3 3 2 2 4 1 2 5 . 3
+. 3 3 3 2 3 4 2 2 5 1 .
+1 2 3 3 2 4 4 1 2 5 1 .
+"""
+THREE_OF_FIFTEEN = """
+. . . . . 3 4 1 2 1 1 3 3 . 3
+1 . 2 1 3 3 4 3 . . . . . . .
+. . 2 1 3 4 4 . 2 1 1 3 3 . 4
+"""
+
+
+@pytest.mark.parametrize(
+    ("answers", "published"), [(TWO_OF_TEN, 0.095), (FOUR_OF_TWELVE, 0.743), (THREE_OF_FIFTEEN, 0.691)]
+)
+def test_alpha_is_that_of_published_examples(answers: str, published: float) -> None:
+    assert alpha_of(readers(answers)) == pytest.approx(published, abs=0.0006)
+
+
+def test_three_readers_are_compared_in_pairs_and_all_together() -> None:
+    found = agreements(readers(FOUR_OF_TWELVE))
+    assert found is not None
+    assert [pair.readers for pair in found.pairs][:2] == [("reader 0", "reader 1"), ("reader 0", "reader 2")]
+    assert len(found.texts()) == 7
+    assert found.texts()[-1] == (
+        "All 4 readers: Krippendorff's alpha 0.74 of the 11 cells that two or more have named."
+    )
+    assert (("a.png", 5), ("1", "2", "3", "4")) in found.disputed
+    assert (("a.png", 1), ("2", "2", "3", "2")) in found.disputed
+    assert found.to_json()["alpha"] == found.alpha
+
+
+def test_one_class_alone_has_no_alpha_and_readers_apart_are_not_compared() -> None:
+    found = agreements(readers("x x\nx x\nx x"))
+    assert found is not None
+    assert found.alpha is None
+    assert "is not defined" in found.texts()[-1]
+    apart = readers("x . .\n. x .\n. . x")
+    assert agreements(apart) is None
+    told = agreements(apart, always=apart[:2])
+    assert told is not None
+    assert told.text() == "reader 0 and reader 1 looked at no cell in common."
+    assert agreements(apart[:1]) is None
+
+
+def test_one_person_at_two_places_is_one_reader() -> None:
+    table, session = reader("ada", {1: "x"}), reader("ada", {1: "y", 2: "y"})
+    (ada,) = joined([table], [session])
+    assert ada.answers == {("a.png", 1): "x", ("a.png", 2): "y"}
+
+
 def test_a_third_reader_decides_and_without_one_the_cell_is_unidentified() -> None:
     first, second = reader("a", {1: "x", 2: "x", 3: "x"}), reader("b", {1: "x", 2: "y"})
     third = reader("c", {2: "y"})
@@ -104,21 +179,48 @@ def test_a_third_reader_decides_and_without_one_the_cell_is_unidentified() -> No
 def test_a_bad_readers_table_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "anna.csv").write_text(text)
     with pytest.raises(DataError, match=re.escape(message)):
-        read_reader(tmp_path / "anna.csv")
+        read_table(tmp_path / "anna.csv")
 
 
 def test_a_readers_words_are_understood_and_empty_cells_are_not_looked_at(tmp_path: Path) -> None:
     (tmp_path / "anna.csv").write_text("image,cell_id,cell_type\na,1,Band\na,2,\na,3,unidentified\n")
-    assert read_reader(tmp_path / "anna.csv").answers == {
+    (anna,) = read_table(tmp_path / "anna.csv")
+    assert anna.answers == {
         ("a", 1): "neutrophil_banded",
         ("a", 3): UNIDENTIFIED,
     }
 
 
+def test_readers_are_called_as_the_column_person_says(tmp_path: Path) -> None:
+    head = "image,cell_id,cell_type,person\n"
+    (tmp_path / "t1.csv").write_text(head + "a,1,monocyte,Ada\na,2,basophil,\na,1,basophil,Bo\n")
+    ada, bo = read_table(tmp_path / "t1.csv")
+    assert (ada.name, ada.answers) == ("Ada", {("a", 1): "monocyte"})
+    assert (bo.name, bo.answers) == ("Bo", {("a", 1): "basophil"})
+    (tmp_path / "t2.csv").write_text(head + "a,3,monocyte,Ada\n")  # another day
+    both = read_readers([tmp_path / "t1.csv", tmp_path / "t2.csv"])
+    assert [(one.name, len(one.answers)) for one in both] == [("Ada", 2), ("Bo", 1)]
+    (tmp_path / "t2.csv").write_text(head + "a,1,eosinophil,Ada\n")  # the same cell once more
+    both = read_readers([tmp_path / "t1.csv", tmp_path / "t2.csv"])
+    assert [one.name for one in both] == ["Ada (t1.csv)", "Ada (t2.csv)", "Bo"]
+    (tmp_path / "t1.csv").write_text(head + "a,1,monocyte,\n")
+    (nobody,) = read_table(tmp_path / "t1.csv")
+    assert (nobody.name, nobody.answers) == ("t1", {})
+
+
+def test_files_of_one_name_are_two_readers(tmp_path: Path) -> None:
+    for folder, cell in (("ada", 1), ("bo", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "cells.csv").write_text(f"image,cell_id,cell_type\na,{cell},monocyte\n")
+    tables = [tmp_path / "ada" / "cells.csv", tmp_path / "bo" / "cells.csv"]
+    assert [one.name for one in read_readers(tables)] == [f"cells ({table})" for table in tables]
+
+
 def test_rows_the_model_answered_are_no_persons_answers(tmp_path: Path) -> None:
     rows = "a,1,basophil,bundle nano 12\na,2,monocyte,person anna\na,3,eosinophil,\n"
     (tmp_path / "cells.csv").write_text("image,cell_id,cell_type,cell_type_source\n" + rows)
-    assert read_reader(tmp_path / "cells.csv").answers == {("a", 2): "monocyte", ("a", 3): "eosinophil"}
+    (reader,) = read_table(tmp_path / "cells.csv")
+    assert reader.answers == {("a", 2): "monocyte", ("a", 3): "eosinophil"}
 
 
 # The report
@@ -220,11 +322,31 @@ def test_readers_replace_the_model_and_are_compared(results: Path, tmp_path: Pat
     assert list(made.table["cell_type"]) == ["basophil"] * 3 + [UNIDENTIFIED]
     assert set(made.table["cell_type_source"]) == {"person anna and ben"}
     assert made.agreement is not None
-    assert (made.agreement.agreed, made.agreement.cells) == (3, 4)
+    assert [(pair.agreed, pair.cells) for pair in made.agreement.pairs] == [(3, 4)]
     assert not made.doubtful  # all were looked at
     text = (tmp_path / "second" / "report.html").read_text()
     assert "Cells the readers disagree on" in text
     assert "4 of 4 cells were reviewed by a person" in text
+
+
+def test_every_form_of_a_report_has_each_pair_of_three_readers(results: Path, tmp_path: Path) -> None:
+    table = make_report([results], tmp_path / "first").table
+    said = {"anna": ["basophil"] * 4, "ben": ["basophil"] * 3 + ["monocyte"], "cleo": ["monocyte"] * 4}
+    people = [answers(tmp_path / f"{name}.csv", table, kinds) for name, kinds in said.items()]
+    made = make_report([results], tmp_path / "report", readers=people)
+    assert made.agreement is not None
+    assert [pair.readers for pair in made.agreement.pairs] == [
+        ("anna", "ben"),
+        ("anna", "cleo"),
+        ("ben", "cleo"),
+    ]
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert all(text.replace("'", "&#x27;") in page for text in made.agreement.texts())
+    assert "All 3 readers: Krippendorff" in page
+    assert "<td>basophil</td><td>monocyte</td><td>monocyte</td>" in page
+    assert set(made.agreement.texts()) <= set(made.said_by_people())  # what the terminal prints
+    body = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert [pair["cells"] for pair in body["agreement"]["pairs"]] == [4, 4, 4]
 
 
 def test_an_answer_that_fits_no_cell_or_two_is_refused(results: Path, tmp_path: Path) -> None:
@@ -258,7 +380,7 @@ def test_readers_who_name_the_images_in_two_ways_are_compared(results: Path, tmp
     ben = answers(tmp_path / "ben.csv", part, ["basophil"] * 3 + ["monocyte"])
     made = make_report([results], tmp_path / "second", readers=[anna, ben])
     assert made.agreement is not None
-    assert (made.agreement.agreed, made.agreement.cells) == (3, 4)
+    assert [(pair.agreed, pair.cells) for pair in made.agreement.pairs] == [(3, 4)]
     columns = table[["image", "source", "cell_id"]].assign(
         cell_type="monocyte", cell_id=table["cell_id"] * 1.0
     )
@@ -342,3 +464,22 @@ def test_settings_reach_the_count(results: Path, tmp_path: Path) -> None:
     assert made.pooled.enough.more >= 396
     assert all("/field.png" in slide.name for slide in made.slides)
     assert "<h1>Ward 7</h1>" in (tmp_path / "report.html").read_text()
+
+
+def test_a_long_first_page_of_the_pdf_goes_on_behind_it(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from napari_bloodcell.core.report import pdf
+
+    made = make_report([results], tmp_path / "report")
+    short = len(list(pdf._pages(made)))
+    drawn: list[float] = []
+    monkeypatch.setattr(pdf, "draw", lambda axes, _: drawn.append(axes.get_position().height))
+    pages = list(pdf._pages(replace(made, comments=tuple(f"comment {n}" for n in range(120)))))
+    assert len(pages) > short
+    assert drawn[0] > 0.05
+    texts = "\n".join(text.get_text() for page in pages for text in page.texts)
+    assert all(f"comment {n}" in texts for n in (0, 119))
+    assert min(text.get_position()[1] for text in pages[0].texts) >= 0.03

@@ -99,8 +99,9 @@ def test_two_people_who_named_the_same_cells_are_compared(desk: Desk) -> None:
         desk.say("ada", cell, kind, kind)
     for cell, kind in enumerate(["neutrophil_banded", "neutrophil_banded", "monocyte"], 1):
         desk.say("bo", cell, KINDS[cell - 1], kind)
-    found = desk.report().agreement
-    assert found is not None
+    together = desk.report().agreement
+    assert together is not None
+    (found,) = together.pairs
     assert found.readers == ("ada", "bo")
     assert (found.cells, found.agreed) == (3, 2)
     assert found.disputed == ((("field.png", 2), "neutrophil_segmented", "neutrophil_banded"),)
@@ -246,7 +247,7 @@ def test_two_sessions_of_one_image_count_it_once_and_compare_their_people(desk: 
     report = make_report(folders, desk.folder.parent / "report")
     assert report.pooled.differential.counted == len(KINDS)
     assert report.agreement is not None
-    assert report.agreement.readers == ("ada", "bo of second")
+    assert [pair.readers for pair in report.agreement.pairs] == [("ada", "bo of second")]
     assert sum("it is counted once" in note for note in report.notes) == 2
     assert [note for note in report.notes if "outlines of field.png are not those" in note]
 
@@ -276,3 +277,26 @@ def test_an_empty_session_gives_an_empty_report(tmp_path: Path) -> None:
     report = make_report([tmp_path / "session"], tmp_path / "report")
     assert report.pooled.differential.counted == 0
     assert (tmp_path / "report" / "report.pdf").stat().st_size > 0
+
+
+def test_a_column_of_numbers_in_one_session_may_be_text_in_another(desk: Desk) -> None:
+    folders = [desk.folder]
+    for name, note in (("second", 1.5), ("third", "large")):
+        with Session(desk.folder.parent / name, who="bo") as session:
+            picture = desk.folder.parent / f"{name}.png"
+            write_field(picture)
+            key = session.add_image(read_image(picture))
+            cells = cells_of(KINDS)
+            session.save_cells(key, replace(cells, table=cells.table.assign(size=note)))
+            folders.append(session.folder)
+    report = make_report(folders, desk.folder.parent / "report")
+    kept = pd.read_parquet(desk.folder.parent / "report" / "cells.parquet")
+    assert set(kept["size"].dropna()) == {"1.5", "large"}
+    assert len(kept) == len(report.table)
+
+
+def write_field(path: Path) -> None:
+    from PIL import Image
+
+    rng = np.random.default_rng(len(path.name))
+    Image.fromarray(rng.integers(150, 250, (40, 120, 3), np.uint8)).save(path)

@@ -132,3 +132,9 @@ def test_counts_follow_the_settings_of_the_runs_where_these_agree(fields: Path, 
         "chooses another."
     ]
     assert len(pd.read_parquet(out / "cells.parquet")["image"].unique()) == 1
+
+
+def test_a_diary_that_was_cut_within_a_letter_is_still_read(tmp_path: Path) -> None:
+    whole = json.dumps({"image": "a.png", "state": "done"}) + "\n"
+    (tmp_path / "ledger.jsonl").write_bytes(whole.encode() + '{"image": "Mü'.encode()[:-1])
+    assert [line["image"] for line in read_ledger(tmp_path)] == ["a.png"]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from PIL import Image
 
 from napari_bloodcell.core.errors import ArtifactError, SessionError
 from napari_bloodcell.core.image import read_image
+from napari_bloodcell.core.records import SmearImage
 from napari_bloodcell.core.session import (
     Change,
     Session,
@@ -460,3 +462,50 @@ def test_the_command_line_shows_exports_and_refuses(worked_on, tmp_path, capsys)
         main(["session", "info", str(tmp_path)])
     assert left.value.code == 1
     assert "is no session" in capsys.readouterr().err
+
+
+def test_a_session_that_cannot_be_opened_lets_go_of_its_files(tmp_path, monkeypatch):
+    from napari_bloodcell.core.session import folder as module
+
+    opened = []
+
+    class Seen(module.AuditFile):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            opened.append(self)
+
+    def full(*_):
+        raise OSError("no room")
+
+    monkeypatch.setattr(module, "AuditFile", Seen)
+    monkeypatch.setattr(module, "_write_in_use", full)
+    with pytest.raises(OSError, match="no room"):
+        Session(tmp_path / "s")
+    assert opened[0]._file.closed
+    monkeypatch.undo()
+    Session(tmp_path / "s").close()
+
+
+def test_a_session_is_free_again_where_its_mark_cannot_be_taken_away(tmp_path, monkeypatch):
+    def held(*_, **__):
+        raise PermissionError("held by a scanner of viruses")
+
+    session = Session(tmp_path / "s")
+    monkeypatch.setattr(Path, "unlink", held)
+    with pytest.raises(PermissionError):
+        session.close()
+    monkeypatch.undo()
+    Session(tmp_path / "s").close()
+
+
+def test_folders_of_an_export_have_names_that_every_system_takes(tmp_path):
+    with Session(tmp_path / "s") as session:
+        image = SmearImage(pixels=np.full((20, 20, 3), 200, np.uint8), name="a:b?*.png", sha256="ab" * 32)
+        key = session.add_image(image)
+        table = pd.DataFrame({"label": [1], "cell_type": ["=own"]})
+        labels = np.zeros((20, 20), np.int32)
+        labels[5:9, 5:9] = 1
+        session.save_cells(key, SessionCells(labels=labels, nucleus=labels > 0, table=table, made_from={}))
+    _, place = export_session(tmp_path / "s", tmp_path / "out")
+    assert place.name == f"a_b__-{key[:8]}"
+    assert "'=own" in (place / "cells.csv").read_text()

@@ -6,6 +6,7 @@ import threading
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 from qtpy.QtCore import Qt
 
@@ -350,7 +351,7 @@ def test_a_report_of_the_session_has_the_numbers_and_the_signature_of_the_panel(
     assert report.sign_off[0].startswith("Signed by ada")
     assert make_report([tmp_path / "session"], tmp_path / "other").sign_off == report.sign_off
     assert report.agreement is not None
-    assert (set(report.agreement.readers), report.agreement.cells) == ({"ada", "bo"}, 2)
+    assert [(set(pair.readers), pair.cells) for pair in report.agreement.pairs] == [({"ada", "bo"}, 2)]
 
 
 def test_a_signature_and_a_comment_are_there_when_the_session_is_opened_again(  # noqa: PLR0917
@@ -384,6 +385,22 @@ def test_a_signature_and_a_comment_are_there_when_the_session_is_opened_again(  
     qtbot.waitUntil(lambda: panel.signed.text().startswith("Changed since ada signed it"), timeout=10_000)
     for one in autosave.opened():
         one.close()
+
+
+def test_a_signature_under_a_stack_is_under_the_outlines_of_all_its_planes(viewer, open_panel, qtbot, sign):
+    planes = np.zeros((2, 40, 40), np.int32)
+    planes[0, 5:15, 5:15], planes[1, 20:30, 20:30] = 1, 2
+    features = pd.DataFrame({"index": [1, 2], "cell_type": ["monocyte", "basophil"]})
+    stack = viewer.add_labels(planes, features=features)
+    panel = open_panel("Differential")
+    panel.reader.setText("ada")
+    qtbot.waitUntil(lambda: panel.shown is not None, timeout=60_000)
+    sign(panel)
+    qtbot.waitUntil(lambda: panel.signed.text().startswith("Signed by ada"))
+    viewer.dims.set_point(0, 1)
+    stack.brush_size = 3
+    stack.paint((1, 35, 35), 2)
+    qtbot.waitUntil(lambda: panel.signed.text().startswith("Changed since ada signed it"))
 
 
 def test_a_signature_is_void_where_two_cells_change_places_or_an_outline_is_painted(

@@ -51,6 +51,29 @@ def test_each_reader_is_compared_by_what_that_one_said_as_in_the_report(panel, k
     assert "1 cell that ada has not named is not compared" in panel.agreement.text()
 
 
+def test_a_third_reader_of_the_session_is_compared_with_both_as_in_the_report(  # noqa: PLR0917
+    viewer, panel, kept, counted, wait, qtbot, tmp_path
+):
+    classes.give(viewer, {counted: classes.ids(counted)[:2]}, "eosinophil", "cy")
+    qtbot.waitUntil(lambda: sum(one.action == "classify" for one in kept.session.events) == 7)
+    panel.ask_person = lambda names: "bo"
+    told = compare(panel, wait, tmp_path / "session")
+    for pair in ("ada and bo agree on 0 of 2", "ada and cy agree on 0 of 2", "bo and cy agree on 0 of 1"):
+        assert pair in told
+    assert "All 3 readers: Krippendorff's alpha" in told
+    assert panel.disputed.count() == 2  # ada's and bo's
+    report = make_report([tmp_path / "session"], tmp_path / "report")
+    assert report.agreement is not None
+    assert sorted(report.agreement.texts()) == sorted(panel.shown.agreement.splitlines())
+
+
+def test_a_table_by_the_person_at_the_screen_is_told_apart(panel, kept, counted, wait, tmp_path):
+    ids = classes.ids(counted)
+    rows = "".join(f"smear,{cell},monocyte,ada\n" for cell in ids[:3])
+    (tmp_path / "before.csv").write_text("image,cell_id,cell_type,person\n" + rows)
+    assert "ada and ada (of before.csv) agree on" in compare(panel, wait, tmp_path / "before.csv")
+
+
 def test_who_has_named_nothing_is_not_compared(panel, kept, wait, tmp_path):
     panel.reader.setText("cy")
     panel.ask_person = lambda names: {"ada, bo": "bo"}[", ".join(names)]

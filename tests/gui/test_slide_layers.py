@@ -139,6 +139,22 @@ def test_the_differential_of_a_slide_is_counted_from_its_table(viewer, run, qtbo
     qtbot.waitUntil(lambda: str(len(cells.features)) in panel.state.text(), timeout=10_000)
 
 
+def test_a_signature_under_a_slide_is_under_the_places_of_its_cells(viewer, run, qtbot):
+    cells = open_run(viewer, run)[layers.CELLS]
+    panel = DifferentialPanel(viewer)
+    qtbot.addWidget(panel)
+    qtbot.waitUntil(lambda: panel.shown is not None, timeout=10_000)
+    for _ in range(2):  # the second press signs what nobody has looked at
+        panel.sign_button.click()
+    qtbot.waitUntil(lambda: panel.signed.text().startswith("Signed by"), timeout=10_000)
+    before, moved = cells.features, cells.features.copy()
+    moved.loc[moved.index[1], "x0"] += 1
+    cells.features = moved
+    qtbot.waitUntil(lambda: panel.signed.text().startswith("Changed since"), timeout=10_000)
+    cells.features = before
+    qtbot.waitUntil(lambda: panel.signed.text().startswith("Signed by"), timeout=10_000)
+
+
 def test_a_column_is_a_mapping_without_a_dict():
     column = Column(np.array([7, 3, 9]), np.array([70, 30, 90]), int)
     assert (dict(column), column.get(4), 9 in column) == ({3: 30, 7: 70, 9: 90}, None, True)

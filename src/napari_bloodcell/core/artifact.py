@@ -41,6 +41,7 @@ FORMATS = {
     "run": (1, "0.1"),
     "slide-plan": (1, "0.1"),
     "outlines": (1, "0.1"),
+    "patients": (1, "0.1"),
     "session": (1, "0.1"),
     "session-cells": (1, "0.1"),
     "batch": (1, "0.1"),

@@ -22,8 +22,17 @@ from napari_bloodcell.core.ledger import LEDGER, open_ledger
 from napari_bloodcell.core.pipeline import check_config
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.report import Differential, count, write_differential
+from napari_bloodcell.core.report.patients import Patient, keep_patients, write_patients
 from napari_bloodcell.core.report.provenance import LISTING, WAITING, Made, differences, named, pooled_in
-from napari_bloodcell.core.results import add_to_table, cells_in, earlier_in, keep_only, pool_tables
+from napari_bloodcell.core.results import (
+    add_to_table,
+    by_patient,
+    cells_in,
+    earlier_in,
+    keep_only,
+    pool_tables,
+    summarise,
+)
 from napari_bloodcell.core.store import RUN, source_of
 from napari_bloodcell.core.words import how_many
 
@@ -42,6 +51,7 @@ class BatchResult:
     earlier: tuple[Made, ...] = ()  # images of earlier runs that the folder still holds
     mixed: tuple[str, ...] = ()  # how those were made, where it was not as this run
     changed: tuple[str, ...] = ()  # pooled tables that a person had changed, and where they are kept
+    patients: tuple[Patient, ...] = ()  # of this run, where the list of images says whose they are
 
     @property
     def failed(self) -> tuple[Item, ...]:
@@ -124,6 +134,8 @@ def analyse_files(
     with open_ledger(out) as ledger:
         forget_attempts(out)
         jobs = [replace(job, pictures=engine.pictures) for job in _jobs(inputs, out, bundle, model, config)]
+        told = {one.slide: one.patient for one in inputs if one.patient}
+        keep_patients(out, told, [job.folder.name for job in jobs])
         pooled_before = pooled_in(out)
         _list(out, [(job, WAITING, "") for job in jobs], model, config, pooled_before)
         done: dict[Path, Item] = {}
@@ -136,6 +148,8 @@ def analyse_files(
         keep_only(out, items)
         changed = set_aside(out, pooled_before)
         differential = _pool(items, out, model, config)
+        is_any = any(item.state != "failed" for item in items)
+        patients = _patients(out, told if is_any else {}, config)
         pooled = {TABLE: hash_file(out / TABLE)} if (out / TABLE).is_file() else {}
         _list(out, [(item, item.state, item.reason) for item in items], model, config, pooled)
         earlier = earlier_in(out, items)
@@ -146,6 +160,7 @@ def analyse_files(
         unread=tuple(unread_pictures(given)),
         changed=tuple(changed),
         earlier=tuple(earlier),
+        patients=tuple(patients),
         mixed=tuple(differences([*_made_now(items, model, config), *earlier]) if earlier else ()),
     )
 
@@ -253,6 +268,14 @@ def _pool(items: Sequence[Item], out: Path, bundle: Bundle, config: AnalyseConfi
         for name in POOLED:
             (out / name).unlink(missing_ok=True)
     return differential
+
+
+def _patients(out: Path, told: Mapping[str, str], config: AnalyseConfig) -> list[Patient]:
+    """Those of this run, with every slide of theirs in the folder."""
+    slides = summarise(out, config.count) if told else []
+    patients = [one for one in by_patient(slides, config.count) if one.name in told.values()]
+    write_patients(out, patients)
+    return patients
 
 
 def _list(

@@ -1,8 +1,6 @@
 """Cells with vectors and classes as tables on disk: those ``analyse`` and ``embed cells`` write, and the
 small table of corrected cells a person makes (image, cell_id, cell_type, person)."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ from napari_bloodcell.core.embed.measurements import OF_TABLES, MeasurementEmbed
 from napari_bloodcell.core.errors import DataError, TaxonomyError
 from napari_bloodcell.core.image import place_of
 from napari_bloodcell.core.records import COULD_BE, FITS_NONE, UNIDENTIFIED, Embeddings
-from napari_bloodcell.core.rows import Row, delimiter_of, read_rows, whole_number
+from napari_bloodcell.core.rows import Row, csv_text, delimiter_of, plain, read_rows, whole_number
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
 if TYPE_CHECKING:
@@ -123,13 +121,11 @@ def write_corrections(
 ) -> None:
     """``more``: further columns, for whoever looks at the cells; reading passes them over."""
     columns = more or {}
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow([*CORRECTION_COLUMNS, *columns])
+    rows: list[list[Any]] = [[*CORRECTION_COLUMNS, *columns]]
     for at, c in enumerate(corrections):
         told = [values[at] for values in columns.values()]
-        table.writerow([c.image, c.cell_id, c.cell_type, c.person or "", *told])
-    write_bytes(path, text.getvalue().encode())
+        rows.append([c.image, c.cell_id, c.cell_type, c.person or "", *told])
+    write_bytes(path, csv_text(rows).encode())
 
 
 def labels_for(cells: CellVectors, corrections: Sequence[Correction]) -> list[str]:
@@ -178,7 +174,10 @@ def tables_in(path: Path) -> list[Path]:
         return [path]
     found = sorted(path.glob("*/cells.parquet")) or sorted(path.glob("cells.parquet"))
     if not found:
-        raise DataError(f"{path} holds no cells.parquet. Give a results folder of `analyse`, or a table.")
+        raise DataError(
+            f"{path} holds no cells.parquet. Give a results folder of `analyse`, or a table; labelled "
+            f"pictures become one by `napari-bloodcell embed cells {path} --out cells.parquet`."
+        )
     return found
 
 
@@ -255,7 +254,7 @@ def _column(frame: "pd.DataFrame", names: Sequence[str]) -> NDArray[np.str_] | N
 def _texts(frame: "pd.DataFrame", name: str, otherwise: str = "") -> NDArray[np.str_]:
     if name not in frame.columns:
         return np.full(len(frame), otherwise, dtype=np.str_)
-    texts: NDArray[np.str_] = frame[name].astype(str).to_numpy().astype(np.str_)
+    texts: NDArray[np.str_] = frame[name].astype(str).map(plain).to_numpy().astype(np.str_)
     return texts
 
 

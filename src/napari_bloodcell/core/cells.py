@@ -1,7 +1,7 @@
 """Cells of a data set -> Crops: each cell of a list, whatever it is stored as, cut out and outlined.
 
-Where the set has masks, those are used; else the segmenter finds the cell in the middle of its picture (or
-of its box in a field). A cell that is not found has no crop, and is told with its reason.
+Where the set has masks or outlines, those are used; else the segmenter finds the cell in the middle of its
+picture (or of its box in a field). A cell that is not found has no crop, and is told with its reason.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +13,8 @@ import numpy as np
 from napari_bloodcell.core.config import CropConfig, ReadConfig
 from napari_bloodcell.core.crop import crop, join
 from napari_bloodcell.core.datasets import CellImage, read_parts
+from napari_bloodcell.core.datasets.outline import Box, Outline
+from napari_bloodcell.core.datasets.usable import without_flag
 from napari_bloodcell.core.errors import ImageError, SegmentError
 from napari_bloodcell.core.image import read_image
 from napari_bloodcell.core.progress import Progress, silent
@@ -62,11 +64,11 @@ def crops_of(
             progress("Cutting out cells", row, len(cells))
         try:
             image = picture_of(cell)
-            if cell.mask_path is None and ready is None:
+            if not cell.has_mask and ready is None:
                 ready = segmenter() if callable(segmenter) else segmenter
-            masks = _given_mask(cell, image) if cell.mask_path is not None else _found_mask(image, ready)
+            masks = _given_mask(cell, image) if cell.has_mask else _found_mask(image, ready)
         except (ImageError, SegmentError) as error:
-            missing.append((row, str(error)))
+            missing.append((row, without_flag(str(error))))
             continue
         if masks is None:
             missing.append((row, NOT_FOUND))
@@ -87,19 +89,27 @@ def picture_of(cell: CellImage) -> SmearImage:
     image = read_image(cell.path, ReadConfig(um_per_px=cell.um_per_px))
     if cell.box_xyxy is None:
         return image
-    left, top, right, bottom = cell.box_xyxy
-    margin = round(AROUND_A_BOX * max(right - left, bottom - top))
-    height, width = image.pixels.shape[:2]
-    rows = slice(max(0, top - margin), min(height, bottom + margin))
-    columns = slice(max(0, left - margin), min(width, right + margin))
+    left, top, right, bottom = _window(cell.box_xyxy, image.pixels.shape)
     return SmearImage(
-        pixels=evened(image)[rows, columns],
+        pixels=evened(image)[top:bottom, left:right],
         name=f"{image.name} {cell.box_xyxy}",
         source=image.source,
         um_per_px=image.um_per_px,
         sha256=image.sha256,
         notes=image.notes,
         even_light=False,  # done, for the whole field
+    )
+
+
+def _window(box: Box, shape: tuple[int, ...]) -> Box:
+    """Ground around a box, in a field of this height and width."""
+    left, top, right, bottom = box
+    margin = round(AROUND_A_BOX * max(right - left, bottom - top))
+    return (
+        max(0, left - margin),
+        max(0, top - margin),
+        min(shape[1], right + margin),
+        min(shape[0], bottom + margin),
     )
 
 
@@ -124,6 +134,8 @@ def masks_of_parts(parts: ByteArray, um_per_px: float | None = None) -> Masks | 
 
 
 def _given_mask(cell: CellImage, image: SmearImage) -> Masks | None:
+    if cell.outline is not None:
+        return _drawn_mask(cell, cell.outline, image)
     assert cell.mask_path is not None
     parts = read_parts(cell.mask_path)
     if parts.shape != image.pixels.shape[:2]:
@@ -132,6 +144,18 @@ def _given_mask(cell: CellImage, image: SmearImage) -> Masks | None:
             f"{image.pixels.shape[1]} x {image.pixels.shape[0]} px. Take the mask made for this image."
         )
     return masks_of_parts(parts, image.um_per_px)
+
+
+def _drawn_mask(cell: CellImage, outline: Outline, image: SmearImage) -> Masks | None:
+    """An outline drawn in the field; the nucleus in it is that of the stain."""
+    from napari_bloodcell.core.segment.edit import nuclei_by_stain
+
+    assert cell.box_xyxy is not None
+    height, width = image.pixels.shape[:2]
+    left, top, _, _ = _window(cell.box_xyxy, (height, width))
+    drawn = outline.mask((left, top, left + width, top + height))
+    nucleus = nuclei_by_stain(evened(image), drawn.astype(np.int32), image.um_per_px)
+    return masks_of_parts(drawn.astype(np.uint8) + nucleus, image.um_per_px)
 
 
 def _found_mask(image: SmearImage, segmenter: "Segmenter | None") -> Masks | None:

@@ -1,6 +1,6 @@
 """What a batch works on: files, folders, patterns, plates, and lists (CSV) of images."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,13 +17,14 @@ WELL_DEPTH = 3  # a field lies in a well, a row and a plate
 class Input:
     path: Path
     slide: str  # images of one slide are counted together
+    patient: str = ""  # whose slide it is, where the list says
     um_per_px: float | None = None
 
 
 def list_inputs(paths: Iterable[str | Path]) -> list[Input]:
     """Each image once, in the order named. A ``.csv`` or ``.tsv`` is a list with the columns image, and
-    perhaps slide and um_per_px; elsewhere the slide is the folder an image lies in, or its well. Folders of
-    one name are told apart by the folders they lie in."""
+    perhaps slide, patient and um_per_px; elsewhere the slide is the folder an image lies in, or its well.
+    Folders of one name are told apart by the folders they lie in, slides of one name by their patients."""
     listed: dict[Path, tuple[Input, str]] = {}  # by place; and where it was named
     plain: list[str | Path] = []
     for one in paths:
@@ -34,18 +35,34 @@ def list_inputs(paths: Iterable[str | Path]) -> list[Input]:
             before, there = listed.setdefault(place_of(entry.path), (entry, where))
             if _as_listed(before) != _as_listed(entry):
                 raise DataError(
-                    f"{where} and {there} name the same image, {entry.path}, with another slide or another "
-                    "um_per_px. Keep one line for each image."
+                    f"{where} and {there} name the same image, {entry.path}, with another slide, patient "
+                    "or um_per_px. Keep one line for each image."
                 )
     found = {place: entry for place, (entry, _) in listed.items()}
     if plain or not found:
         for path in find_images(plain):
             found.setdefault(place_of(path), Input(path=path, slide=""))
-    return _with_slides(found)
+    return _by_patient(_with_slides(found))
 
 
-def _as_listed(entry: Input) -> tuple[str, float | None]:
-    return entry.slide or _usual_slide(entry.path)[1], entry.um_per_px
+def _as_listed(entry: Input) -> tuple[str, str, float | None]:
+    return entry.slide or _usual_slide(entry.path)[1], entry.patient, entry.um_per_px
+
+
+def _by_patient(inputs: list[Input]) -> list[Input]:
+    names = slides_apart([(one.slide, one.patient) for one in inputs])
+    return [replace(one, slide=name) for one, name in zip(inputs, names, strict=True)]
+
+
+def slides_apart(slides: Sequence[tuple[str, str]]) -> list[str]:
+    """Of slide and patient: what each slide is called. Those of one name and several patients are several
+    slides, and are called by both."""
+    patients: dict[str, set[str]] = {}
+    for slide, patient in slides:
+        patients.setdefault(slide, set()).add(patient)
+    return [
+        f"{patient}/{slide}" if patient and len(patients[slide]) > 1 else slide for slide, patient in slides
+    ]
 
 
 def _with_slides(found: Mapping[Path, Input]) -> list[Input]:
@@ -85,7 +102,7 @@ def _read_list(path: Path) -> list[tuple[Input, str]]:
     if "image" not in table.columns:
         raise DataError(
             f"The list {path} has the columns {table.has}; it needs 'image' (a path, absolute or from the "
-            "list's folder), and may have 'slide' and 'um_per_px'."
+            "list's folder), and may have 'slide', 'patient' and 'um_per_px'."
         )
     if not table.rows:
         raise DataError(f"The list {path} names no image. Add a row for each image.")
@@ -105,4 +122,4 @@ def _entry(path: Path, row: Row) -> Input:
     except ConfigError as error:
         accepted = str(error).rpartition("; ")[2]
         raise DataError(f"{where}; {accepted} Correct it, or leave it empty.") from error
-    return Input(path=image, slide=row.get("slide"), um_per_px=um_per_px)
+    return Input(path=image, slide=row.get("slide"), patient=row.get("patient"), um_per_px=um_per_px)

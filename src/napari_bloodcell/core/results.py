@@ -8,7 +8,7 @@ import filecmp
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,17 @@ from napari_bloodcell.core.jobs import Item
 from napari_bloodcell.core.ledger import open_ledger, read_ledger
 from napari_bloodcell.core.report import Differential, count
 from napari_bloodcell.core.report.by_slide import TABLE, parts_of, place_of, slides_of
+from napari_bloodcell.core.report.patients import (
+    OneSlide,
+    Patient,
+    check_slides,
+    of_patients,
+    patients_of,
+    read_patients,
+)
 from napari_bloodcell.core.report.provenance import Made, named, read_made
 from napari_bloodcell.core.report.slides import known_classes
+from napari_bloodcell.core.rows import harmless_table
 from napari_bloodcell.core.store import RUN, clear_results, with_texts
 
 if TYPE_CHECKING:
@@ -38,6 +47,7 @@ class Slide:
     cells: Counter[str]  # of each class
     differential: Differential
     known: frozenset[str] = frozenset()  # what the models of its images can name, where all of them say
+    patient: str = ""  # where it is known
 
 
 def add_to_table(out: Path, item: Item) -> None:
@@ -131,7 +141,9 @@ def pool_tables(out: Path, folders: Sequence[Path], config: CountConfig) -> Coun
     ):
         for number, table in enumerate(_parts(files)):
             writer.write_table(pa.Table.from_pandas(table, schema=schema, preserve_index=False))
-            table.to_csv(as_csv, mode="a", header=not number, index=False, float_format="%.6g")
+            harmless_table(table).to_csv(
+                as_csv, mode="a", header=not number, index=False, float_format="%.6g"
+            )
             cut = table["touches_border"].astype(bool)
             counted.update(table["cell_type"] if config.count_border else table["cell_type"][~cut])
     return counted
@@ -171,6 +183,7 @@ def summarise(
     if not (Path(out) / TABLE).is_dir():
         raise DataError(f"{out} holds no results. Give the folder that was --out of an analysis.")
     slides = []
+    patients = patients_of(Path(out))
     parts = [(name, files) for name, files in parts_of(Path(out)) if files]
     if where and not any(where in name for name, _ in parts):
         there = ", ".join(name for name, _ in parts) or "none"
@@ -188,12 +201,38 @@ def summarise(
         known = known_classes([_record(Path(out) / file.stem) for file in files])
         differential = count(cells, config, known=known)
         slides.append(
-            Slide(name=name, images=len(files), cells=cells, differential=differential, known=known)
+            Slide(
+                name=name,
+                images=len(files),
+                cells=cells,
+                differential=differential,
+                known=known,
+                patient=patients.get(name, ""),
+            )
         )
     return slides
 
 
-def pooled(slides: list[Slide], config: CountConfig = CountConfig()) -> Differential:
+def with_patients(slides: Sequence[Slide], table: Path | None) -> list[Slide]:
+    """``table``: whose the slides are (CSV); it goes before what the list of images said."""
+    if table is None:
+        return list(slides)
+    told = read_patients(table)
+    check_slides(table, told, [one.name for one in slides])
+    return [replace(one, patient=told.get(one.name, one.patient)) for one in slides]
+
+
+def by_patient(slides: Sequence[Slide], config: CountConfig = CountConfig()) -> list[Patient]:
+    """The differential of each patient. What is no patient's is left out: ``without_patient`` names it."""
+    named = {one.name: one for one in slides}
+    return of_patients(each_of(slides), lambda names: pooled([named[name] for name in names], config))
+
+
+def each_of(slides: Sequence[Slide]) -> list[OneSlide]:
+    return [OneSlide(one.name, one.patient, one.images, one.differential) for one in slides]
+
+
+def pooled(slides: Sequence[Slide], config: CountConfig = CountConfig()) -> Differential:
     """All slides as one."""
     total: Counter[str] = sum((s.cells for s in slides), Counter())
     known = frozenset[str]().union(*(s.known for s in slides)) if all(s.known for s in slides) else ()

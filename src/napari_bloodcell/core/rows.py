@@ -1,14 +1,25 @@
 """Small tables as people and their programs save them: commas, semicolons or tabs, Excel's byte-order mark,
-blank lines, spaces beside the commas, the line ``sep=;`` before the table."""
+blank lines, spaces beside the commas, the line ``sep=;`` before the table.
+
+And tables as we write them: a spreadsheet would run a text that begins like a formula, so it gets an
+apostrophe before it, which is taken away where the table is read again.
+"""
 
 import csv
 import io
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from napari_bloodcell.core.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FORMULA = "=+-@\t\r"
 
 
 @dataclass(frozen=True)
@@ -39,12 +50,45 @@ def read_rows(path: Path) -> Rows:
     try:
         text, delimiter = separated(text_of(path))
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        lines = [(reader.line_num, [value.strip() for value in values]) for values in reader]
+        lines = [(reader.line_num, [plain(value.strip()) for value in values]) for values in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a table ({error}). Save it as CSV in UTF-8.") from error
     lines = [(line, values) for line, values in lines if any(values)]
     columns = tuple(name.lower() for name in _without_empty_ends(lines[0][1])) if lines else ()
     return Rows(path, columns, tuple(_row(path, columns, line, values) for line, values in lines[1:]))
+
+
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """A table to be opened in a spreadsheet, numbers with a point."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([harmless(value) for value in row] for row in rows)
+    return out.getvalue()
+
+
+def harmless_table(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The same, to be written as CSV."""
+    texts = [name for name in table if table[name].dtype.kind == "O"]
+    return table.assign(**{str(name): table[name].astype(object).map(harmless) for name in texts})
+
+
+def harmless(value: Any) -> Any:
+    """Text that begins like a formula, unless it is a number."""
+    is_formula = isinstance(value, str) and len(value) > 1 and value[0] in _FORMULA and not _is_number(value)
+    return f"'{value}" if is_formula else value
+
+
+def plain(value: Any) -> Any:
+    """As it was before ``harmless``."""
+    is_told = isinstance(value, str) and value[:1] == "'" and harmless(value[1:]) == value
+    return value[1:] if is_told else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def whole_number(text: str) -> int:

@@ -17,6 +17,7 @@ from napari_bloodcell.core.picture import draw_overlay
 from napari_bloodcell.core.pipeline import Analysis, versions
 from napari_bloodcell.core.records import ABOUT_CELL, AS_SET
 from napari_bloodcell.core.report import RESEARCH_USE, write_differential
+from napari_bloodcell.core.rows import harmless_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +91,7 @@ def clear_results(folder: Path) -> None:
 def write_table(folder: Path, table: "pd.DataFrame") -> None:
     """``cells.csv`` for people and spreadsheets, ``cells.parquet`` with exact numbers and types."""
     with atomic_path(folder / "cells.csv") as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+        harmless_table(table).to_csv(temporary, index=False, float_format="%.6g")
     with atomic_path(folder / "cells.parquet") as temporary:
         to_parquet(table, temporary)
 

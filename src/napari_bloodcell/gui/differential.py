@@ -290,20 +290,18 @@ class DifferentialPanel(CellsPanel):
             widget.setVisible(self._second is not None)
         if self._second is None or self.shown is None:
             return
-        from napari_bloodcell.core.report.readers import agreement
-
         self.disputed.clear()
         mine = second_reader.reader_of(self._slides, self.reader.name)
         refused = second_reader.why_nothing(self._slides, mine, self._second)
-        found = agreement(mine, self._second.reader)
-        self.shown = replace(self.shown, agreement="" if refused else found.text())
-        self.disputed.setVisible(not refused and bool(found.disputed))
-        if refused:
+        found = None if refused else second_reader.agreements_with(self._slides, mine, self._second)
+        self.shown = replace(self.shown, agreement="" if found is None else found.text())
+        self.disputed.setVisible(found is not None and bool(found.pairs[0].disputed))
+        if found is None:
             self.agreement.setText(refused)
             return
         left_out = second_reader.left_out_text(self._slides, mine) + self._second.left_out_text()
         self.agreement.setText(found.text() + left_out)
-        for (image, cell), said, other in found.disputed:
+        for (image, cell), said, other in found.pairs[0].disputed:
             item = QListWidgetItem(
                 f"{image}, cell {cell}: {plain(said)}, {self._second.name}: {plain(other)}"
             )

@@ -1,7 +1,5 @@
 """What the panel "Differential" shows and writes: the same figures, from the tables of layers."""
 
-import csv
-import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -154,13 +152,13 @@ def _known(slides: Sequence[Slide]) -> Collection[str]:
 
 
 def _cells(slides: Sequence[Slide]) -> str:
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(["image", "cell_id", "cell_type", "cell_type_source", "touches_border"])
+    from napari_bloodcell.core.rows import csv_text
+
+    table: list[Sequence[Any]] = [("image", "cell_id", "cell_type", "cell_type_source", "touches_border")]
     for slide in slides:
         rows = zip(slide.table["index"], slide.kinds, slide.sources, slide.at_border, strict=True)
-        table.writerows((slide.name, int(cell), *rest) for cell, *rest in rows)
-    return out.getvalue()
+        table += [(slide.name, int(cell), *rest) for cell, *rest in rows]
+    return csv_text(table)
 
 
 def folder_names(slides: Sequence[str]) -> list[str]:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
 
+PLACES = ("index", "x0", "y0", "x1", "y1", "area_px")  # columns of a slide's table
+
+
 class _Mark:
     """``version`` counts the changes: what was worked out of an older one is thrown away."""
 
@@ -26,13 +29,14 @@ _marks: "weakref.WeakKeyDictionary[Labels, _Mark]" = weakref.WeakKeyDictionary()
 
 
 def mark(layer: "Labels") -> str | None:
-    """None where it is not worked out yet; empty for whole slides and stacks, whose outlines nobody edits."""
-    return (_mark(layer).hash or None) if _is_held(layer) else ""
+    """None where it is not worked out yet; empty where neither pixels nor table tell the outlines."""
+    is_told = _is_held(layer) or set(PLACES) <= set(layer.features)
+    return (_mark(layer).hash or None) if is_told else ""
 
 
 def unknown(of: "Sequence[Labels]") -> "list[tuple[Labels, int, Any]]":
-    """Layers whose outlines are to be hashed, with their version and a view of their pixels."""
-    return [(layer, _mark(layer).version, layer.data) for layer in of if mark(layer) is None]
+    """Layers whose outlines are to be hashed, with their version and a view of what is hashed."""
+    return [(layer, _mark(layer).version, _outlines(layer)) for layer in of if mark(layer) is None]
 
 
 def hashed(todo: "Sequence[tuple[Labels, int, Any]]", progress: Progress) -> "list[tuple[Labels, int, str]]":
@@ -54,9 +58,16 @@ def work_out(of: "Sequence[Labels]") -> None:
     keep(hashed(unknown(of), silent))
 
 
+def _outlines(layer: "Labels") -> Any:
+    """The pixels, of a stack all planes. Those of a whole slide stay in their files, where nobody edits them:
+    the place and size of each cell stand for them."""
+    if _is_held(layer):
+        return layer.data
+    return np.nan_to_num(np.stack([layer.features[name].to_numpy(float) for name in PLACES]))
+
+
 def _is_held(layer: "Labels") -> bool:
-    data = layer.data
-    return not layer.multiscale and isinstance(data, np.ndarray) and data.size == np.prod(data.shape[-2:])
+    return not layer.multiscale and isinstance(layer.data, np.ndarray)
 
 
 def _mark(layer: "Labels") -> _Mark:

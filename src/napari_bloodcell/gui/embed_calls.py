@@ -143,8 +143,10 @@ def write_vectors(path: Path, embedded: Embedded, columns: dict[str, list[str]],
     for number, one in enumerate(embedded.maps, 1):
         table[f"map{number}_1"], table[f"map{number}_2"] = one.plane.xy.T
     vectors = pd.DataFrame(first.values, columns=list(first.names))
+    from napari_bloodcell.core.rows import harmless_table
+
     with atomic_path(path) as temporary:
-        pd.concat([table, vectors], axis=1).to_csv(temporary, index=False)
+        harmless_table(pd.concat([table, vectors], axis=1)).to_csv(temporary, index=False)
     return path
 
 

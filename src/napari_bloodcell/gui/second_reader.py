@@ -12,6 +12,7 @@ from napari_bloodcell.gui import autosave
 from napari_bloodcell.gui.differential_calls import Slide
 
 if TYPE_CHECKING:
+    from napari_bloodcell.core.report.agreement import Agreements
     from napari_bloodcell.core.report.readers import Cell, Reader
     from napari_bloodcell.core.report.sessions import SessionWork
 
@@ -22,6 +23,7 @@ class Second:
 
     reader: "Reader"
     is_here: bool = False
+    others: "Sequence[Reader]" = ()  # who was found with this one, and is compared too
     drawn_anew: Sequence[str] = ()  # images with other outlines there, so that cell 1 is another cell
 
     def left_out_text(self) -> str:
@@ -77,6 +79,13 @@ def left_out_text(slides: Sequence[Slide], mine: "Reader") -> str:
     )
 
 
+def agreements_with(slides: Sequence[Slide], mine: "Reader", second: Second) -> "Agreements | None":
+    """The two first, then everybody else who has named these cells: as a report compares them."""
+    from napari_bloodcell.core.report.agreement import agreements, joined
+
+    return agreements(joined([mine, second.reader], [*second.others, *people_of(slides)]))
+
+
 def why_nothing(slides: Sequence[Slide], mine: "Reader", second: Second) -> str:
     """Why there is nothing to compare, and what to do; empty where there is."""
     if second.is_here and second.name == mine.name:
@@ -109,7 +118,8 @@ def second_readers(
 
     progress("Reading the second reader", 0, 0)
     if not path.is_dir():
-        return [Second(reader=_of_table(path, [slide.name for slide in slides], known))]
+        people = _of_table(path, [slide.name for slide in slides], known)
+        return _all_of([_told_apart(one, name, path) for one in people])
     if not is_session(path):
         raise SessionError(f"{path} is no session. Choose a session's folder, or a table (CSV).")
     work = read_work(path)
@@ -123,12 +133,24 @@ def second_readers(
             "compared. Let both readers work on the same outlines, each in a copy of one session."
         )
     people = _others([_renamed(one, names) for one in work.readers], name, path, is_here=is_here)
-    return [Second(reader=one, is_here=is_here, drawn_anew=anew) for one in people]
+    return _all_of(people, is_here=is_here, drawn_anew=anew)
+
+
+def _all_of(
+    people: "Sequence[Reader]", *, is_here: bool = False, drawn_anew: Sequence[str] = ()
+) -> list[Second]:
+    return [
+        Second(
+            reader=one,
+            is_here=is_here,
+            others=[other for other in people if other is not one],
+            drawn_anew=drawn_anew,
+        )
+        for one in people
+    ]
 
 
 def _others(found: "Sequence[Reader]", name: str, path: Path, *, is_here: bool) -> "list[Reader]":
-    from dataclasses import replace
-
     found = [one for one in found if one.answers]
     if not found:
         raise SessionError(
@@ -136,9 +158,7 @@ def _others(found: "Sequence[Reader]", name: str, path: Path, *, is_here: bool) 
             "which the second reader has named cells."
         )
     if not is_here:  # two people, or one at two times, whom the system calls the same
-        return [
-            replace(one, name=f"{one.name} (of {path.name})") if one.name == name else one for one in found
-        ]
+        return [_told_apart(one, name, path) for one in found]
     others = [one for one in found if one.name != name]
     if not others:
         raise SessionError(
@@ -148,19 +168,31 @@ def _others(found: "Sequence[Reader]", name: str, path: Path, *, is_here: bool) 
     return others
 
 
-def _of_table(path: Path, images: Sequence[str], known: Sequence[str]) -> "Reader":
-    from napari_bloodcell.core.report.readers import Reader, read_reader
+def _told_apart(reader: "Reader", name: str, path: Path) -> "Reader":
+    from dataclasses import replace
+
+    return replace(reader, name=f"{reader.name} (of {path.name})") if reader.name == name else reader
+
+
+def _of_table(path: Path, images: Sequence[str], known: Sequence[str]) -> "list[Reader]":
+    from dataclasses import replace
+
+    from napari_bloodcell.core.report.readers import read_table
     from napari_bloodcell.core.taxonomy import Taxonomy
 
-    reader = read_reader(path, Taxonomy.of_lab(known))
-    only = {image for image, _ in reader.answers}
+    readers = read_table(path, Taxonomy.of_lab(known))
+    only = {image for reader in readers for image, _ in reader.answers}
     if len(set(images)) != 1 or len(only) != 1:
-        return reader
+        return readers
     (there,) = only  # the same smear, perhaps under another name
-    return Reader(
-        name=reader.name if there == images[0] else f"{reader.name} (of {there})",
-        answers={(images[0], cell): said for (_, cell), said in reader.answers.items()},
-    )
+    return [
+        replace(
+            one,
+            name=one.name if there == images[0] else f"{one.name} (of {there})",
+            answers={(images[0], cell): said for (_, cell), said in one.answers.items()},
+        )
+        for one in readers
+    ]
 
 
 def _names_here(work: "SessionWork", slides: Sequence[Slide]) -> dict[str, str]:

@@ -134,7 +134,8 @@ def _named(path: Path, suffix: str) -> Path:
 
 def _write_table(path: Path, table: "pd.DataFrame") -> list[str]:
     from napari_bloodcell.core.artifact import atomic_path
+    from napari_bloodcell.core.rows import harmless_table
 
     with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+        harmless_table(table).to_csv(temporary, index=False, float_format="%.6g")
     return [str(path)]

@@ -26,6 +26,7 @@ from napari_bloodcell.core.config import AdaptConfig, ClassifyConfig, SuggestCon
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import UNIDENTIFIED, Embeddings, Predictions
+from napari_bloodcell.core.rows import harmless_table
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 from napari_bloodcell.core.words import how_many
 
@@ -41,7 +42,7 @@ def predict_tables(
     predictions = model.predict(cells.embeddings, config)
     frame = pd.DataFrame({"image": cells.names(), "cell_id": cells.cell_id, **predictions.columns()})
     with atomic_path(out) as temporary:
-        frame.to_csv(temporary, index=False, float_format="%.6g")
+        harmless_table(frame).to_csv(temporary, index=False, float_format="%.6g")
     unsure = int(np.sum(predictions.labels == UNIDENTIFIED))
     return (
         f"{len(cells)} cells in {out}, {unsure} of them unidentified.\n"

@@ -8,7 +8,8 @@ from napari_bloodcell.core.datasets.boxes import NO_AREA, NO_BOXES, NO_FIELD
 from napari_bloodcell.core.datasets.labels_csv import CLASS_COLUMNS, read_table
 from napari_bloodcell.core.datasets.layout import child_named, entries, folder_named, images_of
 from napari_bloodcell.core.datasets.naming import Named, Namer
-from napari_bloodcell.core.datasets.records import UNLABELLED, Box, CellImage, Dataset, Preset, Skipped
+from napari_bloodcell.core.datasets.outline import Box
+from napari_bloodcell.core.datasets.records import UNLABELLED, CellImage, Dataset, Preset, Skipped
 from napari_bloodcell.core.datasets.sources import DATASETS
 from napari_bloodcell.core.datasets.voc import BROKEN, read_objects
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy

@@ -1,13 +1,16 @@
-"""Boxes with names in fields, as programs for drawing write them: which are white cells, of which class."""
+"""Boxes and outlines with names in fields, as programs for drawing write them: which are white cells, and
+of which class."""
 
 import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from napari_bloodcell.core.datasets.naming import Namer
-from napari_bloodcell.core.datasets.records import UNLABELLED, Box, CellImage, Dataset, Skipped
+from napari_bloodcell.core.datasets.outline import Box, Outline
+from napari_bloodcell.core.datasets.records import UNLABELLED, CellImage, Dataset, Skipped
 from napari_bloodcell.core.taxonomy import normalise
 from napari_bloodcell.core.words import how_many
 
@@ -17,6 +20,14 @@ NO_FIELD = "annotation without its field"
 _NOT_WHITE = frozenset({"rbc", "red_blood_cell", "red_cell", "erythrocyte", "platelet", "thrombocyte"})
 _WHITE = frozenset({"wbc", "white_blood_cell", "white_cell", "leukocyte", "leucocyte"})
 _COPY = ".rf."  # Roboflow: NAME_jpg.rf.HASH.jpg, several of one NAME where it has changed copies
+
+
+class Drawn(NamedTuple):
+    """What was drawn in a field, with the name it has there."""
+
+    name: str
+    box: Box
+    outline: Outline | None = None
 
 
 @dataclass
@@ -30,18 +41,18 @@ class Fields:
     skipped: list[Skipped] = field(default_factory=list)
     _paths: list[Path] = field(default_factory=list)
 
-    def add(self, path: Path, boxes: Iterable[tuple[str, Box]]) -> None:
-        """The boxes of one field with the names they have there."""
+    def add(self, path: Path, drawn: Iterable[Drawn]) -> None:
+        """What was drawn in one field."""
         self._paths.append(path)
         left: Counter[str] = Counter()
-        for name, box in boxes:
+        for name, box, outline in drawn:
             class_name, reason = self._class_of(name)
             if box[2] <= box[0] or box[3] <= box[1]:
                 left[NO_AREA] += 1
             elif class_name is None:
                 left[reason] += 1
             else:
-                cell = CellImage(path, class_name, self.domain, box_xyxy=box)
+                cell = CellImage(path, class_name, self.domain, box_xyxy=box, outline=outline)
                 (self.unlabelled if class_name == UNLABELLED else self.cells).append(cell)
         self.skipped += [Skipped(path, reason, count) for reason, count in left.items()]
 

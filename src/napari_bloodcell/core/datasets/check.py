@@ -145,7 +145,7 @@ def _domain(
         name,
         dict(counts),
         sum(cell.domain == name for cell in dataset.unlabelled),
-        sum(cell.mask_path is not None for cell in cells),
+        sum(cell.has_mask for cell in cells),
         len(groups),
         len(set(groups)),
         len(scales),

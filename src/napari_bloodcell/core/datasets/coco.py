@@ -1,11 +1,11 @@
-"""COCO: fields with a table of boxes beside them, as Roboflow, CVAT and Label Studio write it."""
+"""COCO: fields with a table of boxes and outlines beside them, as Roboflow, CVAT, Label Studio write it."""
 
 import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from napari_bloodcell.core.datasets.boxes import NO_BOXES, NO_FIELD, Fields, box_within
+from napari_bloodcell.core.datasets.boxes import NO_BOXES, NO_FIELD, Drawn, Fields, box_within
 from napari_bloodcell.core.datasets.headers import read_header
 from napari_bloodcell.core.datasets.layout import (
     entries,
@@ -15,10 +15,11 @@ from napari_bloodcell.core.datasets.layout import (
     split_folders,
 )
 from napari_bloodcell.core.datasets.naming import Namer
-from napari_bloodcell.core.datasets.records import Box, Dataset, Preset, Skipped
+from napari_bloodcell.core.datasets.outline import Box, Outline, OutlineError, of_polygons, of_runs
+from napari_bloodcell.core.datasets.records import Dataset, Preset, Skipped
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
-NO_BOX = "annotation without a box"
+NO_BOX = "annotation without a box or an outline"
 UNREADABLE = "unreadable image header"
 _Table = dict[str, list[dict[str, Any]]]
 _PARTS = ("images", "annotations", "categories")
@@ -90,14 +91,37 @@ def _add(fields: Fields, path: Path, drawn: list[dict[str, Any]], names: dict[st
     if header is None:
         fields.skipped.append(Skipped(path, UNREADABLE, max(1, len(drawn))))
         return
-    boxes: list[tuple[str, Box]] = []
+    boxes: list[Drawn] = []
     for one in drawn:
+        box, outline = _box(one, header.size), None
         try:
-            x, y, width, height = (float(value) for value in one["bbox"])
-            box = box_within(x, y, x + width, y + height, header.size)
-        except (KeyError, TypeError, ValueError):
+            outline = _outline(one.get("segmentation"), header.size)
+            box = box if outline is None else outline.box(header.size)
+        except OutlineError as error:
+            outline = None
+            fields.skipped += [] if box is None else [Skipped(path, str(error))]
+        if box is None:
             fields.skipped.append(Skipped(path, NO_BOX))
             continue
         by_model = not str(one.get("cell_type_source", _PERSON)).startswith(_PERSON)  # no truth to learn
-        boxes.append(("wbc" if by_model else names.get(str(one.get("category_id")), ""), box))
+        name = "wbc" if by_model else names.get(str(one.get("category_id")), "")
+        boxes.append(Drawn(name, box, outline))
     fields.add(path, boxes)
+
+
+def _box(drawn: dict[str, Any], size: tuple[int, int]) -> Box | None:
+    try:
+        x, y, width, height = (float(value) for value in drawn["bbox"])
+        return box_within(x, y, x + width, y + height, size)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _outline(written: Any, size: tuple[int, int]) -> Outline | None:
+    """None where only a box was drawn."""
+    if not written:
+        return None
+    if isinstance(written, dict):
+        return of_runs(written.get("counts"), written.get("size"), size)
+    flat = isinstance(written, list) and isinstance(written[0], int | float)  # some leave out a bracket
+    return of_polygons([written] if flat else written)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_bloodcell.core.errors import DataError
-from napari_bloodcell.core.rows import separated, text_of
+from napari_bloodcell.core.rows import plain, separated, text_of
 from napari_bloodcell.core.taxonomy import normalise
 
 # Also as tables are headed in German and French.
@@ -60,7 +60,7 @@ def read_table(
         )
     rows = []
     for values in raw[1:]:
-        padded = [value.strip() for value in values] + [""] * (len(names) - len(values))
+        padded = [plain(value.strip()) for value in values] + [""] * (len(names) - len(values))
         if padded[at_image]:
             extra = {n: padded[i] for i, n in enumerate(names) if i not in (at_image, at_class)}
             rows.append(Row(padded[at_image], padded[at_class], extra))

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from napari_bloodcell.core.datasets.outline import Box, Outline
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
 Preset = Literal["standard", "reproduction"]  # reproduction: the choices of the published systems
-Box = tuple[int, int, int, int]
 
 UNLABELLED = "unlabelled"  # class name of the cells in ``Dataset.unlabelled``, never of those in ``cells``
 
@@ -24,6 +24,15 @@ class CellImage:
     um_per_px: float | None = None
     mask_path: Path | None = None
     box_xyxy: Box | None = None  # pixels, right and lower edge exclusive; None: the whole picture
+    outline: Outline | None = None  # in the field, where it is drawn there
+
+    @property
+    def has_mask(self) -> bool:
+        return self.mask_path is not None or self.outline is not None
+
+    def without_mask(self) -> "CellImage":
+        """The same cell, to be outlined anew."""
+        return replace(self, mask_path=None, outline=None)
 
 
 @dataclass(frozen=True)

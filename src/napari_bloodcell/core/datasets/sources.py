@@ -146,13 +146,13 @@ _ALL = (
     ),
     DatasetInfo(
         name="coco",
-        title="Fields with boxes in COCO",
+        title="Fields with boxes or outlines in COCO",
         domain="",
         layout="fields with a COCO table beside them (_annotations.coco.json, also in train/, valid/, test/)",
     ),
     DatasetInfo(
         name="yolo",
-        title="Fields with boxes in YOLO",
+        title="Fields with boxes or outlines in YOLO",
         domain="",
         layout="images/ and labels/ with .txt boxes, their names in data.yaml or classes.txt",
     ),

@@ -21,7 +21,12 @@ def why_not(cell: CellImage) -> str | None:
     except ImageError as error:
         return _reason(error, cell.path)
     gray = GRAY_NOTE in image.notes and np.ptp(image.pixels) > LEAST_CONTRAST
-    return COLOURLESS if gray and cell.mask_path is None else None
+    return COLOURLESS if gray and not cell.has_mask else None
+
+
+def without_flag(text: str) -> str:
+    """What is wrong with a picture of a data set: nothing that reads one takes a page."""
+    return re.sub(r" Say which with --read\.page.*?, or save ", " Save ", text)
 
 
 def is_mask(path: Path) -> bool:
@@ -35,5 +40,5 @@ def is_mask(path: Path) -> bool:
 def _reason(error: ImageError, path: Path) -> str:
     """Without what differs from file to file, as equal reasons are counted together, and without the flag
     for a page: cells have none."""
-    text = str(error).removeprefix(f"'{path}' ").partition(" Say which")[0].removesuffix(".")
+    text = without_flag(str(error)).removeprefix(f"'{path}' ").removesuffix(".")
     return re.sub(r" \([^()]*\d[^()]*\)", "", text)

@@ -4,10 +4,11 @@ from itertools import islice
 from pathlib import Path
 from xml.etree import ElementTree
 
-from napari_bloodcell.core.datasets.boxes import NO_BOXES, NO_FIELD, Fields
+from napari_bloodcell.core.datasets.boxes import NO_BOXES, NO_FIELD, Drawn, Fields
 from napari_bloodcell.core.datasets.layout import entries, folder_named, images_of, split_folders
 from napari_bloodcell.core.datasets.naming import Namer
-from napari_bloodcell.core.datasets.records import Box, Dataset, Preset, Skipped
+from napari_bloodcell.core.datasets.outline import Box
+from napari_bloodcell.core.datasets.records import Dataset, Preset, Skipped
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
 BROKEN = "annotation that is not a VOC file"
@@ -18,7 +19,7 @@ def recognises(root: Path) -> bool:
     fields = Fields(Namer(), root.name)
     annotations = (path for _, written in _places(root) for path in _annotations(written).values())
     for path in islice(annotations, _LOOKED_AT):
-        fields.add(path, read_objects(path) or [])
+        fields.add(path, (Drawn(*one) for one in read_objects(path) or []))
     return bool(fields.cells)
 
 
@@ -43,7 +44,7 @@ def load(root: Path, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "standard
             if objects is None:
                 fields.skipped.append(Skipped(source or path, BROKEN if source else NO_BOXES))
             else:
-                fields.add(path, objects)
+                fields.add(path, (Drawn(*one) for one in objects))
         fields.skipped += [Skipped(path, NO_FIELD) for path in annotations.values()]
     return fields.dataset("voc", root)
 

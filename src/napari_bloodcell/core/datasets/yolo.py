@@ -1,12 +1,13 @@
-"""YOLO: a text file of boxes for each field, with numbers for classes, and the names of the numbers."""
+"""YOLO: a text file of boxes or polygons for each field, with numbers for classes, and their names."""
 
 from pathlib import Path
 
-from napari_bloodcell.core.datasets.boxes import NO_BOXES, NO_FIELD, Fields, box_within
+from napari_bloodcell.core.datasets.boxes import NO_BOXES, NO_FIELD, Drawn, Fields, box_within
 from napari_bloodcell.core.datasets.headers import Header, read_header
 from napari_bloodcell.core.datasets.layout import by_stem, entries, folder_named, visible_folders
 from napari_bloodcell.core.datasets.naming import Namer
-from napari_bloodcell.core.datasets.records import Box, Dataset, Preset, Skipped
+from napari_bloodcell.core.datasets.outline import Box, Outline, OutlineError, of_polygons
+from napari_bloodcell.core.datasets.records import Dataset, Preset, Skipped
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
 NO_BOX = "line that is no box"
@@ -87,33 +88,44 @@ def load(root: Path, *, taxonomy: Taxonomy = DEFAULT, preset: Preset = "standard
 
 
 def _add(fields: Fields, path: Path, header: Header, text: str, names: dict[int, str]) -> None:
-    boxes: list[tuple[str, Box]] = []
+    boxes: list[Drawn] = []
     for line in text.splitlines():
         if not line.strip():
             continue
         try:
-            number, box = _box(line.split(), header.size)
+            number, box, corners = _box(line.split(), header.size)
         except ValueError:
             fields.skipped.append(Skipped(path, NO_BOX))
             continue
         if number in names:
-            boxes.append((names[number], box))
+            boxes.append(Drawn(names[number], box, _outline(fields, path, corners)))
         else:
             fields.skipped.append(Skipped(path, f"box of class number {number}, which has no name"))
     fields.add(path, boxes)
 
 
-def _box(words: list[str], size: tuple[int, int]) -> tuple[int, Box]:
-    """Shares of width and height: a middle and two sides, or the corners of a polygon."""
+def _outline(fields: Fields, path: Path, corners: list[float]) -> Outline | None:
+    try:
+        return of_polygons([corners]) if corners else None
+    except OutlineError as error:
+        fields.skipped.append(Skipped(path, str(error)))
+        return None
+
+
+def _box(words: list[str], size: tuple[int, int]) -> tuple[int, Box, list[float]]:
+    """Shares of width and height: a middle and two sides, or the corners of a polygon, which are given in
+    pixels too."""
     number, values = int(words[0]), [float(word) for word in words[1:]]
     width, height = size
+    corners: list[float] = []
     if len(words) in (_BOX, _BOX_AND_SCORE):
         x, y, w, h = values[:4]
         sides = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
     elif len(words) > _BOX_AND_SCORE and len(values) % 2 == 0:
         xs, ys = values[::2], values[1::2]
         sides = (min(xs), min(ys), max(xs), max(ys))
+        corners = [share * side for share, side in zip(values, (width, height) * len(xs), strict=True)]
     else:
         raise ValueError("neither a box nor a polygon")
     x0, y0, x1, y1 = sides
-    return number, box_within(x0 * width, y0 * height, x1 * width, y1 * height, size)
+    return number, box_within(x0 * width, y0 * height, x1 * width, y1 * height, size), corners

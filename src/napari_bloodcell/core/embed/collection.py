@@ -24,6 +24,7 @@ from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.image import read_image
 from napari_bloodcell.core.progress import Progress, silent, within
 from napari_bloodcell.core.records import Crops, FloatArray, Masks, SmearImage
+from napari_bloodcell.core.rows import harmless_table
 from napari_bloodcell.core.segment import SEGMENTERS, Segmenter
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def write(path: Path, cells: EmbeddedCells) -> None:
     frame = pd.concat([cells.table, *wide], axis=1)
     with atomic_path(path) as temporary:
         if path.suffix == ".csv":
-            frame.to_csv(temporary, index=False, float_format="%.6g")
+            harmless_table(frame).to_csv(temporary, index=False, float_format="%.6g")
         else:
             frame.to_parquet(temporary, index=False)
 

@@ -133,6 +133,7 @@ def _keys(cells: Sequence[CellImage], progress: Progress) -> tuple[list[str], li
         if row % REPORT_EVERY == 0:
             progress("Reading cells", row, len(cells))
         parts = f"{of(cell.path)} {of(cell.mask_path)} {cell.box_xyxy} {cell.um_per_px}"
+        parts += "" if cell.outline is None else f" {cell.outline}"
         images.append(of(cell.path))
         keys.append(hashlib.sha256(parts.encode()).hexdigest())
     return images, keys

@@ -96,10 +96,10 @@ def vectors_of(features: Features, rows: NDArray[np.int64]) -> Embeddings:
 def without_masks(table: CellTable) -> CellTable:
     """The same cells, to be outlined anew."""
     key = [
-        f"{key} outlined anew" if cell.mask_path else key
+        f"{key} outlined anew" if cell.has_mask else key
         for key, cell in zip(table.key, table.cells, strict=True)
     ]
-    cells = tuple(replace(cell, mask_path=None) for cell in table.cells)
+    cells = tuple(cell.without_mask() for cell in table.cells)
     return replace(table, cells=cells, key=np.asarray(key, np.str_))
 
 

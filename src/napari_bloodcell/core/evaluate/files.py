@@ -24,6 +24,7 @@ from napari_bloodcell.core.evaluate.table import (
 )
 from napari_bloodcell.core.image import hash_file
 from napari_bloodcell.core.report import RESEARCH_USE
+from napari_bloodcell.core.rows import csv_text
 
 if TYPE_CHECKING:
     from napari_bloodcell.core.evaluate import Evaluation
@@ -45,8 +46,8 @@ def write_evaluation(folder: Path, evaluation: "Evaluation") -> list[Path]:
     write_bytes(folder / "table.md", to_markdown(evaluation, tables).encode())
     rows = [row for table in tables for row in ([table.title], *table.csv_rows(), [])]
     write_bytes(folder / "table.csv", _csv(rows))
-    write_bytes(folder / "scores.csv", _csv(_score_rows(evaluation.scores)))
-    write_bytes(folder / "recalls.csv", _csv(_recall_rows(evaluation.scores)))
+    write_bytes(folder / "scores.csv", csv_text(_score_rows(evaluation.scores)).encode())
+    write_bytes(folder / "recalls.csv", csv_text(_recall_rows(evaluation.scores)).encode())
     write_json(
         folder / "evaluation.json",
         "evaluation",

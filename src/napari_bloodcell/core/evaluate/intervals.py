@@ -4,8 +4,8 @@ Five classifiers that share most of their training cells are no five samples: th
 about the next slide. Here the cells that are tested are drawn anew, all cells of a group together, and the
 classifiers stay as they are.
 
-For means over classes the draw is made class by class: a class of one cell would be missing from every third
-draw, and the mean over the classes that are left would jump.
+For means over classes the draw is made class by class, and fold by fold where a cell is tested in one: a
+class of one cell would be missing from every third draw, and the mean over the classes left would jump.
 """
 
 from typing import Any
@@ -53,11 +53,11 @@ def resampled(answers: Answers, *, samples: int, seed: int) -> Drawn:
     drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in (*OVER_CELLS, *OVER_CLASSES)}
     if not len(answers.truth):
         return {name: np.zeros(0) for name in drawn}
-    counts, classes = _by_group(answers)
+    counts, kinds = _by_group(answers)
     rng = np.random.default_rng(seed)
     for start in range(0, samples, AT_ONCE):
         count = min(AT_ONCE, samples - start)
-        for strata, names in ((np.zeros_like(classes), OVER_CELLS), (classes, OVER_CLASSES)):
+        for strata, names in ((np.zeros_like(kinds), OVER_CELLS), (kinds, OVER_CLASSES)):
             weights = _draw(strata, count, rng)
             resampled = np.asarray(counts.T.dot(weights.T)).T.reshape(count, *answers.shape)
             values = mean_scores(resampled)
@@ -82,12 +82,14 @@ def _draw(strata: NDArray[np.int64], count: int, rng: np.random.Generator) -> ND
 
 
 def _by_group(answers: Answers) -> tuple[Any, NDArray[np.int64]]:
-    """Groups x everything a table counts, sparse: a cell adds one to one place for each fold. And the
-    commonest class of each group."""
+    """Groups x everything a table counts, sparse: a cell adds one to one place for each fold. And of each
+    group a number for its commonest class and the folds that test it."""
     from scipy.sparse import csr_array
 
     _, group = np.unique(answers.group, return_inverse=True)
     groups, ones = int(group.max()) + 1, np.ones(len(group), np.int64)
     counts = csr_array((ones, (group, answers.places())), shape=(groups, int(np.prod(answers.shape))))
     classes = csr_array((ones, (group, answers.truth)), shape=(groups, len(answers.class_names)))
-    return counts, np.asarray(classes.toarray().argmax(axis=1))
+    folds = csr_array((ones, (group, answers.fold)), shape=(groups, answers.shape[0])).toarray() > 0
+    told = np.column_stack([classes.toarray().argmax(axis=1), folds])
+    return counts, np.unique(told, axis=0, return_inverse=True)[1].reshape(-1)

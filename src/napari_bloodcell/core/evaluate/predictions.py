@@ -14,6 +14,7 @@ from napari_bloodcell.core.evaluate.protocols import Rows, Trial
 from napari_bloodcell.core.evaluate.scores import Score
 from napari_bloodcell.core.evaluate.trials import TrialAnswers
 from napari_bloodcell.core.records import UNIDENTIFIED
+from napari_bloodcell.core.rows import harmless
 
 NAME = "predictions.csv"
 NOT_FOUND = "not found"
@@ -40,7 +41,8 @@ def write_predictions(
                 kind = kinds[method.name, (trial.source, lab, trial.shots)]
                 source = trial.source or ("" if method.frozen else "all other labs")
                 told = (method.name, kind, source, lab, trial.shots, trial.fold, config.seed)
-                writer.writerows([*told, *cell] for cell in _cells(table, rows, answer))
+                lines = ([*told, *cell] for cell in _cells(table, rows, answer))
+                writer.writerows([harmless(value) for value in line] for line in lines)
 
 
 def _cells(table: CellTable, rows: Rows, answer: TrialAnswers) -> Iterator[Sequence[object]]:

@@ -13,6 +13,7 @@ from napari_bloodcell.core.image import read_image
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import ByteArray, IntArray
 from napari_bloodcell.core.sam.train.cells import CYTOPLASM, NUCLEUS, MaskedCells, cells_of, join
+from napari_bloodcell.core.segment.edit import nuclei_by_stain
 from napari_bloodcell.core.stain.lamp import evened
 from napari_bloodcell.core.words import how_many
 
@@ -38,7 +39,9 @@ def read_pictures(folder: Path, *, progress: Progress = silent) -> list[Picture]
     folder = Path(folder)
     masks = folder_named(folder, *MASKS) if folder.is_dir() else None
     if masks is None or (folder / "labels.csv").exists():
-        return pictures_of(load_dataset(folder).cells, progress=progress)
+        dataset = load_dataset(folder)
+        drawn = [cell for cell in dataset.unlabelled if cell.outline is not None]  # "WBC" is enough here
+        return pictures_of([*dataset.cells, *drawn], progress=progress)
     images, outlines = by_stem(folder_named(folder, *IMAGES)), by_stem(masks)
     nuclei = by_stem(folder_named(folder, *NUCLEI))
     both = sorted(set(images) & set(outlines))
@@ -68,9 +71,14 @@ def from_labels(
 
 
 def pictures_of(cells: Sequence[CellImage], *, progress: Progress = silent) -> list[Picture]:
-    """The cells of a data set that come with masks. Pictures of one patient or slide share a key."""
+    """The cells of a data set that come with masks or outlines. Pictures of one patient or slide share a
+    key."""
     masked = [cell for cell in cells if cell.mask_path is not None]
-    if not masked:
+    drawn: dict[Path, list[CellImage]] = {}
+    for cell in cells:
+        if cell.outline is not None:
+            drawn.setdefault(cell.path, []).append(cell)
+    if not masked and not drawn:
         where = f" of {cells[0].domain}" if cells else ""
         raise DataError(
             f"None of the {len(cells)} cells{where} has a mask. Choose a data set with masks, or a folder "
@@ -78,7 +86,7 @@ def pictures_of(cells: Sequence[CellImage], *, progress: Progress = silent) -> l
         )
     found = []
     for done, cell in enumerate(masked):
-        progress("Reading masks", done, len(masked))
+        progress("Reading masks", done, len(masked) + len(drawn))
         assert cell.mask_path is not None
         parts = read_parts(cell.mask_path)
         inside = (parts >= CYTOPLASM).astype(np.int32)
@@ -91,8 +99,25 @@ def pictures_of(cells: Sequence[CellImage], *, progress: Progress = silent) -> l
         )
         key = cell.path.name if cell.group is None else f"{cell.domain} {cell.group}"
         found.append(Picture(key=key, cells=one.cells))
-    progress("Reading masks", len(masked), len(masked))
+    for done, (path, own) in enumerate(drawn.items(), len(masked)):
+        progress("Reading masks", done, len(masked) + len(drawn))
+        found.append(_drawn_in(path, own))
+    progress("Reading masks", len(masked) + len(drawn), len(masked) + len(drawn))
     return found
+
+
+def _drawn_in(path: Path, cells: Sequence[CellImage]) -> Picture:
+    """A field with outlines drawn in it; where two cover a pixel it is the later one's. Nuclei are those of
+    the stain."""
+    pixels = evened(read_image(path))
+    labels = np.zeros(pixels.shape[:2], np.int32)
+    for number, cell in enumerate(cells, 1):
+        assert cell.outline is not None
+        assert cell.box_xyxy is not None
+        x0, y0, x1, y1 = cell.box_xyxy
+        labels[y0:y1, x0:x1][cell.outline.mask(cell.box_xyxy)] = number
+    nucleus = nuclei_by_stain(pixels, labels, cells[0].um_per_px).astype(np.uint8)
+    return from_labels(pixels, labels, nucleus, name=f"{cells[0].domain}/{path.name}", source=cells[0].domain)
 
 
 def read_cells(cells: Sequence[CellImage], *, progress: Progress = silent) -> MaskedCells:

@@ -141,7 +141,8 @@ def check_page(count: int, page: int | None, where: str, detail: str = "") -> No
         held = f" ({detail})" if detail else ""
         raise ImageError(
             f"{where} holds {count} pages{held}; one field is one page. "
-            f"Say which with --read.page, from 0 to {count - 1}."
+            f"Say which with --read.page, from 0 to {count - 1} (`analyse` and `segment` take it), or save "
+            "each page as a file of its own."
         )
     if page is not None and page >= count:
         accepted = f"0 to {count - 1}" if count > 1 else "0, or none"

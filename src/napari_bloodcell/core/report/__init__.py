@@ -1,8 +1,8 @@
 """Predictions -> Differential -> what a person reads, prints and keeps.
 
-``differential`` counts, ``enough`` says when to stop counting, ``readers`` compares two people, ``slides``
-reads what ``analyse`` left on disk, ``sessions`` what a session's folder holds, ``make`` turns it into a
-report.
+``differential`` counts, ``enough`` says when to stop counting, ``readers`` and ``agreement`` compare people,
+``slides`` reads what ``analyse`` left on disk, ``sessions`` what a session's folder holds, ``patients`` puts
+slides together, ``make`` turns it all into a report.
 """
 
 from napari_bloodcell.core.report.chart import draw, draw_to_file

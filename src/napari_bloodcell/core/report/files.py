@@ -1,12 +1,12 @@
 """A differential on disk: JSON with its header, CSV, and a picture."""
 
-import csv
-import io
 from pathlib import Path
+from typing import Any
 
 from napari_bloodcell.core.artifact import write_bytes, write_json
 from napari_bloodcell.core.report.chart import draw_to_file
 from napari_bloodcell.core.report.differential import NOT_KNOWN, Differential, state_of, to_json
+from napari_bloodcell.core.rows import csv_text
 
 
 def write_differential(
@@ -20,17 +20,14 @@ def write_differential(
 
 
 def _to_csv(d: Differential) -> str:
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(["class", "n", "percent", "low", "high", "in_denominator", "note"])
+    table: list[list[Any]] = [["class", "n", "percent", "low", "high", "in_denominator", "note"]]
     for row in d.rows:
         numbers = [f"{v:.2f}" for v in (row.percent, row.low, row.high)]
-        table.writerow([row.class_name, row.n, *numbers, "yes", ""])
-    for name in d.unknown:
-        table.writerow([name, "", "", "", "", "no", NOT_KNOWN])
+        table.append([row.class_name, row.n, *numbers, "yes", ""])
+    table += [[name, "", "", "", "", "no", NOT_KNOWN] for name in d.unknown]
     for name, n in d.outside.items():
         rate = d.per_hundred.get(name)
         note = "" if rate is None else f"{rate:.1f} per 100 white cells"
-        table.writerow([name, n, "", "", "", "no", note])
-    table.writerow(["white cells", d.counted, "", "", "", "", f"{state_of(d)} {d.research_use}"])
-    return out.getvalue()
+        table.append([name, n, "", "", "", "no", note])
+    table.append(["white cells", d.counted, "", "", "", "", f"{state_of(d)} {d.research_use}"])
+    return csv_text(table)

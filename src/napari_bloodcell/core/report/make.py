@@ -11,15 +11,22 @@ from napari_bloodcell.core.artifact import atomic_path, check_writable, write_by
 from napari_bloodcell.core.cell_tables import PERSON
 from napari_bloodcell.core.config.report import ReportConfig
 from napari_bloodcell.core.progress import Progress, silent
+from napari_bloodcell.core.report.agreement import Agreements, agreements, joined
+from napari_bloodcell.core.report.counting import (
+    ALL,
+    SlideCount,
+    count_patients,
+    count_runs,
+    count_slides,
+    each_alone,
+)
 from napari_bloodcell.core.report.differential import (
     NOT_KNOWN,
     RESEARCH_USE,
-    Differential,
-    count_cells,
     to_json,
 )
-from napari_bloodcell.core.report.enough import Enough, enough
 from napari_bloodcell.core.report.gallery import Doubtful, Shown, doubtful_rows, pictures
+from napari_bloodcell.core.report.patients import Patient, to_json_of, write_patients
 from napari_bloodcell.core.report.place import check_place
 from napari_bloodcell.core.report.provenance import (
     Failure,
@@ -32,18 +39,19 @@ from napari_bloodcell.core.report.provenance import (
     read_made,
     unfinished_text,
 )
-from napari_bloodcell.core.report.readers import Agreement, Reader, agreement, read_readers
+from napari_bloodcell.core.report.readers import Reader, read_readers
 from napari_bloodcell.core.report.sessions import Signature, read_work, readers_of, sessions_in
 from napari_bloodcell.core.report.slides import (
     RUN,
     Run,
     answered,
     failed_in,
-    known_classes,
     read_runs,
     result_folders,
     together,
+    with_patients,
 )
+from napari_bloodcell.core.rows import csv_text, harmless_table
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 from napari_bloodcell.core.words import how_many
 
@@ -54,21 +62,14 @@ UNRECORDED = "What the probabilities are calibrated on was not recorded by the a
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SlideCount:
-    name: str
-    images: tuple[str, ...]
-    differential: Differential
-    enough: Enough
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class Report:
     config: ReportConfig
     slides: tuple[SlideCount, ...]
+    patients: tuple[Patient, ...]  # none where it is not known whose the slides are
     pooled: SlideCount
     table: "pd.DataFrame"
     runs: tuple[Run, ...]
-    agreement: Agreement | None
+    agreement: Agreements | None
     doubtful: tuple[Doubtful, ...]
     notes: tuple[str, ...]
     made: str
@@ -109,7 +110,7 @@ class Report:
 
     def said_by_people(self) -> tuple[str, ...]:
         """What belongs under the count beside the count itself."""
-        agreed = () if self.agreement is None else (self.agreement.text(),)
+        agreed = () if self.agreement is None else self.agreement.texts()
         comments = tuple(f"Comment: {text}" for text in self.comments)
         return (self.reviewed_text(), *agreed, *self.sign_off, *comments)
 
@@ -121,23 +122,26 @@ def make_report(  # noqa: PLR0913 (what is given, and how)
     *,
     asked: Mapping[str, Any] | None = None,
     readers: Sequence[Path] = (),
+    patients: Path | None = None,
     taxonomy: Taxonomy = DEFAULT,
     progress: Progress = silent,
 ) -> Report:
     """Read result folders of ``analyse``, sessions and readers' tables; write the report into ``out``.
+    ``patients``: whose the slides are (CSV), where the list of images did not say.
     ``taxonomy``: with the classes that are the readers' own. With ``asked``, these settings and else those of
     the analyses say how to count, not ``config.count``."""
     check_place(Path(out))
     people = read_readers(readers, taxonomy)
     config, told = _settled(config, asked, results)
     works = [read_work(folder, config) for folder in sessions_in(results)]
-    runs = read_runs(results, [run for work in works for run in work.runs])
+    runs = with_patients(read_runs(results, [run for work in works for run in work.runs]), patients)
     others, notes = readers_of(works)
-    if config.slide_by == "image":
-        runs = _each_alone(runs)
     check_writable(Path(out))
     table, people = answered(together(runs), people)
-    slides = [_count(name, runs, table[table["slide"] == name], config) for name in _slides(runs)]
+    patients_found, patients_told = count_patients(runs, table, config)
+    if config.slide_by == "image":
+        runs = each_alone(runs)
+        table = table.assign(slide=[run.slide for run in runs for _ in range(len(run.table))])
     origins = {
         (str(run.folder), str(run.image["source"])): Shown(str(run.image["sha256"]), run.page) for run in runs
     }
@@ -145,8 +149,9 @@ def make_report(  # noqa: PLR0913 (what is given, and how)
     failed = failed_in(results, runs)
     report = Report(
         config=config,
-        slides=tuple(slides),
-        pooled=_count("All slides", runs, table, config),
+        slides=tuple(count_slides(runs, table, config)),
+        patients=tuple(patients_found),
+        pooled=count_runs(ALL, runs, table, config),
         table=table,
         runs=tuple(runs),
         agreement=_agreement(people, others),
@@ -160,6 +165,7 @@ def make_report(  # noqa: PLR0913 (what is given, and how)
             *(text for work in works for text in work.lost),
             *_warnings(runs, failed),
             *told,
+            *patients_told,
             *_alike(readers),
         ),
     )
@@ -167,51 +173,15 @@ def make_report(  # noqa: PLR0913 (what is given, and how)
     return report
 
 
-def _each_alone(runs: Sequence[Run]) -> list[Run]:
-    from dataclasses import replace
-
-    return [
-        run if run.slide == run.image["name"] else replace(run, slide=f"{run.slide}/{run.image['name']}")
-        for run in runs
-    ]
-
-
-def _agreement(people: Sequence[Reader], others: Sequence[Reader]) -> Agreement | None:
-    """Of the first two tables; else of the two readers, of sessions too, with the most cells in common."""
-    if len(people) > 1:
-        return agreement(people[0], people[1])
-    readers = [*people, *others]
-    pairs = [agreement(a, b) for at, a in enumerate(readers) for b in readers[at + 1 :]]
-    best = max(pairs, key=lambda one: one.cells, default=None)
-    return best if best is not None and best.cells else None
+def _agreement(people: Sequence[Reader], others: Sequence[Reader]) -> Agreements | None:
+    """Of the tables, and of the sessions' people. Who has a table and worked in a session is one person."""
+    return agreements(joined(people, others), always=people)
 
 
 def _sign_off(signatures: Sequence[Signature], has_sessions: bool) -> tuple[str, ...]:
     if not signatures:
         return ("Not signed yet.",) if has_sessions else ()
     return tuple(signature.text() for signature in signatures)
-
-
-def _slides(runs: Sequence[Run]) -> list[str]:
-    return list(dict.fromkeys(run.slide for run in runs))
-
-
-def _count(name: str, runs: Sequence[Run], table: "pd.DataFrame", config: ReportConfig) -> SlideCount:
-    differential = count_cells(
-        table["cell_type"].astype(str),
-        table["reviewed"],
-        table["touches_border"].astype(bool),
-        config.count,
-        merge_bands=config.merge_bands,
-        known=known_classes([run.record for run in runs if name in (run.slide, "All slides")]),
-    )
-    slides = set(table["slide"]) if len(table) else {name}
-    return SlideCount(
-        name=name,
-        images=tuple(str(run.image["name"]) for run in runs if run.slide in slides or name == "All slides"),
-        differential=differential,
-        enough=enough(differential, config.precision),
-    )
 
 
 def _notes(runs: Sequence[Run]) -> tuple[str, ...]:
@@ -265,10 +235,11 @@ def _write(out: Path, report: Report, progress: Progress) -> None:
     progress("Writing the report", 0, 1)
     table = report.table.drop(columns=["result"], errors="ignore")
     with atomic_path(out / "cells.csv") as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+        harmless_table(table).to_csv(temporary, index=False, float_format="%.6g")
     with atomic_path(out / "cells.parquet") as temporary:
-        table.to_parquet(temporary, index=False)
+        _of_one_kind(table).to_parquet(temporary, index=False)
     write_bytes(out / "report.csv", _counts_csv(report))
+    write_patients(out, report.patients)
     write_bytes(out / "report.html", to_html(report).encode())
     write_pdf(out / "report.pdf", report)
     write_json(
@@ -294,25 +265,15 @@ def _body(report: Report) -> dict[str, Any]:
             "enough": asdict(slide.enough) | {"text": slide.enough.text()},
         }
 
-    agreed = report.agreement
     return {
         "title": report.config.title,
         "made": report.made,
         "pooled": one(report.pooled),
         "slides": [one(slide) for slide in report.slides],
+        "patients": [to_json_of(patient) for patient in report.patients],
         "reviewed": report.reviewed_text(),
         "calibration": list(report.calibration),
-        "agreement": None
-        if agreed is None
-        else {
-            "readers": list(agreed.readers),
-            "cells": agreed.cells,
-            "agreed": agreed.agreed,
-            "kappa": agreed.kappa,
-            "low": agreed.low,
-            "high": agreed.high,
-            "text": agreed.text(),
-        },
+        "agreement": None if report.agreement is None else report.agreement.to_json(),
         "sign_off": list(report.sign_off),
         "comments": list(report.comments),
         "failed": [asdict(one) for one in report.failed],
@@ -335,22 +296,27 @@ def _provenance(run: Run) -> Mapping[str, Any]:
     }
 
 
-def _counts_csv(report: Report) -> bytes:
-    import csv
-    import io
+def _of_one_kind(table: "pd.DataFrame") -> "pd.DataFrame":
+    """A column of numbers in one session may be text in another: then it is text."""
+    mixed = [
+        name
+        for name in table
+        if table[name].dtype.kind == "O" and len({type(value) for value in table[name].dropna()}) > 1
+    ]
+    texts = {str(name): table[name].map(str, na_action="ignore").astype(object) for name in mixed}
+    return table.assign(**texts)
 
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
+
+def _counts_csv(report: Report) -> bytes:
+    rows: list[list[Any]] = [
         ["slide", "class", "n", "percent", "low", "high", "in_denominator", "counted", "reviewed"]
-    )
+    ]
     for slide in (*report.slides, report.pooled):
         d = slide.differential
         for row in d.rows:
             numbers = [f"{value:.2f}" for value in (row.percent, row.low, row.high)]
-            writer.writerow([slide.name, row.class_name, row.n, *numbers, "yes", d.counted, d.reviewed])
-        for name in d.unknown:
-            writer.writerow([slide.name, name, "", "", "", "", NOT_KNOWN, d.counted, d.reviewed])
-        for name, n in d.outside.items():
-            writer.writerow([slide.name, name, n, "", "", "", "no", d.counted, d.reviewed])
-    return out.getvalue().encode()
+            rows.append([slide.name, row.class_name, row.n, *numbers, "yes", d.counted, d.reviewed])
+        end = [d.counted, d.reviewed]
+        rows += [[slide.name, name, "", "", "", "", NOT_KNOWN, *end] for name in d.unknown]
+        rows += [[slide.name, name, n, "", "", "", "no", *end] for name, n in d.outside.items()]
+    return csv_text(rows).encode()

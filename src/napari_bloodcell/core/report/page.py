@@ -13,8 +13,9 @@ from napari_bloodcell.core.report.differential import NOT_KNOWN, RESEARCH_USE, D
 from napari_bloodcell.core.report.style import CSS
 
 if TYPE_CHECKING:
+    from napari_bloodcell.core.report.counting import SlideCount
     from napari_bloodcell.core.report.gallery import Doubtful
-    from napari_bloodcell.core.report.make import Report, SlideCount
+    from napari_bloodcell.core.report.make import Report
 
 
 def to_html(report: "Report") -> str:
@@ -22,6 +23,7 @@ def to_html(report: "Report") -> str:
         _head(report),
         _pooled(report),
         _by_slide(report),
+        _by_patient(report),
         _disputed(report),
         _gallery(report.doubtful),
         _provenance(report),
@@ -98,17 +100,7 @@ def _by_slide(report: "Report") -> str:
     rows = []
     for slide in report.slides:
         d = slide.differential
-        by_name = {row.class_name: row for row in d.rows}
-        cells = []
-        for name in shown:
-            row = by_name.get(name)
-            if name in d.unknown:
-                cells.append('<span class="none">not known</span>')
-                continue
-            if row is None or not row.n:
-                cells.append('<span class="none">0</span>')
-                continue
-            cells.append(f"{row.percent:.1f}<small>{row.low:.0f} to {row.high:.0f}</small>")
+        cells = _shares(d, shown)
         enough = "enough" if slide.enough.now else f"about {slide.enough.more} more"
         rows.append((escape(slide.name), str(len(slide.images)), str(d.counted), *cells, enough))
     head = ("slide", "images", "cells", *(_named(name) for name in shown), "count")
@@ -116,14 +108,53 @@ def _by_slide(report: "Report") -> str:
     return f"<section><h2>By slide</h2>{_rows(head, rows, 'slides', escaped=True)}{note}</section>"
 
 
+def _by_patient(report: "Report") -> str:
+    """One row a patient, also a single one; below it how far the slides of each differ."""
+    if not report.patients:
+        return ""
+    shown = [row.class_name for row in report.pooled.differential.rows if row.n]
+    rows = [
+        (
+            escape(patient.name),
+            str(len(patient.slides)),
+            str(patient.images),
+            str(patient.differential.counted),
+            *_shares(patient.differential, shown),
+        )
+        for patient in report.patients
+    ]
+    head = ("patient", "slides", "images", "cells", *(_named(name) for name in shown))
+    spread = "".join(
+        f"<p><b>{escape(patient.name)}</b>: {escape(text)}</p>"
+        for patient in report.patients
+        if (text := patient.spread_text())
+    )
+    note = "<p>All slides of a patient together, in per cent, with exact limits; classes that were found.</p>"
+    return f"<section><h2>By patient</h2>{_rows(head, rows, 'slides', escaped=True)}{note}{spread}</section>"
+
+
+def _shares(d: Differential, shown: Sequence[str]) -> list[str]:
+    """Per cent and limits of these classes, as HTML."""
+    by_name = {row.class_name: row for row in d.rows}
+    cells = []
+    for name in shown:
+        row = by_name.get(name)
+        if name in d.unknown:
+            cells.append('<span class="none">not known</span>')
+        elif row is None or not row.n:
+            cells.append('<span class="none">0</span>')
+        else:
+            cells.append(f"{row.percent:.1f}<small>{row.low:.0f} to {row.high:.0f}</small>")
+    return cells
+
+
 def _disputed(report: "Report") -> str:
     agreed = report.agreement
     if agreed is None or not agreed.disputed:
         return ""
-    first, second = agreed.readers
-    rows = [(escape(c[0]), str(c[1]), _named(a), _named(b)) for c, a, b in agreed.disputed]
-    note = "<p>Where a third reader does not decide, a disputed cell counts as unidentified.</p>"
-    head = ("image", "cell", first, second)
+    rows = [(escape(c[0]), str(c[1]), *(_named(said) for said in each)) for c, each in agreed.disputed]
+    note = "<p>What most readers said counts; where no class leads, the cell is unidentified.</p>"
+    head = ("image", "cell", *agreed.readers)
     return f"<section><h2>Cells the readers disagree on</h2>{note}{_rows(head, rows, 'plain')}</section>"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from napari_bloodcell.core.artifact import atomic_path
 from napari_bloodcell.core.report.chart import draw
 from napari_bloodcell.core.report.differential import RESEARCH_USE, to_text
+from napari_bloodcell.core.report.patients import to_text_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 A4_INCHES = (8.27, 11.69)
 LINES, WIDTH = 92, 112  # of a page of small print
+LEAST_BAR = 0.008  # of the height of the page, for a class in the chart
 ROWS, COLUMNS = 8, 6  # of a page of cells
 
 
@@ -29,8 +31,10 @@ def write_pdf(path: Path, report: "Report") -> None:
 
 
 def _pages(report: "Report") -> "Iterator[Figure]":
-    yield _first(report)
-    lines = [line for text in _texts(report) for line in _wrapped(text)]
+    said = _said(report)
+    room = _room(report)
+    yield _first(report, said[:room])
+    lines = [line for text in (*said[room:], *_texts(report)) for line in _wrapped(text)]
     for start in range(0, len(lines), LINES):
         page = _page(report, "Slides and provenance")
         page.text(
@@ -41,9 +45,8 @@ def _pages(report: "Report") -> "Iterator[Figure]":
         yield _cells(report, report.doubtful[start : start + ROWS * COLUMNS])
 
 
-def _first(report: "Report") -> "Figure":
-    page = _page(report, report.config.title)
-    d = report.pooled.differential
+def _said(report: "Report") -> list[str]:
+    """Lines of the first page, above the count."""
     said = [
         *report.warnings,
         report.pooled.enough.text(),
@@ -51,7 +54,19 @@ def _first(report: "Report") -> "Figure":
         *report.calibration,
         f"{len(report.slides)} slides, {len(report.runs)} images. Report made {report.made_text}.",
     ]
-    lines = [line for text in said for line in textwrap.wrap(text, 100)]
+    return [line for text in said for line in textwrap.wrap(text, 100)]
+
+
+def _room(report: "Report") -> int:
+    """How many of these lines leave the count and its chart their place."""
+    d = report.pooled.differential
+    left = 0.78 - 0.0125 * len(to_text(d).splitlines()) - LEAST_BAR * d.lines
+    return max(3, int(left / 0.0165))
+
+
+def _first(report: "Report", lines: list[str]) -> "Figure":
+    page = _page(report, report.config.title)
+    d = report.pooled.differential
     page.text(0.07, 0.92, "\n".join(lines), va="top", fontsize=8.5, linespacing=1.5)
     table = 0.90 - 0.0165 * len(lines)
     page.text(0.07, table, to_text(d), va="top", family="monospace", fontsize=8)
@@ -67,6 +82,9 @@ def _texts(report: "Report") -> Iterator[str]:
             yield f"{slide.name} ({len(slide.images)} images). {slide.enough.text()}"
             yield from to_text(slide.differential).splitlines()[:-1]
             yield ""
+    for patient in report.patients:
+        yield from to_text_of(patient).splitlines()
+        yield ""
     for run in report.runs:
         yield (
             f"{run.slide}  {run.image['name']}  sha256 {run.image['sha256']}  model {run.bundle['name']} "

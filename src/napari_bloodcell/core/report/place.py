@@ -5,7 +5,8 @@ from pathlib import Path
 from napari_bloodcell.core.errors import ArtifactError
 from napari_bloodcell.core.session.folder import SESSION
 
-FILES = ("report.html", "report.pdf", "report.json", "report.csv", "cells.csv", "cells.parquet")
+TABLES = ("cells.csv", "cells.parquet", "patients.csv")
+FILES = ("report.html", "report.pdf", "report.json", "report.csv", *TABLES)
 OF_ANALYSIS = ("run.json", "images.json", "ledger.jsonl", "table")  # of an image, and of a folder of results
 ADVICE = "Name a new folder, or that of an earlier report, for --out."
 

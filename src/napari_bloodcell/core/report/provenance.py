@@ -173,7 +173,7 @@ def read_ledger(out: Path) -> list[dict[str, str]]:
     if not (out / LEDGER).is_file():
         return []
     lines = []
-    for line in (out / LEDGER).read_text(encoding="utf-8").split("\n"):
+    for line in (out / LEDGER).read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             lines.append(json.loads(line))
         except json.JSONDecodeError:

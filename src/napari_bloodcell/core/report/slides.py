@@ -13,7 +13,9 @@ from napari_bloodcell.core.cell_places import CellPlaces, names_apart
 from napari_bloodcell.core.cell_tables import PERSON
 from napari_bloodcell.core.errors import ArtifactError, DataError
 from napari_bloodcell.core.image import hash_file
+from napari_bloodcell.core.inputs import slides_apart
 from napari_bloodcell.core.report.by_slide import slides_of
+from napari_bloodcell.core.report.patients import check_slides, patients_of, read_patients
 from napari_bloodcell.core.report.provenance import Failure, failures_in
 from napari_bloodcell.core.report.readers import Cell, Reader, merge
 from napari_bloodcell.core.session.folder import SESSION
@@ -34,6 +36,7 @@ class Run:
     config: Mapping[str, Any]
     table: "pd.DataFrame"
     key: str = ""  # of an image in a session
+    patient: str = ""  # whose slide it is, where it is known
     notes: tuple[str, ...] = field(default=())
     twins: tuple[str, ...] = field(default=())  # other results of the same picture, which are not counted
 
@@ -65,12 +68,13 @@ def read_runs(paths: Iterable[str | Path], sessions: Sequence[Run] = ()) -> list
     folders = result_folders(paths)
     outs = list(dict.fromkeys(folder.parent for folder in folders))
     slides = {out: slides_of(out) for out in outs}
+    patients = {out: patients_of(out) for out in outs}
     failed = {out / failure.folder for out in outs for failure in failures_in(out)}
     runs: dict[tuple[str, int], Run] = {}
     for run in (
         *sessions,
         *(
-            _read(folder, slides[folder.parent].get(folder.name, ""))
+            _read(folder, slides[folder.parent].get(folder.name, ""), patients[folder.parent])
             for folder in folders
             if folder not in failed
         ),
@@ -83,6 +87,17 @@ def read_runs(paths: Iterable[str | Path], sessions: Sequence[Run] = ()) -> list
             continue
         runs[key] = run
     return list(runs.values())
+
+
+def with_patients(runs: Sequence[Run], table: Path | None) -> list[Run]:
+    """Each run with whose slide it is of: as its folder says, or as ``table`` does (CSV of slide and
+    patient). Slides of one name that are of several patients are several slides."""
+    told = {} if table is None else read_patients(table)
+    if table is not None:
+        check_slides(table, told, [run.slide for run in runs])
+    runs = [replace(run, patient=told.get(run.slide, run.patient)) for run in runs]
+    names = slides_apart([(run.slide, run.patient) for run in runs])
+    return [replace(run, slide=name) for run, name in zip(runs, names, strict=True)]
 
 
 def result_folders(paths: Iterable[str | Path]) -> list[Path]:
@@ -111,7 +126,7 @@ def _folders_in(path: Path) -> list[Path]:
     return found
 
 
-def _read(folder: Path, slide: str) -> Run:
+def _read(folder: Path, slide: str, patients: Mapping[str, str]) -> Run:
     import pandas as pd
 
     header, body = read_json(folder / RUN, "run")
@@ -125,6 +140,7 @@ def _read(folder: Path, slide: str) -> Run:
     return Run(
         folder=folder,
         slide=slide or _usual_slide(body),
+        patient=patients.get(slide, ""),
         record=body,
         config=header.config,
         table=table,
@@ -152,6 +168,9 @@ def together(runs: Sequence[Run]) -> "pd.DataFrame":
     import pandas as pd
 
     tables = [run.table.assign(slide=run.slide, result=str(run.folder)) for run in runs if len(run.table)]
+    if any(run.patient for run in runs):
+        whose = [run.patient for run in runs if len(run.table)]
+        tables = [one.assign(patient=patient) for one, patient in zip(tables, whose, strict=True)]
     if not tables:
         columns = ["slide", "image", "cell_id", "cell_type", "reviewed", "touches_border"]
         return pd.DataFrame({name: [] for name in columns}).astype({"reviewed": bool, "touches_border": bool})

@@ -5,9 +5,7 @@ changed or taken out later shows. The last line may be torn by a crash: it is to
 refused. The end is written after the lines: after a crash it is behind, never ahead.
 """
 
-import csv
 import hashlib
-import io
 import json
 import os
 from collections.abc import Sequence
@@ -19,6 +17,7 @@ from typing import Any
 
 from napari_bloodcell.core.artifact import write_bytes
 from napari_bloodcell.core.errors import ArtifactError, SessionError
+from napari_bloodcell.core.rows import csv_text
 
 AUDIT, END = "audit.jsonl", "audit-end.json"
 FIRST = "0" * 16  # what the first line names as the line before it
@@ -176,26 +175,18 @@ def now() -> str:
 
 def to_csv(events: Sequence[Event], names: dict[str, str] | None = None) -> str:
     """The audit as a table. ``names``: what to call the images, by their key."""
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(COLUMNS)
+    rows: list[Sequence[Any]] = [COLUMNS]
     for e in events:
         image = (names or {}).get(e.image, e.image)
         cell = "" if e.cell_id is None else e.cell_id
-        row = (e.n, e.when, e.who, image, cell, e.action, _shown(e.old), _shown(e.new), e.note)
-        table.writerow([_harmless(value) for value in row])
-    return out.getvalue()
+        rows.append((e.n, e.when, e.who, image, cell, e.action, _shown(e.old), _shown(e.new), e.note))
+    return csv_text(rows)
 
 
 def _shown(value: Any) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
-
-
-def _harmless(value: Any) -> Any:
-    """A spreadsheet would run a text that begins like a formula."""
-    return "'" + value if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
 
 
 def _line(event: Event, before: str) -> bytes:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from napari_bloodcell.core.artifact import atomic_path, check_writable, write_bytes
 from napari_bloodcell.core.image import write_labels_ome_tiff
+from napari_bloodcell.core.rows import harmless_table
 from napari_bloodcell.core.session.audit import to_csv
 from napari_bloodcell.core.session.folder import check_outside, read_session
 
@@ -31,10 +32,11 @@ def export_session(folder: Path, out: Path) -> list[Path]:
         cells = content.cells(key)
         if cells is None:
             continue
-        place = out / f"{Path(record.name).stem or 'image'}-{key[:8]}"
+        name = "".join(c if c.isalnum() or c in " ._-()" else "_" for c in Path(record.name).stem)
+        place = out / f"{name or 'image'}-{key[:8]}"
         write_labels_ome_tiff(place / "labels.ome.tif", cells.labels, record.um_per_px)
         write_labels_ome_tiff(place / "nuclei.ome.tif", cells.labels * cells.nucleus, record.um_per_px)
         with atomic_path(place / "cells.csv") as temporary:
-            cells.table.to_csv(temporary, index=False, float_format="%.6g")
+            harmless_table(cells.table).to_csv(temporary, index=False, float_format="%.6g")
         written.append(place)
     return written

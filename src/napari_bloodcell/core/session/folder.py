@@ -14,6 +14,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,14 +58,14 @@ class Session:
             _make(self.folder)
         read_json(self.folder / SESSION, "session")  # a newer version is refused here
         self._lock = _locked(self.folder)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._lock.release)
             self._audit = AuditFile(self.folder, who or person())
+            undo.callback(self._audit.close)
             self.torn = self._audit.torn
             _write_in_use(self.folder, self._audit.who)
             self._audit.append([Change(action="opened", new=_machine())])
-        except BaseException:
-            self._lock.release()
-            raise
+            undo.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -140,8 +141,10 @@ class Session:
 
     def close(self) -> None:
         self._audit.close()
-        (self.folder / IN_USE).unlink(missing_ok=True)
-        self._lock.release()
+        try:
+            (self.folder / IN_USE).unlink(missing_ok=True)
+        finally:
+            self._lock.release()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

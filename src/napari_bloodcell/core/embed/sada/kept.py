@@ -74,7 +74,11 @@ def _counted(progress: Progress, before: int, everything: int) -> Progress:
 
 
 def _name_of(piece: Sequence[CellImage], config: CropConfig, segmenter: StainSegmenter) -> str:
-    cells = [[_state_of(c.path), _state_of(c.mask_path), c.box_xyxy, c.um_per_px] for c in piece]
+    cells = [
+        [_state_of(c.path), _state_of(c.mask_path), c.box_xyxy, c.um_per_px]
+        + ([str(c.outline)] if c.outline else [])
+        for c in piece
+    ]
     return hash_of([cells, config.to_json(), segmenter.hash, VERSION])
 
 
