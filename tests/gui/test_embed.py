@@ -271,6 +271,21 @@ def test_cancel_and_errors_leave_everything_as_it_was(viewer, panel, add_field, 
     assert not panel.maps.isVisible()
 
 
+def test_a_cancelled_map_leaves_the_panel_free_at_once(panel, add_field, click, deaf, qtbot, press_run):
+    add_field()
+    real, panel.embed = panel.embed, deaf.call
+    click(panel.task.run_button)
+    qtbot.waitUntil(deaf.begun.is_set)
+    click(panel.task.cancel_button)
+    assert panel.task.run_button.isEnabled()
+    deaf.end()
+    assert panel.rows is None
+    assert panel.task.message.text() == "Cancelled."
+    panel.embed = real
+    press_run(panel)
+    assert panel.rows is not None
+
+
 def test_outlines_removed_in_the_middle_are_no_trouble(viewer, panel, add_field, click, wait):
     add_field()
     click(panel.task.run_button)

@@ -6,16 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QHBoxLayout,
-    QPushButton,
-)
+from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.core.records import AS_SET
-from napari_bloodcell.gui import classes, layers
+from napari_bloodcell.gui import ask, classes, layers
 from napari_bloodcell.gui.choices import BundleChoice
 from napari_bloodcell.gui.followers import while_there
 from napari_bloodcell.gui.form import Form, section
@@ -116,7 +112,7 @@ class CountCells(ImagePanel):
         )
         self.analyse = count_cells
         self.export = export
-        self.ask_folder = self._ask_folder
+        self.ask_folder = partial(ask.folder, self, "Folder for the result")
         self.analysis: Analysis | None = None
         self._then_count = False
         self._followed: Labels | None = None  # the cells that this panel counted last
@@ -252,10 +248,6 @@ class CountCells(ImagePanel):
 
     def _exported(self, folder: Path) -> None:
         self.task.say(f"Written to {folder}")
-
-    def _ask_folder(self) -> Path | None:
-        chosen = QFileDialog.getExistingDirectory(self, "Folder for the result")
-        return Path(chosen) if chosen else None
 
     def _say_research_use(self) -> None:
         from napari_bloodcell.core.report import RESEARCH_USE
