@@ -185,6 +185,24 @@ def test_answers_that_cannot_be_written_are_told_and_tried_again(counted, readin
     qtbot.waitUntil(lambda: "Kept in" in reading.state.text(), timeout=10_000)
 
 
+def test_an_end_that_cannot_be_written_ends_nothing(counted, reading, tmp_path, qtbot, press):
+    real, first = reading.end, keys(reading)[0]
+
+    def end(*_):
+        raise ArtifactError("The disk is full.")
+
+    reading.end = end
+    press(reading, reading.end_button)
+    assert "The disk is full." in reading.task.message.text()
+    assert reading.is_reading
+    assert not counted.visible
+    answer(reading, first, "3")
+    assert len(on_disk(tmp_path, qtbot, 1)) == 1
+    reading.end = real
+    press(reading, reading.end_button)
+    assert not reading.is_reading
+
+
 def test_a_panel_that_is_closed_shows_everything_again_and_has_kept_the_answers(
     viewer, counted, panel, press, tmp_path, qtbot
 ):

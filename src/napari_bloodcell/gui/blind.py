@@ -1,11 +1,11 @@
 """The panel "Blind reading": a second person names the same cells, sees nobody's answers, and is compared."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import QTimer
 from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton
 
@@ -99,13 +99,10 @@ def end(
 class BlindReading(CellsPanel):
     """``begin``, ``write``, ``end`` and ``ask_folder`` are what it calls."""
 
-    _saved = Signal()
-
     def __init__(self, napari_viewer: "Viewer") -> None:
         super().__init__(napari_viewer, "Begin", several=True)
         self.task.run_button.setToolTip("Hides all answers, and shows the cells to be named.")
         self.begin, self.write, self.end = begin, write, end
-        self._saved.connect(self._say_saved)
         self.ask_folder = partial(ask.folder, self, "Folder for the answers")
         self.path: Path | None = None  # of the answers, while a reading is under way
         self.answers: dict[Cell, str] = {}
@@ -219,8 +216,7 @@ class BlindReading(CellsPanel):
         self.path, self.answers, self._shelves = found
         self._name, self._layers, self._images = name, fields, images
         self._known = _classes_of(fields, self.answers.values())
-        self._writer = InOrder()
-        self._writer.failed.connect(self._could_not_write)
+        self._start_writing()
         self._veil.draw()
         self.view.forget_pictures()
         self._show()
@@ -284,12 +280,15 @@ class BlindReading(CellsPanel):
         self.task.say(f"{how_many(len(keys), 'cell')}: {shown(name) or 'not answered'}.")
 
     def _save(self) -> None:
-        if self._writer is None:
-            self._writer = InOrder()  # the end was refused: the disk was full
-            self._writer.failed.connect(self._could_not_write)
-        if self.path is not None:
-            answers = dict(self.answers)
-            self._writer.submit(partial(_kept, self.write, self.path, self._name, answers, self._saved.emit))
+        if self._writer is None:  # the end was refused
+            self._start_writing()
+        if self.path is not None and self._writer is not None:
+            self._writer.submit(partial(self.write, self.path, self._name, dict(self.answers)))
+
+    def _start_writing(self) -> None:
+        self._writer = InOrder()
+        self._writer.failed.connect(self._could_not_write)
+        self._writer.done.connect(self._say_saved)
 
     def _say_saved(self) -> None:
         if self._unsaved:
@@ -350,12 +349,6 @@ class BlindReading(CellsPanel):
 
     def _say_hidden(self) -> None:
         self.task.say("That tells answers: it stays hidden until you press End and compare.")
-
-
-def _kept(write: Any, path: Path, name: str, answers: "Mapping[Cell, str]", then: Callable[[], None]) -> None:
-    """In the writer's thread, for which the panel waits before it goes."""
-    write(path, name, answers)
-    then()
 
 
 def _classes_of(fields: "Sequence[Labels]", said: Any) -> ClassList:
