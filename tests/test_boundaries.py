@@ -142,6 +142,7 @@ def test_widgets_do_not_import_each_other(path: Path) -> None:
     shared |= {"places", "class_keys", "gallery_order", "wrapped", "ask", "next_field"}  # no panels either
     shared |= {"loading", "followers", "in_order"}
     shared |= {"gallery_view", "shelf", "slide_layers", "differential_calls", "session_calls", "preferences"}
+    shared |= {"veil", "legend", "count_calls"}
     shared |= {"second_reader", "signatures", "drawn", "comments", "adapting"}
     for name in imports(path):
         if name.startswith("napari_bloodcell.gui."):

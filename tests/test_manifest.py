@@ -49,6 +49,7 @@ def test_names_and_ids_stay_as_they_were_published(manifest):
         "Gallery",
         "Differential",
         "Session",
+        "Blind reading",
         "Train",
     ]
     assert [sample.key for sample in contributions.sample_data] == [
@@ -66,6 +67,7 @@ def test_names_and_ids_stay_as_they_were_published(manifest):
         "napari-bloodcell.classify",
         "napari-bloodcell.gallery",
         "napari-bloodcell.differential",
+        "napari-bloodcell.blind",
         "napari-bloodcell.session",
         "napari-bloodcell.train",
         "napari-bloodcell.open",
@@ -100,7 +102,7 @@ def test_sample_commands_lead_to_functions(manifest, command):
 
 @pytest.mark.gui
 @pytest.mark.parametrize(
-    "command", ["classify", "gallery", "differential", "session", "count", "segment", "train"]
+    "command", ["classify", "gallery", "differential", "session", "blind", "count", "segment", "train"]
 )
 def test_widget_commands_lead_to_widgets(manifest, command):
     qt = pytest.importorskip("qtpy.QtWidgets", exc_type=ImportError)

@@ -178,6 +178,30 @@ def wait(qtbot: Any) -> Callable[[Any], None]:
 
 
 @pytest.fixture
+def deaf(qtbot: Any) -> Iterator[Any]:
+    """A call that hears of no Cancel until the end of the test, or until ``end()``; and that has ``begun``."""
+    from threading import Event
+
+    from napari_bloodcell.gui.task import under_way
+
+    begun, gate = Event(), Event()
+
+    def call(*given: Any) -> str:
+        given[-1]("Pretending", 1, 2)
+        begun.set()
+        gate.wait(60)
+        return "nobody should see this"
+
+    def end() -> None:
+        gate.set()
+        qtbot.waitUntil(lambda: under_way() == 0, timeout=60_000)
+        qtbot.wait(20)
+
+    yield SimpleNamespace(call=call, end=end, begun=begun)
+    gate.set()
+
+
+@pytest.fixture
 def press_run(click: Any, wait: Any) -> Callable[[Any], None]:
     """Press a panel's Run and wait for its end."""
 

@@ -13,10 +13,11 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QScrollArea
 
 from napari_bloodcell.core.config import CountConfig
-from napari_bloodcell.core.errors import Cancelled
+from napari_bloodcell.core.errors import BloodcellError, Cancelled
 from napari_bloodcell.core.report import count
 from napari_bloodcell.gui import classes
-from napari_bloodcell.gui.count import CountCells, new_folder
+from napari_bloodcell.gui.count import CountCells
+from napari_bloodcell.gui.count_calls import new_folder
 from napari_bloodcell.gui.tally import rows_of
 from napari_bloodcell.gui.task import under_way
 
@@ -148,6 +149,113 @@ def test_the_panel_and_the_command_line_give_the_same_numbers(
     shown = viewer.layers["field cells"].features
     assert shown["cell_type"].tolist() == written["cell_type"].tolist()
     np.testing.assert_allclose(shown["cell_type_prob"], written["cell_type_prob"], rtol=1e-4)
+
+
+@pytest.fixture
+def two(viewer, quick, add_smear):
+    """Two open images, of which all are to be counted."""
+    first, second = add_smear(), add_smear()
+    second.name, second.data = "other", np.ascontiguousarray(second.data[::-1])
+    quick.scope.value = "all"
+    return first, second
+
+
+def test_one_image_leaves_nothing_to_choose(viewer, panel, add_smear):
+    assert not panel.scope.isVisible()
+    add_smear()
+    assert not panel.scope.isVisible()
+    add_smear()
+    assert panel.scope.isVisible()
+    assert panel.scope.itemText(1) == "all 2 open images"
+    assert panel.scope.value == "one"
+    panel.scope.value = "all"
+    viewer.layers.remove(viewer.layers[-1])
+    assert panel.scope.value == "one"
+
+
+def test_all_open_images_are_counted_each_and_together(viewer, quick, two, press_run, smear):
+    press_run(quick)
+    assert [one.picture.name for one in quick.counted.fields] == ["smear", "other"]
+    assert {"smear cells", "other cells", "smear classes", "other classes"} <= set(names(viewer))
+    rows = [[quick.by_slide.item(row, column).text() for column in (0, 1)] for row in range(3)]
+    alone = [one.analysis.differential.counted for one in quick.counted.fields]
+    assert rows[:2] == [["smear", str(alone[0])], ["other", str(alone[1])]]
+    assert rows[2] == ["All together", str(quick.counted.pooled.counted)]
+    assert quick.table.isVisible()
+    assert quick.by_slide.isVisible()
+    assert quick.state.text().startswith("2 images together: ")
+    assert quick.task.message.text().splitlines()[0] == "Counted 2 images."
+    assert viewer.layers["other cells"].visible
+    assert not viewer.layers["smear cells"].visible  # it would be taken for the other's
+    cells = viewer.layers["smear cells"]
+    classes.give(viewer, {cells: classes.ids(cells)[:1]}, "artefact", "ada")
+    assert "corrected since" in quick.state.text()
+    quick.scope.value = "one"
+    press_run(quick)
+    assert not quick.by_slide.isVisible()
+
+
+def test_all_together_are_counted_as_the_command_line_counts_a_folder(
+    viewer, panel, smear, tmp_path, qtbot, press_run
+):
+    from PIL import Image as Picture
+
+    from napari_bloodcell.core.batch import analyse_files
+
+    for name, pixels in (("a", smear.image.pixels), ("b", smear.image.pixels[::-1])):
+        Picture.fromarray(pixels).save(tmp_path / f"{name}.png")
+        viewer.open(tmp_path / f"{name}.png", plugin="napari")
+    result = analyse_files([tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out")
+    qtbot.waitUntil(lambda: under_way() == 0, timeout=60_000)
+    panel.scope.value = "all"
+    press_run(panel)
+    assert panel.counted.pooled == result.differential
+    assert panel.counted.pooled.counted > 0
+    panel.ask_folder = lambda: tmp_path
+    panel.export_button.click()
+    qtbot.waitUntil(lambda: not panel.task.busy, timeout=60_000)
+    target = tmp_path / "2 images-count"
+    assert panel.task.message.text() == f"Written to {target}"
+    written = json.loads((target / "differential.json").read_text())
+    assert written["counted"] == result.differential.counted
+    assert {"a", "b"} <= {path.name for path in target.iterdir()}
+    assert (target / "b" / "run.json").is_file()
+
+
+def test_an_image_that_is_refused_leaves_the_others_counted(viewer, quick, made_up, two, press_run):
+    def analyse(picture, *rest):
+        if picture.name == "smear":
+            raise BloodcellError("It is too dark. Choose another.")
+        return made_up(picture, *rest)
+
+    quick.analyse = analyse
+    press_run(quick)
+    assert [one.picture.name for one in quick.counted.fields] == ["other"]
+    told = quick.task.message.text()
+    assert told.endswith("Counted other. smear was not counted: It is too dark. Choose another.")
+    assert "smear cells" not in names(viewer)
+
+
+def test_cancel_keeps_the_images_that_are_counted(viewer, quick, made_up, two, click, wait, qtbot):  # noqa: PLR0917
+    begun = threading.Event()
+
+    def analyse(picture, bundle, config, progress):
+        if picture.name == "other":
+            begun.set()
+            for done in range(10_000):
+                progress("pretending", done, 10_000)
+                time.sleep(0.005)
+        return made_up(picture, bundle, config, progress)
+
+    quick.analyse = analyse
+    click(quick.task.run_button)
+    qtbot.waitUntil(begun.is_set, timeout=60_000)
+    qtbot.waitUntil(lambda: "Other (2 of 2)" in quick.task.message.text(), timeout=20_000)
+    click(quick.task.cancel_button)
+    wait(quick)
+    assert quick.task.message.text().startswith("Cancelled; what was finished is kept. Counted smear.")
+    assert "smear cells" in names(viewer)
+    assert "other cells" not in names(viewer)
 
 
 def test_counting_again_adds_and_never_overwrites(viewer, quick, add_smear, press_run):

@@ -11,6 +11,7 @@ from qtpy.QtCore import QPointF, Qt
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.embed import EmbedCells
+from napari_bloodcell.gui.legend import Legend
 from napari_bloodcell.gui.selection import MARKS
 from napari_bloodcell.gui.steps import at_once
 from napari_bloodcell.gui.task import under_way
@@ -95,7 +96,17 @@ def test_every_cell_is_a_point_in_the_colour_of_its_class(shown, smear):
     assert len(scatter.places()) == len(smear.masks)
     assert scatter._colours == [colour_of(CLASSES[i % len(CLASSES)]) for i in smear.masks.cell_id]
     assert shown.task.message.text() == f"{len(smear.masks)} cells of 1 image on the map."
-    assert "neutrophil" in shown.maps.legend.text()
+    legend = shown.maps.legend
+    named = {text.rpartition(" ")[0]: colour for colour, text in legend.entries}
+    assert named == {name: colour_of(name) for name in CLASSES if name in shown.rows.classes()}
+    assert sum(int(text.rpartition(" ")[2]) for _, text in legend.entries) == len(smear.masks)
+    picture = legend.grab().toImage()
+    seen = {
+        picture.pixelColor(x, y).name().upper()
+        for x in range(picture.width())
+        for y in range(picture.height())
+    }
+    assert set(named.values()) <= seen
     assert shown.maps.maps[0]._names[0].startswith("field, cell 1:")
 
 
@@ -193,6 +204,7 @@ def test_raw_against_invariant_are_two_maps_with_one_choice(viewer, panel, add_f
 def test_any_number_of_the_table_colours_the_points(shown):
     shown.colour.value = "area_um2"
     assert "area um2: " in shown.maps.legend.text()
+    assert len(set(shown.maps.legend.ramp)) > 10
     assert len(set(shown.maps.maps[0]._colours)) > 1
 
 
@@ -200,7 +212,20 @@ def test_a_class_given_elsewhere_shows_at_once(viewer, shown, qtbot):
     features = shown.field.features.copy()
     features["cell_type"] = "basophil"
     shown.field.features = features
-    assert set(shown.maps.maps[0]._colours) == {shown.rows.class_colours()["basophil"]}
+    basophil = shown.rows.class_colours()["basophil"]
+    assert set(shown.maps.maps[0]._colours) == {basophil}
+    assert shown.maps.legend.entries == [(basophil, f"basophil {len(shown.rows)}")]
+
+
+def test_a_legend_breaks_its_lines_between_entries_and_is_as_high_as_they_need(qtbot):
+    legend = Legend()
+    qtbot.addWidget(legend)
+    legend.show_entries([("#0072B2", f"neutrophil segmented {n}") for n in range(5)])
+    legend.resize(2000, 20)
+    one_line = legend.minimumSizeHint().height()
+    legend.resize(300, 20)
+    assert legend.minimumSizeHint().height() == 5 * one_line
+    assert {x for x, _ in legend._places(300)} == {0}
 
 
 def test_a_persons_own_labels_are_embedded_too(viewer, panel, smear, press_run):
@@ -269,6 +294,21 @@ def test_cancel_and_errors_leave_everything_as_it_was(viewer, panel, add_field, 
     assert panel.task.message.text() == "Not like this. Do that."
     assert names(viewer) == before
     assert not panel.maps.isVisible()
+
+
+def test_a_cancelled_map_leaves_the_panel_free_at_once(panel, add_field, click, deaf, qtbot, press_run):
+    add_field()
+    real, panel.embed = panel.embed, deaf.call
+    click(panel.task.run_button)
+    qtbot.waitUntil(deaf.begun.is_set)
+    click(panel.task.cancel_button)
+    assert panel.task.run_button.isEnabled()
+    deaf.end()
+    assert panel.rows is None
+    assert panel.task.message.text() == "Cancelled."
+    panel.embed = real
+    press_run(panel)
+    assert panel.rows is not None
 
 
 def test_outlines_removed_in_the_middle_are_no_trouble(viewer, panel, add_field, click, wait):

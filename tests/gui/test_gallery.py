@@ -11,7 +11,7 @@ from qtpy.QtTest import QTest
 
 from napari_bloodcell.gui import classes, layers
 from napari_bloodcell.gui.gallery_order import order_of
-from napari_bloodcell.gui.selection import marked
+from napari_bloodcell.gui.selection import MARKS, marked
 from napari_bloodcell.gui.shelf import Shelf, shelf_of, square
 
 pytestmark = pytest.mark.gui
@@ -291,12 +291,56 @@ def test_marks_go_from_field_to_field_on_one_layer(viewer, panel, counted, add_c
     qtbot.waitUntil(lambda: len(keys(panel)) == 2 * len(counted.features))
     for number in (0, 1, 0):
         key = next(key for key in keys(panel) if key[0] == number)
-        panel.view.choose([key])
+        click_on(panel, key)
         marks = [one for one in viewer.layers if one.name == "chosen cells"]
         assert len(marks) == 1
         cells = panel._layers[number]
         np.testing.assert_array_equal(marks[0].data > 0, cells.data == key[1])
         np.testing.assert_allclose(marks[0].scale, cells.scale)
+
+
+def marked_cells(viewer):
+    """Of each field, the pixels that are marked on it."""
+    return {
+        str(one.metadata[layers.KEY]["of"]): np.asarray(one.data) > 0
+        for one in viewer.layers
+        if layers.role_of(one) == MARKS and np.asarray(one.data).any()
+    }
+
+
+def test_all_cells_are_chosen_and_those_on_the_picture_that_is_seen_are_marked(
+    viewer, panel, counted, add_counted, qtbot
+):
+    """Fields of one place: rings of the one below lay on the picture above."""
+    second = add_counted("second", turned=True)
+    panel.cells.value = "all"
+    qtbot.waitUntil(lambda: len(keys(panel)) == 2 * len(counted.features))
+    n = len(counted.features)
+    qtbot.keyClick(panel.view, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    assert len(panel.view.chosen) == 2 * n
+    ringed = marked_cells(viewer)
+    assert list(ringed) == [str(second.unique_id)]
+    np.testing.assert_array_equal(ringed[str(second.unique_id)], np.asarray(second.data) > 0)
+    said = f"{2 * n} cells are chosen. {n} of them are marked in the viewer"
+    assert panel.said.text().startswith(said)
+    below = next(key for key in keys(panel) if panel._layers[key[0]] is counted)
+    panel._look_at(below)  # its picture comes to light, and the marks with it
+    ringed = marked_cells(viewer)
+    assert list(ringed) == [str(counted.unique_id)]
+    panel.uncovers.click()  # back as it was
+    assert list(marked_cells(viewer)) == [str(second.unique_id)]
+
+
+def test_all_cells_of_fields_beside_each_other_are_marked(viewer, panel, counted, add_counted, qtbot):
+    second = add_counted("second", turned=True)
+    for layer in viewer.layers:
+        if layer.name.startswith("second"):
+            layer.translate = (0, 1.1 * viewer.layers["smear"].extent.world[1][1])
+    panel.cells.value = "all"
+    qtbot.waitUntil(lambda: len(keys(panel)) == 2 * len(counted.features))
+    qtbot.keyClick(panel.view, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    assert set(marked_cells(viewer)) == {str(counted.unique_id), str(second.unique_id)}
+    assert "marked" not in panel.said.text()
 
 
 def test_a_panel_closes_after_a_cell_was_looked_at(panel, qtbot):

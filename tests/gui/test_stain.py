@@ -265,6 +265,31 @@ def test_cancel_leaves_everything_as_it_was(viewer, ready, click, wait, qtbot):
     assert names(viewer) == ["smear"]
 
 
+def test_a_cancelled_preview_leaves_the_panel_free_at_once(viewer, ready, click, deaf, qtbot, press_run):
+    real, ready.preview_call = ready.preview_call, deaf.call
+    click(ready.task.run_button)
+    qtbot.waitUntil(deaf.begun.is_set)
+    click(ready.task.cancel_button)
+    assert ready.task.run_button.isEnabled()
+    assert ready.separate_button.isEnabled()
+    deaf.end()
+    assert names(viewer) == ["smear"]
+    assert ready.task.message.text() == "Cancelled."
+    ready.preview_call = real
+    press_run(ready)
+    assert len(names(viewer)) == 2
+
+
+def test_a_cancelled_trial_of_stains_leaves_the_panel_free_at_once(viewer, ready, click, deaf, qtbot):
+    ready.try_call = deaf.call
+    click(ready.survival.try_button)
+    qtbot.waitUntil(deaf.begun.is_set)
+    click(ready.task.cancel_button)
+    assert ready.survival.try_button.isEnabled()
+    deaf.end()
+    assert names(viewer) == ["smear"]
+
+
 def test_an_image_removed_in_the_middle_gets_no_preview(viewer, ready, click, wait):
     click(ready.task.run_button)
     viewer.layers.clear()

@@ -135,6 +135,25 @@ def test_what_loads_is_let_go_at_once_and_the_next_call_waits_for_its_end(task, 
     assert gc.get_threshold() == usual
 
 
+def test_what_keeps_no_parts_is_let_go_after_it_has_counted_too(task, qtbot, click):
+    gate, results = threading.Event(), []
+
+    def call(progress):
+        progress("laying out", 1, 2)
+        gate.wait(20)
+        return "dropped"
+
+    task.start(call, results.append, may_drop=True)
+    qtbot.waitUntil(lambda: task.message.text() == "Laying out: 1 of 2")
+    click(task.cancel_button)
+    assert not task.busy
+    assert task.message.text() == "Cancelled."
+    gate.set()
+    qtbot.waitUntil(lambda: under_way() == 0)
+    qtbot.wait(50)
+    assert results == []
+
+
 def test_what_has_counted_something_is_waited_for(task, qtbot, click):
     gate = threading.Event()
 
@@ -144,7 +163,7 @@ def test_what_has_counted_something_is_waited_for(task, qtbot, click):
         return Partial("what was finished")
 
     results = []
-    task.start(call, results.append, may_drop=True)
+    task.start(call, results.append, may_drop=True, keeps_parts=True)
     qtbot.waitUntil(lambda: task.message.text() == "Outlining …")
     click(task.cancel_button)
     assert task.busy

@@ -1,5 +1,7 @@
 """The panel "Train" in the real napari: real data, real trainings of a few steps."""
 
+from dataclasses import replace
+from threading import Event
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from napari_bloodcell.core.bundle.kept import kept_bundles
 from napari_bloodcell.gui.outlines import outlined
+from napari_bloodcell.gui.task import under_way
 
 pytestmark = pytest.mark.gui
 
@@ -172,6 +175,43 @@ def test_discard_asks_and_removes_only_what_the_training_made(panel, quick, coun
     do.wait(panel)
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "notes.txt"]
     assert not panel.result.isVisible()
+
+
+def test_stopped_while_it_loads_the_panel_is_free_at_once_and_keeps_what_it_had(
+    panel, quick, counted, do, out
+):
+    do.run(panel)
+    trained, gate = panel.trained, Event()
+
+    def loads(_wanted, watch, tell, progress):
+        progress("Loading", 0, 0)
+        gate.wait(60)
+        watch(replace(trained.run.history[0], number=9))
+        tell("nobody should read this")
+
+    panel.train = loads
+    do.click(panel.task.run_button)
+    do.until(lambda: panel.task.message.text() == "Loading …")
+    do.click(panel.task.cancel_button)
+    assert panel.task.run_button.isEnabled()
+    assert panel.trained is trained
+    assert panel.result.keep_button.isEnabled()
+    told = panel.told.text()
+    gate.set()
+    do.until(lambda: under_way() == 0)
+    do.until(lambda: panel.task.message.text() == "Cancelled.")
+    assert panel.told.text() == told
+    assert len(panel.curves.epochs) == 2
+
+
+def test_a_check_that_is_cancelled_leaves_the_panel_free_at_once(panel, quick, counted, do, out, deaf):
+    panel.check = deaf.call
+    do.click(panel.check_button)
+    do.until(deaf.begun.is_set)
+    do.click(panel.task.cancel_button)
+    assert panel.check_button.isEnabled()
+    deaf.end()
+    assert panel.told.text() == ""
 
 
 def test_stopped_before_the_first_epoch_nothing_stays(panel, counted, do, out):

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import tifffile
 
-from napari_bloodcell.gui import classes
+from napari_bloodcell.gui import classes, layers
+from napari_bloodcell.gui.selection import MARKS, Marks
 
 pytestmark = pytest.mark.gui
 PLUGIN = "napari-bloodcell"
@@ -54,6 +55,17 @@ def test_several_layers_go_into_a_folder(viewer, counted, tmp_path):
     viewer.layers.save(str(tmp_path / "out"), selected=True, plugin=PLUGIN)
     found = {path.name.removesuffix(".ome.tif") for path in (tmp_path / "out").glob("*.ome.tif")}
     assert found == names
+
+
+def test_rings_of_chosen_cells_are_no_result_and_left_out_of_a_folder(viewer, counted, tmp_path):
+    before = {one for one in viewer.layers if one._type_string == "labels"}
+    Marks(viewer).show(counted, [int(classes.ids(counted)[0])])
+    marks = [one for one in viewer.layers if layers.role_of(one) == MARKS]
+    viewer.layers.selection = {*before, *marks}
+    viewer.layers.save(str(tmp_path / "all"), selected=True, plugin=PLUGIN)
+    saved = {path.name for path in (tmp_path / "all").glob("*.ome.tif")}
+    assert len(marks) == 1
+    assert saved == {f"{one.name}.ome.tif" for one in before}
 
 
 def test_labels_of_a_person_are_saved_too(viewer, tmp_path):

@@ -3,6 +3,7 @@
 ``image -> Masks -> Crops -> Embeddings -> Predictions -> Differential``
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -155,6 +156,18 @@ def classify_masks(
         bundle=bundle,
         config=config,
     )
+
+
+def together(analyses: Sequence[Analysis]) -> Differential:
+    """The cells of several images as one differential, as a folder of images is counted: made with one bundle
+    and one config."""
+    first = analyses[0]
+    labels = [
+        label
+        for one in analyses
+        for label in one.predictions.labels[~one.masks.touches_border | one.config.count.count_border]
+    ]
+    return count(labels, first.config.count, known=first.bundle.classifier.class_names)
 
 
 def cut_cells(

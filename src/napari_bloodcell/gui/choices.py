@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QWidget
+
+from napari_bloodcell.gui import ask
 
 DEFAULT_BUNDLE = "nano"
 
@@ -113,7 +115,6 @@ class BundleChoice(QHBoxLayout):
     def _choose(self) -> None:
         """A file, or bundle.json of a folder: one dialog for both."""
         kinds = "Models (*.bloodcell bundle.json)"
-        chosen, _ = QFileDialog.getOpenFileName(self.box, "A model: its file, or bundle.json", "", kinds)
-        if chosen:
-            path = Path(chosen)
+        path = ask.file_to_read(self.box, "A model: its file, or bundle.json", kinds)
+        if path is not None:
             self.choose(path.parent if path.name == "bundle.json" else path)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_bloodcell.core.errors import BloodcellError, SegmentError
 from napari_bloodcell.core.sam.question import Prompt
 from napari_bloodcell.core.segment import edit as editing
 from napari_bloodcell.core.words import how_many
-from napari_bloodcell.gui import outlines
+from napari_bloodcell.gui import ask, outlines
 from napari_bloodcell.gui import prompt_layers as prompts
 from napari_bloodcell.gui import segment_calls as calls
 from napari_bloodcell.gui.choices import Chooser
@@ -44,7 +44,9 @@ class Correct(QWidget):
         self.picked: list[int] = []
         self.prompter: tuple[Any, Any, Any] | None = None  # of which image, who answers, who finds nuclei
         self._answer: tuple[Any, Any] | None = None
-        self.ask_checkpoint = self._ask_checkpoint
+        self.ask_checkpoint = partial(
+            ask.file_to_read, self, "A checkpoint of Segment Anything", ask.CHECKPOINTS
+        )
         self.prompter_for = calls.prompter_for
         self.marks = Marks(viewer)
         self.picker = CellPicker(viewer, self._layers, self._pick)
@@ -295,15 +297,10 @@ class Correct(QWidget):
 
     def _choose_checkpoint(self) -> None:
         chosen = self.ask_checkpoint()
-        if chosen:
-            self.answers.offer([*ANSWERERS, (chosen.rpartition("/")[2], chosen)])
-            self.answers.value = chosen
+        if chosen is not None:
+            self.answers.offer([*ANSWERERS, (chosen.name, str(chosen))])
+            self.answers.value = str(chosen)
             self._prompted()
-
-    def _ask_checkpoint(self) -> str:
-        kinds = "Segment Anything (*.pth *.pt *.safetensors)"
-        chosen, _ = QFileDialog.getOpenFileName(self, "A checkpoint of Segment Anything", "", kinds)
-        return str(chosen)
 
     # The widgets
 

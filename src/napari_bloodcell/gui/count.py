@@ -1,22 +1,20 @@
 """The panel "Count cells": one image to a counted differential, in one press."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QHBoxLayout,
-    QPushButton,
-)
+from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
 from napari_bloodcell.core.config import AnalyseConfig
-from napari_bloodcell.core.progress import Progress
+from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.records import AS_SET
-from napari_bloodcell.gui import classes, layers
-from napari_bloodcell.gui.choices import BundleChoice
+from napari_bloodcell.gui import ask, classes, layers
+from napari_bloodcell.gui import count_calls as calls
+from napari_bloodcell.gui.choices import BundleChoice, Chooser
+from napari_bloodcell.gui.differential_calls import POOLED
 from napari_bloodcell.gui.followers import while_there
 from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
@@ -24,16 +22,21 @@ from napari_bloodcell.gui.outlines import outlines
 from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import ImagePanel
 from napari_bloodcell.gui.places import hidden_by, hide_other_outlines
-from napari_bloodcell.gui.tally import DifferentialTable
+from napari_bloodcell.gui.tally import DifferentialTable, SlidesTable
+from napari_bloodcell.gui.task import Partial
 from napari_bloodcell.gui.wrapped import Wrapped
 
 if TYPE_CHECKING:
-    import pandas as pd
     from napari.layers import Labels
     from napari.viewer import Viewer
 
     from napari_bloodcell.core.pipeline import Analysis
     from napari_bloodcell.core.report import Differential
+
+ONE, ALL = "one", "all"
+CORRECTED = (
+    "as the model said. The cells were corrected since: Differential shows and exports them as they are now."
+)
 
 # Settings of files, which a layer has behind it.
 OF_FILES = ("slide", "read.page", "read.max_megapixels")
@@ -54,6 +57,9 @@ nuclei. Your own layers stay as they are, and counting again adds new layers.
 **Pixel size** is taken from the layer where its units are lengths, else from the file it came from; or from
 Advanced > Read; or else guessed from the red cells. Where red cells contradict it, the panel says so.
 
+**Scope: all open images** counts each by itself and all together, in one press; the table below gives each
+image its line. **Cancel** keeps the images that were finished.
+
 **Several images** on one place: the outlines of the one counted last are shown, those of the others are
 hidden (the eye in the list of layers shows them). All are counted in *Differential*.
 
@@ -61,77 +67,36 @@ hidden (the eye in the list of layers shows them). All are counted in *Different
 """
 
 
-def count_cells(
-    picture: layers.Picture, bundle: str, config: AnalyseConfig, progress: Progress
-) -> "tuple[Analysis, pd.DataFrame]":
-    """The core call, in the task."""
-    from napari_bloodcell.core.pipeline import analyse
-
-    progress("Reading the image", 0, 0)
-    analysis = analyse(picture.read(config.read), bundle, config, progress=progress)
-    table = analysis.table()
-    layers.warm_up()
-    return analysis, table
-
-
-def prepare(progress: Progress) -> list[str]:
-    """Load what counting needs, while the person looks at the image; gives the models that ship."""
-    from napari_bloodcell.core.bundle import shipped
-    from napari_bloodcell.core.pipeline import analyse  # noqa: F401
-
-    progress("Loading", 0, 0)
-    layers.warm_up()
-    return shipped()
-
-
-def export(folder: Path, analysis: "Analysis", progress: Progress) -> Path:
-    """Into a new folder named after the image: nothing is overwritten."""
-    from napari_bloodcell.core.store import write_analysis
-
-    progress("Writing", 0, 0)
-    target = new_folder(folder, Path(analysis.image.name).stem)
-    write_analysis(target, analysis)
-    return target
-
-
-def new_folder(parent: Path, name: str) -> Path:
-    from napari_bloodcell.core.artifact import check_writable
-
-    plain = "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(" .") or "image"
-    number, target = 1, parent / f"{plain}-count"
-    while target.exists():
-        number += 1
-        target = parent / f"{plain}-count-{number}"
-    check_writable(target)
-    return target
-
-
 class CountCells(ImagePanel):
     """Image in, differential out. ``analyse``, ``export`` and ``ask_folder`` are what it calls."""
 
     def __init__(self, napari_viewer: "Viewer") -> None:
-        super().__init__(napari_viewer, "Count cells", prepare)
+        super().__init__(napari_viewer, "Count cells", calls.prepare)
         self.task.run_button.setToolTip(
             "Find, outline and name the white cells of the image, and count them."
         )
-        self.analyse = count_cells
-        self.export = export
-        self.ask_folder = self._ask_folder
-        self.analysis: Analysis | None = None
+        self.analyse = calls.count_cells
+        self.export = calls.export
+        self.ask_folder = partial(ask.folder, self, "Folder for the result")
+        self.counted: calls.Counted | None = None
         self._then_count = False
-        self._followed: Labels | None = None  # the cells that this panel counted last
+        self._followed: list[tuple[Labels, Analysis]] = []  # the cells that this panel counted last
 
+        self.scope = Chooser(
+            "How much to count: the image chosen above, or all open ones, each and together."
+        )
+        self.choices.addRow("Scope", self.scope)
         self.model = BundleChoice()
         self.bundle = self.model.box
         self.choices.addRow("Model", self.model)
 
         self.form = Form(AnalyseConfig(), without=OF_FILES)
-        self.table = DifferentialTable()
+        self.table, self.by_slide = DifferentialTable(), SlidesTable()
         self.state = Wrapped()
         self.export_button = QPushButton("Export …")
         self.export_button.setToolTip("Write outlines, tables, picture and run record into a new folder.")
         self.export_button.clicked.connect(self._export)
-        self.results = [self.table, self.state, self.export_button]
+        self.results = [self.table, self.by_slide, self.state, self.export_button]
         self.research_use = Wrapped()
         below = QHBoxLayout()
         below.addWidget(self.research_use, 1)
@@ -156,10 +121,20 @@ class CountCells(ImagePanel):
         self._say_research_use()
         self.prepared.connect(self.model.offer)
 
+    @property
+    def analysis(self) -> "Analysis | None":
+        """Of the image counted last."""
+        return None if self.counted is None else self.counted.fields[-1].analysis
+
     def layers_changed(self) -> None:
         super().layers_changed()
         if hasattr(self, "first_button"):  # the first call comes before it is made
             self.first_button.setVisible(self.image.value is None)
+            n = len(layers.images(self.viewer))
+            several = [(f"all {n} open images", ALL)] if n > 1 else []
+            self.scope.offer([("this image", ONE), *several])
+            for widget in (self.scope, self.choices.labelForField(self.scope)):
+                widget.setVisible(bool(several))
 
     def _first_run(self) -> None:
         """The guided first run: one press from nothing to a differential."""
@@ -174,72 +149,82 @@ class CountCells(ImagePanel):
             QTimer.singleShot(0, self._count)
 
     def _count(self) -> None:
-        analyse, bundle = self.analyse, self.bundle.currentData()  # the call must not hold the panel
-
-        def call(picture: layers.Picture, config: AnalyseConfig, progress: Progress) -> object:
-            analysis, table = analyse(picture, bundle, config, progress)
-            return analysis, table, layers.rims_of(analysis.masks.labels)
-
-        if self.start(self.form, call, self._counted):
-            self._forget()
+        try:
+            config: Any = self.form.get()
+            chosen = layers.images(self.viewer) if self.scope.value == ALL else [self.image.value]
+            pictures = [layers.picture_of(one, self.viewer) for one in chosen]
+        except BloodcellError as error:
+            self.task.say(str(error), error=True)
+            return
+        # The call must not hold the panel.
+        call = partial(calls.count_fields, pictures, self.analyse, self.bundle.currentData(), config)
+        self.task.start(call, self._counted, may_drop=True, keeps_parts=len(pictures) > 1)
+        self._forget()
 
     def _forget(self) -> None:
         """A new count has begun: what is shown must not be taken for its result."""
-        self.analysis = None
+        self.counted = None
         self._unfollow()
         self.state.setText("")
         for widget in self.results:
             widget.hide()
 
-    def _counted(
-        self, picture: layers.Picture, _config: AnalyseConfig, result: "tuple[Analysis, pd.DataFrame, Any]"
-    ) -> Iterator[None]:
-        self.analysis, table, rims = result
-        self.table.show_differential(self.analysis.differential)
-        self.state.setText(f"{self.analysis.image.name}: {_state(self.analysis.differential)}")
+    def _counted(self, result: calls.Counted | Partial) -> Iterator[None]:
+        counted: calls.Counted = result.result if isinstance(result, Partial) else result
+        self.counted = counted
+        self._show(counted)
+        yield
+        told = ["Cancelled; what was finished is kept."] if isinstance(result, Partial) else []
+        self.task.say("Adding the outlines …")
+        for field in counted.fields:
+            yield from self._add(field)
+        pictures = [one.picture for one in counted.fields]
+        hide_other_outlines(self.viewer, pictures)
+        told += _told_all([(one.analysis, one.picture.is_in(self.viewer)) for one in counted.fields])
+        if not self._closed:
+            if len(pictures) == 1:
+                told += [hidden_by(self.viewer, cells) for cells, _ in self._followed]
+            between = " " if len(pictures) == 1 else "\n"
+            self.task.say(between.join(filter(None, (*told, *counted.refused))))
+
+    def _add(self, field: calls.Field) -> Iterator[None]:
+        if not field.picture.is_in(self.viewer):
+            return
+        steps = layers.add_analysis(self.viewer, field.picture, field.analysis, field.table, field.rims)
+        yield from painted_apart(self, while_there(self.viewer, field.picture, steps))
+        if field.picture.is_in(self.viewer) and not self._closed:
+            self._follow(field)
+
+    def _show(self, counted: calls.Counted) -> None:
+        each = [(one.picture.name, one.analysis.differential) for one in counted.fields]
+        self.table.show_differential(counted.pooled)
+        self.by_slide.show_slides([*each, (POOLED, counted.pooled)])
+        self._say_state()
         for widget in self.results:
             widget.show()
-        yield
-        if picture.is_in(self.viewer):
-            self.task.say("Adding the outlines …")
-            steps = layers.add_analysis(self.viewer, picture, self.analysis, table, rims)
-            yield from painted_apart(self, while_there(self.viewer, picture, steps))
-        if not picture.is_in(self.viewer):
-            self.task.say(
-                f"Counted {picture.name}. The image is gone from the viewer, so no outlines were added."
-            )
-            return
-        hide_other_outlines(self.viewer, [picture])
-        if not self._closed:
-            self._follow(picture)
-            hidden = "" if self._followed is None else hidden_by(self.viewer, self._followed)
-            self.task.say(" ".join(filter(None, [_told(self.analysis), hidden])))
+        self.by_slide.setVisible(len(each) > 1)
 
-    def _follow(self, picture: layers.Picture) -> None:
+    def _say_state(self, instead: str = "") -> None:
+        if self.counted is not None:
+            n = len(self.counted.fields)
+            name = self.counted.fields[0].analysis.image.name if n == 1 else f"{n} images together"
+            self.state.setText(f"{name}: {instead or _state(self.counted.pooled)}")
+
+    def _follow(self, field: calls.Field) -> None:
         """What a person corrects is in Differential; here stays what the model said, and says so."""
-        made = [one for one in outlines(self.viewer) if _lies_on(one, picture)]
-        self._unfollow()
-        self._followed = made[-1] if made else None
-        if self._followed is not None:
-            self._followed.events.features.connect(self._corrected)
+        made = [one for one in outlines(self.viewer) if _lies_on(one, field.picture)]
+        if made:
+            self._followed.append((made[-1], field.analysis))
+            made[-1].events.features.connect(self._corrected)
 
     def _unfollow(self) -> None:
-        if self._followed is not None:
-            self._followed.events.features.disconnect(self._corrected)
-        self._followed = None
+        for cells, _ in self._followed:
+            cells.events.features.disconnect(self._corrected)
+        self._followed = []
 
     def _corrected(self, _event: object = None) -> None:
-        if self.analysis is None or self._followed is None:
-            return
-        said = zip(self.analysis.masks.cell_id.tolist(), self.analysis.predictions.labels, strict=True)
-        now = zip(classes.ids(self._followed).tolist(), classes.kinds(self._followed), strict=True)
-        text = _state(self.analysis.differential)
-        if sorted(said) != sorted(now):
-            text = (
-                "as the model said. The cells were corrected since: Differential shows and exports them as "
-                "they are now."
-            )
-        self.state.setText(f"{self.analysis.image.name}: {text}")
+        is_other = any(_is_other(cells, analysis) for cells, analysis in self._followed)
+        self._say_state(CORRECTED if is_other else "")
 
     def closing(self) -> None:
         super().closing()
@@ -247,15 +232,11 @@ class CountCells(ImagePanel):
 
     def _export(self) -> None:
         folder = self.ask_folder()
-        if folder is not None and self.analysis is not None:
-            self.task.start(partial(self.export, folder, self.analysis), self._exported)
+        if folder is not None and self.counted is not None:
+            self.task.start(partial(self.export, folder, self.counted), self._exported)
 
     def _exported(self, folder: Path) -> None:
         self.task.say(f"Written to {folder}")
-
-    def _ask_folder(self) -> Path | None:
-        chosen = QFileDialog.getExistingDirectory(self, "Folder for the result")
-        return Path(chosen) if chosen else None
 
     def _say_research_use(self) -> None:
         from napari_bloodcell.core.report import RESEARCH_USE
@@ -268,14 +249,29 @@ def _lies_on(cells: "Labels", picture: layers.Picture) -> bool:
     return bool(made_from.get("layer_id") == picture.layer_id)
 
 
-def _told(analysis: "Analysis") -> str:
-    """What a person should know of a picture beside the count, as the command line tells it."""
-    told = [f"Counted {analysis.image.name}."]
-    if not len(analysis.masks):
-        told.append("No white cell was found.")
+def _is_other(cells: "Labels", analysis: "Analysis") -> bool:
+    """Whether a person has said something else since."""
+    said = zip(analysis.masks.cell_id.tolist(), analysis.predictions.labels, strict=True)
+    now = zip(classes.ids(cells).tolist(), classes.kinds(cells), strict=True)
+    return sorted(said) != sorted(now)
+
+
+def _told_all(counted: "Sequence[tuple[Analysis, bool]]") -> list[str]:
+    """What a person should know beside the count, and whether the image is still there; of many images those
+    alone are named of which there is something to say."""
+    told = [(one.image.name, _told(one, is_there=is_there)) for one, is_there in counted]
+    if len(told) == 1:
+        return [" ".join([f"Counted {name}.", *said]) for name, said in told]
+    return [f"Counted {len(told)} images.", *(f"{name}: {' '.join(said)}" for name, said in told if said)]
+
+
+def _told(analysis: "Analysis", *, is_there: bool) -> list[str]:
+    """As the command line tells it."""
+    if not is_there:
+        return ["The image is gone from the viewer, so no outlines were added."]
+    told = [] if len(analysis.masks) else ["No white cell was found."]
     notes = (*analysis.masks.about_image, *analysis.image.notes)
-    told += [f"Note: {note}." for note in notes if not note.endswith(AS_SET)]
-    return " ".join(told)
+    return told + [f"Note: {note}." for note in notes if not note.endswith(AS_SET)]
 
 
 def _state(differential: "Differential") -> str:

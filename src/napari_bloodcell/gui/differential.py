@@ -65,7 +65,8 @@ artefacts do not.
 ones; *Merge bands* counts them as neutrophils again.
 
 **Second reader** compares what you, by the name in *Reader*, have said of the cells with another person's
-table, or with a person of a session. Click a line to go to a cell the two of you see differently.
+table, or with a person of a session. Click a line to go to a cell the two of you see differently. In the
+panel *Blind reading* a second person names the cells without seeing your answers or the model's.
 
 **Sign off** puts your name and the time under the count, the class and the outline of each cell; any later
 change shows. Where nobody has looked at some cells it says so first: press again to sign all the same.

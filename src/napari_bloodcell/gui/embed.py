@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QLabel,
@@ -20,8 +18,8 @@ from qtpy.QtWidgets import (
 
 from napari_bloodcell.core.errors import BloodcellError, DataError
 from napari_bloodcell.core.words import how_many
+from napari_bloodcell.gui import ask, outlines
 from napari_bloodcell.gui import embed_calls as calls
-from napari_bloodcell.gui import outlines
 from napari_bloodcell.gui.choices import Chooser
 from napari_bloodcell.gui.embed_map import CLASS, Maps, Rows
 from napari_bloodcell.gui.help import HelpLink
@@ -65,7 +63,8 @@ class EmbedCells(Panel):
         super().__init__(napari_viewer, "Embed")
         self.task.run_button.setToolTip("Describe the ticked cells and draw each as a point of a map.")
         self.embed = calls.embed_fields
-        self.ask_save, self.ask_model = self._ask_save, self._ask_model
+        self.ask_save = partial(ask.file_to_write, self, "Save the vectors", "cells.csv", "Table (*.csv)")
+        self.ask_model = partial(ask.folder, self, "Folder of a model")
         self.rows: Rows | None = None
         self._ways = [calls.Way("Measurements")]
         self._listening: list[Labels] = []
@@ -138,7 +137,7 @@ class EmbedCells(Panel):
         ways = [self.way.value]
         if self.other.value is not None:
             ways.append(self.other.value)
-        self.task.start(partial(self.embed, fields, ways, self.how.value), self._embedded)
+        self.task.start(partial(self.embed, fields, ways, self.how.value), self._embedded, may_drop=True)
 
     def _embedded(self, result: calls.Embedded) -> None:
         self._forget()
@@ -324,11 +323,3 @@ class EmbedCells(Panel):
         below.addWidget(HelpLink("Embed", HELP))
         self.body.addLayout(below)
         self.body.addStretch(1)
-
-    def _ask_save(self) -> Path | None:
-        chosen, _ = QFileDialog.getSaveFileName(self, "Save the vectors", "cells.csv", "Table (*.csv)")
-        return Path(chosen).with_suffix(".csv") if chosen else None
-
-    def _ask_model(self) -> Path | None:
-        chosen = QFileDialog.getExistingDirectory(self, "Folder of a model")
-        return Path(chosen) if chosen else None

@@ -1,16 +1,18 @@
 """The maps of the embed panel: what colours the points, the legend, and the cells behind the rows."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.gui import classes as cell_classes
 from napari_bloodcell.gui.embed_calls import Embedded
+from napari_bloodcell.gui.legend import Entry, Legend
 from napari_bloodcell.gui.scatter import Scatter
 from napari_bloodcell.gui.wrapped import Wrapped
 
@@ -22,6 +24,7 @@ CLASS, IMAGE = "class", "image"
 # Okabe and Ito's, told apart in all common kinds of colour blindness.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#F0E442")
 UNKNOWN = "#808080"
+RAMP_STEPS = 14
 NOT_SHOWN = ("index", "label", "cell_type", "image", "source")
 EMPTY = "Press Embed: each cell becomes a point. Near points are cells that look alike."
 
@@ -112,8 +115,7 @@ class Maps(QWidget):
         super().__init__()
         self.maps = (Scatter(EMPTY), Scatter(EMPTY))
         self.titles = (Wrapped(), Wrapped())
-        self.legend = Wrapped()
-        self.legend.setTextFormat(Qt.TextFormat.RichText)
+        self.legend = Legend()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for title, one in zip(self.titles, self.maps, strict=True):
@@ -128,7 +130,7 @@ class Maps(QWidget):
         self._show_second(is_shown=False)
 
     def show_rows(self, rows: Rows, column: str) -> None:
-        colours, legend = colours_of(rows, column)
+        colours = colours_of(rows, column, self.legend)
         classes = rows.classes()
         names = [
             f"{image}, cell {cell}: {kind.replace('_', ' ')}"
@@ -138,7 +140,6 @@ class Maps(QWidget):
         for title, one, mapped in zip(self.titles, self.maps, rows.embedded.maps, strict=False):
             title.setText(f"{mapped.way.text} · {', '.join(mapped.plane.axes)}")
             one.show_points(mapped.plane.xy, colours, names)
-        self.legend.setText(legend)
 
     def select(self, rows: Any) -> None:
         for one in self.maps:
@@ -154,48 +155,44 @@ class Maps(QWidget):
         self.titles[0].setVisible(bool(self.titles[0].text()) or is_shown)
 
 
-def colours_of(rows: Rows, column: str) -> tuple[list[str], str]:
-    """A colour for each row, and the legend as rich text."""
+def colours_of(rows: Rows, column: str, legend: Legend) -> list[str]:
+    """A colour for each row, and what they stand for into the legend."""
     if column == CLASS:
         names = rows.classes()
         palette = rows.class_colours()
-        return [palette.get(name, UNKNOWN) for name in names], _key(names, palette)
+        legend.show_entries(_key(names, palette))
+        return [palette.get(name, UNKNOWN) for name in names]
     if column == IMAGE:
         kinds = dict.fromkeys(rows.images)
         palette = {name: COLOURS[at % len(COLOURS)] for at, name in enumerate(kinds)}
-        return [palette[name] for name in rows.images], _key(rows.images, palette)
-    return _ramp(rows.numbers(column), column)
+        legend.show_entries(_key(rows.images, palette))
+        return [palette[name] for name in rows.images]
+    return _ramp(rows.numbers(column), column, legend)
 
 
-def _key(names: Sequence[str], palette: dict[str, str]) -> str:
-    counts = {name: names.count(name) for name in palette if name in names}
-    return " &nbsp; ".join(
-        f'<span style="color:{palette[name]}">⬤</span>&nbsp;{_plain(name)}&nbsp;{n}'
-        for name, n in counts.items()
-    )
+def _key(names: Sequence[str], palette: dict[str, str]) -> list[Entry]:
+    """In the order of the palette; what it does not know comes last."""
+    counts = Counter(names)
+    known = [name for name in palette if name in counts]
+    rest = [name for name in counts if name not in palette]
+    return [(palette.get(name, UNKNOWN), f"{_plain(name)} {counts[name]}") for name in (*known, *rest)]
 
 
-def _ramp(values: Any, column: str) -> tuple[list[str], str]:
+def _ramp(values: Any, column: str, legend: Legend) -> list[str]:
     from napari.utils.colormaps import ensure_colormap
 
     known = np.isfinite(values)
     if not known.any():
-        return [UNKNOWN] * len(values), f"No cell has a value of {_plain(column)}."
+        legend.show_entries([(UNKNOWN, f"no cell has a value of {_plain(column)}")])
+        return [UNKNOWN] * len(values)
     low, high = np.percentile(values[known], (1, 99))
     share = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
     ramp = ensure_colormap("viridis")
-    shades = (255 * np.asarray(ramp.map(np.where(known, share, 0).astype(np.float32)))[:, :3]).astype(int)
-    colours = [
-        f"#{r:02X}{g:02X}{b:02X}" if is_known else UNKNOWN
-        for (r, g, b), is_known in zip(shades, known, strict=True)
-    ]
-    bar = "".join(
-        f'<span style="color:#{r:02X}{g:02X}{b:02X}">█</span>'
-        for r, g, b in (255 * np.asarray(ramp.map(np.linspace(0, 1, 14, dtype=np.float32)))[:, :3]).astype(
-            int
-        )
+    legend.show_ramp(
+        _plain(column), f"{low:.3g}", f"{high:.3g}", _shades(ramp, np.linspace(0, 1, RAMP_STEPS))
     )
-    return colours, f"{_plain(column)}: {low:.3g} {bar} {high:.3g}"
+    shades = _shades(ramp, np.where(known, share, 0))
+    return [shade if is_known else UNKNOWN for shade, is_known in zip(shades, known, strict=True)]
 
 
 def _shades(ramp: Any, shares: Any) -> list[str]:
@@ -204,4 +201,4 @@ def _shades(ramp: Any, shares: Any) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    return name.replace("_", " ").replace("<", "&lt;")
+    return name.replace("_", " ")

@@ -9,22 +9,20 @@ from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QPushButton
 
 from napari_bloodcell.core.class_list import ClassList
-from napari_bloodcell.core.errors import BloodcellError, SegmentError
+from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.gui import classes, layers
 from napari_bloodcell.gui.class_table import shown
 from napari_bloodcell.gui.classify_calls import said_of
-from napari_bloodcell.gui.gallery_order import labs_of, order_of, sureness
+from napari_bloodcell.gui.gallery_order import labs_of, order_of, typical
 from napari_bloodcell.gui.gallery_view import SIDE_PX, GalleryView, Group, Key, Tile
 from napari_bloodcell.gui.help import HelpLink
-from napari_bloodcell.gui.outlines import image_of, outlined
 from napari_bloodcell.gui.panel import CellsPanel
-from napari_bloodcell.gui.places import Uncovered, centre_on, hidden_by
+from napari_bloodcell.gui.places import Uncovered, centre_on, hidden_by, lie_on_their_own
 from napari_bloodcell.gui.reader_name import ReaderName
 from napari_bloodcell.gui.selection import Marks
-from napari_bloodcell.gui.shelf import Shelf, read_shelves
-from napari_bloodcell.gui.slide_layers import is_slide
+from napari_bloodcell.gui.shelf import Shelf, read_shelves, taken_of
 from napari_bloodcell.gui.taken_back import told_step
 from napari_bloodcell.gui.task import Run
 from napari_bloodcell.gui.wrapped import Wrapped
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
 
 SORTS = ("doubt", "distance", "size", "number")
 SHOWS = ("all cells", "in doubt", "not seen yet", "seen")
-REFERENCES = 12
 MOST_SHOWN = 20_000  # of one layer: more than anybody looks through
 LOWEST_VIEW_PX = 260
 
@@ -45,7 +42,8 @@ HELP = """
 Every cell as a small picture under the name of its class; *unidentified* comes first, to be emptied.
 
 - **Click** a picture: the viewer moves to that cell. With Ctrl or Shift, or a frame drawn around them,
-  choose several; Ctrl+A chooses all, Escape none.
+  choose several; Ctrl+A chooses all, Escape none. Where fields lie on each other the viewer marks the cells
+  of the one you see.
 - **Drag** the chosen ones onto another class, or press its **key**: they are that class now, and marked as
   seen (✓). A question mark stands on a cell the model is in doubt about.
 - **Arrow keys** go from cell to cell: after a key, → leads to the next one. With **Key goes on** ticked the
@@ -72,6 +70,7 @@ class Gallery(CellsPanel):
         self._warming: Run | None = None
         self._looked_at: Key | None = None
         self._covered = ""  # what hides the picture of that cell
+        self._on_view: set[int] = set()  # numbers of the layers whose chosen cells are marked
         self._uncovered = Uncovered(napari_viewer)
         self._marks = Marks(napari_viewer, stays=True)
         self.reader = ReaderName("Your name or sign: it stands beside every class you give.")
@@ -155,25 +154,14 @@ class Gallery(CellsPanel):
         read_layers = []
         for layer in self.chosen:
             try:
-                if is_slide(layer):
-                    taken.append((self._slide(layer), layer.features.copy()))
-                    read_layers.append(layer)
-                    continue
-                one = outlined(layer, self.viewer)
+                taken.append(taken_of(layer, self.viewer))
             except BloodcellError as error:
                 if len(self.chosen) == 1:
                     self.task.say(str(error), error=True)
                 continue  # a drawing without its image is left out
-            taken.append((one.picture, one.labels))
             read_layers.append(layer)
         if taken:
             self.task.start(partial(self.read, taken), partial(self._was_read, read_layers))
-
-    def _slide(self, cells: "Labels") -> "layers.Picture":
-        image = image_of(cells, self.viewer)
-        if image is None:
-            raise SegmentError(f"The slide of {cells.name} is not open. Open it, and the run again.")
-        return layers.picture_of(image, self.viewer)
 
     def _was_read(self, of: "list[Labels]", shelves: list[Shelf]) -> None:
         if of != self._layers:
@@ -281,6 +269,7 @@ class Gallery(CellsPanel):
     def _look_at(self, key: Key) -> None:
         self._covered = self._centre(key)
         self._looked_at = key
+        self._mark(self.view.chosen)
         self._tell_looked_at()
 
     def _tell_looked_at(self) -> None:
@@ -290,7 +279,7 @@ class Gallery(CellsPanel):
             key = self._looked_at = None
         said = []
         if len(chosen) > 1:
-            said.append(f"{len(chosen)} cells are chosen.")
+            said.append(self._told_chosen(chosen))
         if key is not None and (len(chosen) < 2 or key in chosen):
             said += [one for one in (self._about(key), self._covered) if one]
         if self._left_out:
@@ -319,38 +308,36 @@ class Gallery(CellsPanel):
     def _uncover(self, wanted: bool) -> None:
         if not wanted:
             self._uncovered.put_back()
+            self._mark(self.view.chosen)
         if self._looked_at is not None:
             self._look_at(self._looked_at)
 
     def _choose(self, keys: Sequence[Key]) -> None:
-        chosen = {number: [cell for n, cell in keys if n == number] for number in range(len(self._layers))}
-        for number, cells in sorted(chosen.items(), key=lambda one: bool(one[1])):  # marks that go come first
-            if self._layers[number] in self.viewer.layers:
-                self._marks.show(self._layers[number], cells)
+        self._mark(keys)
         if len(keys) != 1:  # one is looked at next
             self._tell_looked_at()
 
+    def _mark(self, keys: Sequence[Key]) -> None:
+        """In the viewer, those on their own picture: on another field's they would ring its cells."""
+        there = [n for n, layer in enumerate(self._layers) if layer in self.viewer.layers]
+        own = lie_on_their_own(self.viewer, [self._layers[n] for n in there])
+        self._on_view = {n for n, is_own in zip(there, own, strict=True) if is_own}
+        chosen = {number: [c for n, c in keys if n == number and n in self._on_view] for number in there}
+        for number, cells in sorted(chosen.items(), key=lambda one: bool(one[1])):  # marks that go come first
+            self._marks.show(self._layers[number], cells)
+
+    def _told_chosen(self, chosen: Sequence[Key]) -> str:
+        told = f"{len(chosen)} cells are chosen."
+        marked = sum(number in self._on_view for number, _ in chosen)
+        if marked < len(chosen):
+            told += f" {marked} of them are marked in the viewer: the pictures of the others are covered."
+        return told
+
     def _show_typical(self, name: str) -> None:
         """Beside the cell in question: cells of its class that are beyond doubt."""
-        best: list[tuple[tuple[bool, float], Tile]] = []
-        for number, layer in enumerate(self._layers):
-            if layer not in self.viewer.layers:
-                continue
-            seen, sure = classes.is_by_person(layer), sureness(layer.features)
-            rows = np.flatnonzero(np.asarray(classes.kinds(layer), dtype=object) == name)
-            rows = rows[np.lexsort((-sure[rows], ~seen[rows]))[:REFERENCES]]
-            ids = classes.ids(layer)
-            best += [
-                (
-                    (not seen[row], -float(sure[row])),
-                    Tile(key=(number, int(ids[row])), seen=bool(seen[row])),
-                )
-                for row in rows.tolist()
-            ]
-        best.sort(key=lambda one: one[0])
-        known = self._classes([layer for layer in self._layers if layer in self.viewer.layers])
-        colour = known.colours.get(name, known.colours[UNIDENTIFIED])
-        tiles = [tile for _, tile in best[:REFERENCES]]
+        there = [(n, layer) for n, layer in enumerate(self._layers) if layer in self.viewer.layers]
+        tiles, colours = typical(there, name), self._classes([layer for _, layer in there]).colours
+        colour = colours.get(name, colours[UNIDENTIFIED])
         title = f"Typical: {shown(name)}" if tiles else f"No other {shown(name)} yet"
         self.typical.show()
         self.typical.show_groups([Group(name=name, title=title, colour=colour, tiles=tiles)])

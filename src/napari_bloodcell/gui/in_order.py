@@ -10,6 +10,7 @@ class InOrder(QObject):
     """Short calls that must not hold up the window and must not overtake each other: writing to disk."""
 
     failed = Signal(str)
+    done = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,3 +31,5 @@ class InOrder(QObject):
             call()
         except Exception as error:  # noqa: BLE001 (shown to the person by whoever owns this)
             self.failed.emit(str(error) or type(error).__name__)
+        else:
+            self.done.emit()

@@ -4,7 +4,6 @@ sample and hand image and settings to the core call.
 
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
@@ -23,15 +22,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_bloodcell.core.config import Config
-from napari_bloodcell.core.errors import BloodcellError
-from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.gui import autosave, layers, preferences, samples
 from napari_bloodcell.gui.choices import Chooser, keep_narrow
 from napari_bloodcell.gui.corrections import hear_all
 from napari_bloodcell.gui.counted_once import counted_once
 from napari_bloodcell.gui.followers import while_there
-from napari_bloodcell.gui.form import Form
 from napari_bloodcell.gui.outlines import outlines
 from napari_bloodcell.gui.task import MARKED, Call, Run, Task, is_taken_out
 from napari_bloodcell.gui.wrapped import Wrapped
@@ -39,9 +34,6 @@ from napari_bloodcell.gui.wrapped import Wrapped
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
     from napari.viewer import Viewer
-
-ImageCall = Callable[[layers.Picture, Any, Progress], Any]
-ImageThen = Callable[[layers.Picture, Any, Any], "Iterator[None] | None"]
 
 PLUGIN = " (napari-bloodcell)"  # which napari adds to the title of a dock
 NARROWEST_PX = 300
@@ -199,18 +191,6 @@ class ImagePanel(Panel):
         self.body.addWidget(self.sample_button)
         self.task.busy_changed.connect(self.sample_button.setDisabled)
         self.reset_choices()
-
-    def start(self, form: Form, call: ImageCall, then: ImageThen) -> bool:
-        """Read the chosen image and the form here, on the main thread; ``call(picture, config, progress)`` in
-        the task, then ``then(picture, config, result)`` here again. False, and said, where one is refused."""
-        try:
-            picture = layers.picture_of(self.image.value, self.viewer)
-            config: Config = form.get()
-        except BloodcellError as error:
-            self.task.say(str(error), error=True)
-            return False
-        self.task.start(partial(call, picture, config), partial(then, picture, config), may_drop=True)
-        return True
 
     def hold_image(self, _index: object = None) -> None:
         """A person has chosen: images that are opened later do not take its place."""

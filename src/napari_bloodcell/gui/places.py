@@ -69,7 +69,7 @@ def hidden_by(viewer: "Viewer", cells: "Labels") -> str:
         return f"Its picture {made_on} is not open: what is seen there is another." if made_on else ""
     if not image.visible:
         return f"Its picture {image.name} is hidden: show that layer to see it."
-    over = [one.name for one in _covering(viewer, image)]
+    over = [one.name for one in covering(viewer, image)]
     if not over:
         return ""
     more = f" and {len(over) - MOST_NAMED} more" if len(over) > MOST_NAMED else ""
@@ -92,11 +92,28 @@ def _outlines_over(viewer: "Viewer", image: "Layer") -> "list[Labels]":
     return [one for one in ours if image_of(one, viewer) not in (None, image) and _overlap(one, image)]
 
 
-def _overlap(one: "Layer", other: "Layer") -> bool:
-    """More than at their edges, which images beside each other share."""
+def _overlap(one: "Layer", other: "Layer", share: float = 0.01) -> bool:
+    """More than at their edges, which images beside each other share. ``share``: of the first one."""
     (low, high), (low_too, high_too) = (layer.extent.world[:, -2:] for layer in (one, other))
     shared = np.minimum(high, high_too) - np.maximum(low, low_too)
-    return bool((shared > 0.01 * (high - low)).all())
+    return bool((shared > share * (high - low)).all())
+
+
+def lie_on_their_own(viewer: "Viewer", fields: "Sequence[Labels]") -> list[bool]:
+    """Of each field, whether what is marked on it is seen on its own picture, and not on another field's."""
+    pictures = [image_of(one, viewer) for one in fields]
+
+    def is_covered(image: "Image") -> bool:
+        at = viewer.layers.index(image) if image.visible else -1
+        return any(
+            other not in (None, image)
+            and _hides(other)
+            and viewer.layers.index(other) > at
+            and _overlap(image, other, share=0.5)
+            for other in pictures
+        )
+
+    return [image is None or not is_covered(image) for image in pictures]
 
 
 class Uncovered:
@@ -130,7 +147,7 @@ class Uncovered:
         users, _ = self._by_viewer.setdefault(self._of, (set(), {}))
         users.add(id(self))
         self._make_visible(image, True)
-        for one in (*_covering(self._viewer, image), *_outlines_over(self._viewer, image)):
+        for one in (*covering(self._viewer, image), *_outlines_over(self._viewer, image)):
             self._make_visible(one, False)
         for one in self._viewer.layers:
             if layers.role_of(one) in (layers.CELLS, layers.CLASSES) and image_of(one, self._viewer) is image:
@@ -154,21 +171,17 @@ class Uncovered:
             layer.visible = shown
 
 
-def _covering(viewer: "Viewer", image: "Image") -> "list[Image]":
+def covering(viewer: "Viewer", image: "Image") -> "list[Image]":
     """Images above it in the middle of the view."""
     from napari.layers import Image
 
     world = (*viewer.dims.point[:-2], *layers.camera_of(viewer).center[-2:])
     above = list(viewer.layers)[viewer.layers.index(image) + 1 :]
-    return [
-        one
-        for one in above
-        if isinstance(one, Image)
-        and one.visible
-        and one.opacity > SEEN_THROUGH
-        and str(one.blending) in COVERING
-        and _reaches(one, world)
-    ]
+    return [one for one in above if isinstance(one, Image) and _hides(one) and _reaches(one, world)]
+
+
+def _hides(image: "Image") -> bool:
+    return bool(image.visible and image.opacity > SEEN_THROUGH and str(image.blending) in COVERING)
 
 
 def _reaches(image: "Image", world: Any) -> bool:

@@ -92,7 +92,7 @@ class SegmentCells(ImagePanel):
             self.task.say(str(error), error=True)
             return
         call = partial(self.segment, fields, self.model.value, config)
-        self.task.start(call, partial(self._segmented, config), may_drop=True)
+        self.task.start(call, partial(self._segmented, config), may_drop=True, keeps_parts=True)
 
     def _fields(self) -> list[calls.Field]:
         chosen = layers.images(self.viewer) if self.scope.value == ALL else [self.image.value]

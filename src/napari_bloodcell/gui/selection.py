@@ -89,10 +89,12 @@ def marked(labels: Any, ids: "Sequence[int]") -> Any:
 class Marks:
     """A layer of ours above the cells that shows the chosen ones; it comes and goes with the choice."""
 
-    def __init__(self, viewer: "Viewer", *, stays: bool = False) -> None:
+    def __init__(
+        self, viewer: "Viewer", *, stays: bool = False, role: str = MARKS, colour: str = COLOUR
+    ) -> None:
         """``stays``: empty where none is chosen, for a panel where that comes often; napari takes half a
-        second to remove a layer."""
-        self._viewer, self._stays = viewer, stays
+        second to remove a layer. ``role``, also its name: what the marks are for."""
+        self._viewer, self._stays, self._role, self._colour = viewer, stays, role, colour
         self._shown: dict[int, tuple[weakref.ref[Any], weakref.ref[Any]]] = {}
 
     def show(self, cells: "Labels", ids: Sequence[int]) -> None:
@@ -123,7 +125,7 @@ class Marks:
 
     def _marks_of(self, cells: "Labels") -> "Labels | None":
         """Two panels mark cells on one layer, not each on its own."""
-        ours = (one for one in self._viewer.layers if layers.role_of(one) == MARKS)
+        ours = (one for one in self._viewer.layers if layers.role_of(one) == self._role)
         return next((one for one in ours if one.metadata[layers.KEY].get("of") == str(cells.unique_id)), None)
 
     def _moved(self, cells: "Labels", data: Any) -> "Labels | None":
@@ -135,7 +137,7 @@ class Marks:
                 continue
             if not layer.data.any() and layer.data.shape == data.shape:
                 del self._shown[key]
-                layer.metadata = _made_for(cells)
+                layer.metadata = _made_for(cells, self._role)
                 for name, value in _place_of(cells, data.ndim).items():
                     if _is_other(getattr(layer, name), value):  # each is drawn anew at once
                         setattr(layer, name, value)
@@ -150,9 +152,9 @@ class Marks:
         active = self._viewer.layers.selection.active
         layer = Labels(
             data,
-            name=MARKS,
-            colormap=DirectLabelColormap(color_dict={None: COLOUR, 0: "transparent"}),
-            metadata=_made_for(cells),
+            name=self._role,
+            colormap=DirectLabelColormap(color_dict={None: self._colour, 0: "transparent"}),
+            metadata=_made_for(cells, self._role),
             **_place_of(cells, data.ndim),
         )
         is_outlined = data.size <= layers.LARGEST_OUTLINED_PX
@@ -164,8 +166,8 @@ class Marks:
         return layer
 
 
-def _made_for(cells: "Labels") -> dict[str, Any]:
-    return {layers.KEY: {"schema": layers.SCHEMA, "role": MARKS, "of": str(cells.unique_id)}}
+def _made_for(cells: "Labels", role: str) -> dict[str, Any]:
+    return {layers.KEY: {"schema": layers.SCHEMA, "role": role, "of": str(cells.unique_id)}}
 
 
 def _place_of(cells: "Labels", ndim: int) -> dict[str, Any]:

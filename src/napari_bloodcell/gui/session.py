@@ -1,17 +1,17 @@
 """The panel "Session": one folder that keeps images, cells and every correction, and gives them back."""
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton
 
 from napari_bloodcell.core.errors import BloodcellError
-from napari_bloodcell.gui import autosave, classes, layers, session_calls
+from napari_bloodcell.gui import ask, autosave, classes, layers, session_calls
 from napari_bloodcell.gui.autosave import OpenSession
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.outlines import nuclei_of, outlined, outlines
@@ -51,8 +51,8 @@ class SessionPanel(Panel):
     def __init__(self, napari_viewer: "Viewer") -> None:
         super().__init__(napari_viewer, "Open session …")
         self.open_folder = session_calls.open_folder
-        self.ask_folder: Callable[[], Path | None] = self._ask_folder
-        self.ask_file: Callable[[], Path | None] = self._ask_file
+        self.ask_folder = partial(ask.folder, self, "A session's folder, or an empty one")
+        self.ask_file = partial(ask.file_to_write, self, "Audit", "audit.csv", "Tables (*.csv)")
         self.session: OpenSession | None = None
         self._tried: weakref.WeakSet[Labels] = weakref.WeakSet()
         self._empty: weakref.WeakSet[Labels] = weakref.WeakSet()  # nothing is drawn on them yet
@@ -279,14 +279,6 @@ class SessionPanel(Panel):
             )
         self.task.say(said, error=bool(lost))
         self._show_state()
-
-    def _ask_folder(self) -> Path | None:
-        chosen = QFileDialog.getExistingDirectory(self, "A session's folder, or an empty one")
-        return Path(chosen) if chosen else None
-
-    def _ask_file(self) -> Path | None:
-        chosen, _ = QFileDialog.getSaveFileName(self, "Audit", "audit.csv", "Tables (*.csv)")
-        return Path(chosen) if chosen else None
 
 
 def _clock(when: str) -> str:

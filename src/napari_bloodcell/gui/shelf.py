@@ -2,15 +2,22 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
 
 from napari_bloodcell.core.config import ReadConfig
+from napari_bloodcell.core.errors import SegmentError
 from napari_bloodcell.core.progress import Progress
-from napari_bloodcell.gui.layers import Picture
+from napari_bloodcell.gui.layers import Picture, picture_of
+from napari_bloodcell.gui.outlines import image_of, outlined
+from napari_bloodcell.gui.slide_layers import is_slide
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+    from napari.viewer import Viewer
 
 MARGIN = 0.15  # of a cell's side, so that its neighbours show
 
@@ -83,6 +90,17 @@ def square(box: tuple[int, int, int, int], shape: Sequence[int]) -> tuple[int, i
         result.append((begin, min(begin + side, size)))
     (left, right), (top, bottom) = result
     return left, top, right, bottom
+
+
+def taken_of(cells: "Labels", viewer: "Viewer") -> tuple[Picture, Any]:
+    """What ``read_shelves`` takes of a layer, on the main thread."""
+    if not is_slide(cells):
+        one = outlined(cells, viewer)
+        return one.picture, one.labels
+    image = image_of(cells, viewer)
+    if image is None:
+        raise SegmentError(f"The slide of {cells.name} is not open. Open it, and the run again.")
+    return picture_of(image, viewer), cells.features.copy()
 
 
 def read_shelves(taken: "Sequence[tuple[Picture, Any]]", progress: Progress) -> list[Shelf]:

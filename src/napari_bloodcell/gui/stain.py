@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QButtonGroup, QFileDialog, QHBoxLayout, QLabel, QPushButton, QRadioButton, QSlider
+from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QPushButton, QRadioButton, QSlider
 
 from napari_bloodcell.core.config import TransferConfig
 from napari_bloodcell.core.errors import BloodcellError, DataError
-from napari_bloodcell.gui import layers, stain_layers
+from napari_bloodcell.gui import ask, layers, stain_layers
 from napari_bloodcell.gui import stain_calls as calls
 from napari_bloodcell.gui.choices import Chooser
 from napari_bloodcell.gui.followers import while_there
@@ -59,7 +59,10 @@ class StainPreview(ImagePanel):
         super().__init__(napari_viewer, "Preview", calls.prepare)
         self.task.run_button.setToolTip("Show the image in the stain chosen.")
         self.preview_call, self.try_call = calls.preview_stain, calls.try_stains
-        self.ask_save, self.ask_open = self._ask_save, self._ask_open
+        self.ask_save = partial(
+            ask.file_to_write, self, "Save the profile", "stain.json", "Stain profile (*.json)"
+        )
+        self.ask_open = partial(ask.file_to_read, self, "A stain profile or an image")
         self._labs: list[StainProfile] = []
         self._loaded: dict[str, StainProfile] = {}
         self._preview: Preview | None = None
@@ -162,7 +165,7 @@ class StainPreview(ImagePanel):
             self.task.say(str(error), error=True)
             return
         call = partial(self.preview_call, picture, goal, how)
-        self.task.start(call, partial(self._previewed, picture))
+        self.task.start(call, partial(self._previewed, picture), may_drop=True)
 
     def _previewed(self, picture: layers.Picture, result: "tuple[Preview, Any]") -> None:
         self._preview, pixels = result
@@ -228,7 +231,8 @@ class StainPreview(ImagePanel):
         picture = self._picture()
         if picture is None:
             return
-        self.task.start(partial(calls.separate_stains, picture), partial(self._separated, picture))
+        call = partial(calls.separate_stains, picture)
+        self.task.start(call, partial(self._separated, picture), may_drop=True)
 
     def _separated(self, picture: layers.Picture, stains: "tuple[StainLayer, ...]") -> Iterator[None]:
         if not picture.is_in(self.viewer):
@@ -255,7 +259,7 @@ class StainPreview(ImagePanel):
     def _load_profile(self) -> None:
         path = self.ask_open()
         if path is not None:
-            self.task.start(partial(calls.read_profile, path), self._profile_loaded)
+            self.task.start(partial(calls.read_profile, path), self._profile_loaded, may_drop=True)
 
     def _profile_loaded(self, profile: "StainProfile") -> None:
         self._loaded[profile.name] = profile
@@ -278,7 +282,8 @@ class StainPreview(ImagePanel):
             self.task.say(str(error), error=True)
             return
         self.survival.say("")
-        self.task.start(partial(self.try_call, picture, sources, how), partial(self._tried, picture))
+        call = partial(self.try_call, picture, sources, how)
+        self.task.start(call, partial(self._tried, picture), may_drop=True)
 
     def _tried(self, picture: layers.Picture, result: "Robustness") -> None:
         self.survival.say(calls.verdict_of(result))
@@ -299,7 +304,8 @@ class StainPreview(ImagePanel):
             return
         known = [partial(calls.given, one) for one in self._known()]
         sources: list[calls.Source] = [*(partial(calls.profile_of, picture) for picture in pictures), *known]
-        self.task.start(partial(calls.measure_all, sources), partial(self._mapped, len(pictures)))
+        call = partial(calls.measure_all, sources)
+        self.task.start(call, partial(self._mapped, len(pictures)), may_drop=True)
 
     def _mapped(self, images: int, result: "tuple[list[StainProfile], Any]") -> None:
         self.map.show_profiles(*result, images)
@@ -362,13 +368,3 @@ class StainPreview(ImagePanel):
             button.setEnabled(free)
         self.survival.try_button.setEnabled(free and self.survival.ticks.count() > 0)
         self.another.setEnabled(free and bool(self._labs))
-
-    def _ask_save(self) -> Path | None:
-        chosen, _ = QFileDialog.getSaveFileName(
-            self, "Save the profile", "stain.json", "Stain profile (*.json)"
-        )
-        return Path(chosen).with_suffix(".json") if chosen else None
-
-    def _ask_open(self) -> Path | None:
-        chosen, _ = QFileDialog.getOpenFileName(self, "A stain profile or an image")
-        return Path(chosen) if chosen else None

@@ -221,7 +221,7 @@ class Task(QWidget):
         layout.addWidget(self.message)
         self._run: Run | None = None
         self._held = 0  # the run for whose sake garbage waits
-        self._may_drop = False
+        self._may_drop = self._keeps_parts = False
         self._dropped: list[Run] = []  # which end on their own
         self._then: Then | None = None
         self._steps: Iterator[None] | None = None
@@ -240,20 +240,29 @@ class Task(QWidget):
     def busy(self) -> bool:
         return self._run is not None or self._steps is not None
 
-    def start(self, call: Call, then: Then, saying: str = "Starting …", *, may_drop: bool = False) -> None:
+    def start(
+        self,
+        call: Call,
+        then: Then,
+        saying: str = "Starting …",
+        *,
+        may_drop: bool = False,
+        keeps_parts: bool = False,
+    ) -> None:
         """Run ``call(progress)`` in a thread, then ``then(result)`` on the main thread, if all went well.
 
         A ``then`` that yields goes on in the next turn of the event loop: napari needs a tenth of a second
         for each layer it adds, and the window should not stand still for all of them together.
 
-        ``may_drop``: the call writes nothing, so that a person who cancels need not wait while it loads.
+        ``may_drop``: nobody needs what a cancelled call still does: who cancels need not wait.
+        With ``keeps_parts`` only while it loads: once it counts, something is finished that may be kept.
         """
         if self.busy:
             return
         preferences.apply()
         self._dropped = [one for one in self._dropped if not one.is_done]
         run = Run(partial(_after, self._dropped, call) if self._dropped else call)
-        self._may_drop = may_drop
+        self._may_drop, self._keeps_parts = may_drop, keeps_parts
         self._run, self._then, self._held = run, then, id(run)
         garbage.hold(self._held)
         run.progressed.connect(self._show_progress)
@@ -270,15 +279,15 @@ class Task(QWidget):
         if run is None:
             return
         run.cancel()
-        if self._may_drop and not run.has_counted:
+        if self._may_drop and not (self._keeps_parts and run.has_counted):
             self._drop(run)
         else:
             self.cancel_button.setEnabled(False)
             self.say("Stopping …")
 
     def _drop(self, run: Run) -> None:
-        """What loads a library or a model cannot look up, for many seconds the first time: the panel is free
-        at once, the thread ends on its own, and the next call waits for that."""
+        """What loads a library or a model, or works on a large image, may not look up for many seconds: the
+        panel is free at once, the thread ends on its own, and the next call waits for that."""
         run.progressed.disconnect(self._show_progress)
         run.ended.disconnect(self._finish)
         self._dropped.append(run)

@@ -2,11 +2,10 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import (
-    QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QLineEdit,
@@ -18,6 +17,8 @@ from qtpy.QtWidgets import (
 
 from napari_bloodcell.core.config import Config
 from napari_bloodcell.core.errors import BloodcellError
+from napari_bloodcell.core.progress import Progress
+from napari_bloodcell.gui import ask
 from napari_bloodcell.gui import train_calls as calls
 from napari_bloodcell.gui import train_methods as methods
 from napari_bloodcell.gui.choices import Chooser
@@ -43,7 +44,6 @@ TITLES = {
     "backbone": "Network",
     methods.LOOP: "Epochs and learning rate",
 }
-CHECKPOINTS = "Segment Anything (*.pth *.pt *.safetensors)"
 
 HELP = """
 ### Train
@@ -73,6 +73,11 @@ class _Told(QObject):
     text = Signal(str)
 
 
+def _tell_all(train: Any, wanted: methods.Wanted, told: _Told, progress: Progress) -> Any:
+    """It holds ``told`` until the training is over: the panel may have let go of it, or be gone."""
+    return train(wanted, told.epoch.emit, told.text.emit, progress)
+
+
 class TrainPanel(Panel):
     """``train``, ``check``, ``keep`` and ``discard`` are what it calls."""
 
@@ -81,7 +86,10 @@ class TrainPanel(Panel):
         self.train, self.check = calls.train, calls.check
         self.keep, self.discard = calls.keep, calls.discard
         self.ask_sure = self._ask_sure
-        self.ask_folder = self._ask_folder
+        self.ask_folder = partial(ask.folder, self, "Folder of a training")
+        self.ask_checkpoint = partial(
+            ask.file_to_read, self, "A checkpoint of Segment Anything", ask.CHECKPOINTS
+        )
         self.trained: calls.Trained | None = None
         self._before: calls.Trained | None = None  # while another press is tried
         self._forms: dict[str, dict[str, Form]] = {}
@@ -167,7 +175,7 @@ class TrainPanel(Panel):
     def _check(self) -> None:
         wanted = self._refused()
         if wanted is not None:
-            self.task.start(partial(self.check, wanted), self.told.setText)
+            self.task.start(partial(self.check, wanted), self.told.setText, may_drop=True)
 
     def _train(self) -> None:
         wanted = self._refused()
@@ -183,7 +191,9 @@ class TrainPanel(Panel):
         self._told = told
         self.curves.begin(wanted.loop.epochs)
         self.curves.show()
-        self.task.start(partial(self.train, wanted, told.epoch.emit, told.text.emit), self._done)
+        # Before its first step a stopped training has nothing to keep, and takes back what it wrote.
+        call = partial(_tell_all, self.train, wanted, told)
+        self.task.start(call, self._done, may_drop=True, keeps_parts=True)
 
     def _done(self, result: "calls.Trained | Partial") -> None:
         self.trained, self._before = (result.result if isinstance(result, Partial) else result), None
@@ -192,6 +202,13 @@ class TrainPanel(Panel):
         self.task.say("Stopped. Keep it, discard it, or train on." if stopped else "Keep it or discard it?")
         self.told.setText("")  # the result says it
         QTimer.singleShot(0, self._show_result_whole)
+
+    def _hear_no_more(self) -> None:
+        """One that was dropped goes on telling until it looks up."""
+        if self._told is not None:
+            self._told.epoch.disconnect()
+            self._told.text.disconnect()
+            self._told = None
 
     def _show_trained(self) -> None:
         assert self.trained is not None
@@ -235,7 +252,9 @@ class TrainPanel(Panel):
     def _go_on(self) -> None:
         folder = self.ask_folder()
         if folder is not None:
-            self.task.start(partial(calls.wanted_again, folder), self._take_up, saying="Reading …")
+            self.task.start(
+                partial(calls.wanted_again, folder), self._take_up, saying="Reading …", may_drop=True
+            )
 
     def _take_up(self, found: "tuple[methods.Wanted, int]") -> None:
         """An earlier training as it was asked for: Train goes on with it."""
@@ -337,6 +356,8 @@ class TrainPanel(Panel):
 
     def _show_state(self, *_: object) -> None:
         busy, ticked = self.task.busy, bool(self.data.ticked())
+        if not busy:
+            self._hear_no_more()
         if ticked != self._ready:
             self._ready = ticked
             self.task.set_ready(ticked)
@@ -350,18 +371,14 @@ class TrainPanel(Panel):
         self.result.set_free(not busy and self.trained is not None)
 
     def _choose_sam(self) -> None:
-        chosen, _ = QFileDialog.getOpenFileName(self, "A checkpoint of Segment Anything", "", CHECKPOINTS)
-        if chosen:
-            self._offer_sam(chosen)
+        chosen = self.ask_checkpoint()
+        if chosen is not None:
+            self._offer_sam(str(chosen))
 
     def _offer_sam(self, name_or_path: str) -> None:
         others = [] if name_or_path == NANO else [(Path(name_or_path).name, name_or_path)]
         self.sam.offer([(NANO, NANO), *others])
         self.sam.value = name_or_path
-
-    def _ask_folder(self) -> Path | None:
-        chosen = QFileDialog.getExistingDirectory(self, "Folder of a training")
-        return Path(chosen) if chosen else None
 
     def _ask_sure(self, folder: Path) -> bool:
         yes, no = QMessageBox.StandardButton.Discard, QMessageBox.StandardButton.Cancel

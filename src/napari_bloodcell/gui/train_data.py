@@ -1,12 +1,12 @@
 """The part of the train panel that says what to train on: folders, and outlines drawn or corrected here."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QFileDialog,
     QHBoxLayout,
     QLineEdit,
     QListWidget,
@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_bloodcell.gui import outlines
+from napari_bloodcell.gui import ask, outlines
 from napari_bloodcell.gui.wrapped import Wrapped
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class DataList(QWidget):
     def __init__(self, viewer: "Viewer") -> None:
         super().__init__()
         self.viewer = viewer
-        self.ask_folder = self._ask_folder
+        self.ask_folder = partial(ask.folder, self, "Folder of cells")
         self._takes_layers = True
         self.list = QListWidget()
         self.list.setToolTip("What to train on: folders of cells, and outlines you drew or corrected here.")
@@ -142,18 +142,13 @@ class DataList(QWidget):
             self.list.takeItem(row)
             self.layers_changed()
 
-    def _ask_folder(self) -> Path | None:
-        chosen = QFileDialog.getExistingDirectory(self, "Folder of cells")
-        return Path(chosen) if chosen else None
-
 
 class PathRow(QWidget):
-    """A path to type or to choose; empty is allowed."""
+    """A folder to type or to choose; empty is allowed."""
 
-    def __init__(self, tooltip: str, *, file_kinds: str = "", placeholder: str = "") -> None:
+    def __init__(self, tooltip: str, *, placeholder: str = "") -> None:
         super().__init__()
-        self.ask = self._ask
-        self._kinds = file_kinds
+        self.ask = partial(ask.folder, self, "Choose a folder")
         self.line = QLineEdit()
         self.line.setToolTip(tooltip)
         self.line.setPlaceholderText(placeholder)
@@ -180,10 +175,3 @@ class PathRow(QWidget):
         chosen = self.ask()
         if chosen is not None:
             self.value = chosen
-
-    def _ask(self) -> Path | None:
-        if self._kinds:
-            chosen, _ = QFileDialog.getOpenFileName(self, "Choose a file", "", self._kinds)
-        else:
-            chosen = QFileDialog.getExistingDirectory(self, "Choose a folder")
-        return Path(chosen) if chosen else None

@@ -14,6 +14,7 @@ import numpy as np
 from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.errors import ImageError
 from napari_bloodcell.gui import layers
+from napari_bloodcell.gui.selection import MARKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,10 +64,12 @@ def save_geojson(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 
 
 def write_folder(path: str, layer_data: Sequence[LayerData]) -> list[str]:
-    """Several Labels layers, each under its own name."""
+    """Several Labels layers, each under its own name; not the rings of chosen cells, which are no result."""
     folder, written = Path(path), []
     folder.mkdir(parents=True, exist_ok=True)
     for data, meta, _ in layer_data:
+        if role_of(meta) == MARKS:
+            continue
         name = "".join(c if c.isalnum() or c in " ._-[]()" else "_" for c in str(meta.get("name", "labels")))
         written += write_labels(str(folder / f"{name}{IMAGE}"), data, meta)
     return written
