@@ -8,7 +8,8 @@ from pathlib import Path
 from napari_bloodcell.core.artifact import check_writable
 from napari_bloodcell.core.cell_tables import Correction, write_corrections
 from napari_bloodcell.core.errors import DataError
-from napari_bloodcell.core.report.readers import Answers, Cell, Reader, agreement
+from napari_bloodcell.core.report.agreement import agreement
+from napari_bloodcell.core.report.readers import Answers, Cell, Reader
 from napari_bloodcell.core.rows import read_rows, whole_number
 
 COLUMNS = ("image", "cell_id", "cell_type", "person")
