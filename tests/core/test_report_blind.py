@@ -4,7 +4,7 @@ import pytest
 
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.report.blind import begin_blind, blind_table, compared, write_blind
-from napari_bloodcell.core.report.readers import Reader, read_reader
+from napari_bloodcell.core.report.readers import Reader, read_table
 
 ANSWERS = {("a.png", 2): "monocyte", ("a.png", 1): "unidentified", ("b, c.png", 7): "basophil"}
 
@@ -14,7 +14,7 @@ def test_answers_come_back_and_are_read_as_a_second_readers_table(tmp_path):
     assert begin_blind(path, "bo") == {}
     write_blind(path, "bo", ANSWERS)
     assert begin_blind(path, "bo") == ANSWERS
-    assert read_reader(path) == Reader(name="bo blind", answers=ANSWERS)
+    assert read_table(path) == [Reader(name="bo", answers=ANSWERS, is_named=True)]
 
 
 def test_a_table_without_an_answer_is_gone_on_with(tmp_path):

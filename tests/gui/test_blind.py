@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_bloodcell.core.errors import ArtifactError
-from napari_bloodcell.core.report.readers import read_reader
+from napari_bloodcell.core.report.readers import read_table
 from napari_bloodcell.gui import classes, layers
 from napari_bloodcell.gui.veil import OUTLINES
 
@@ -59,8 +59,8 @@ def answer(panel, key, digit):
 def on_disk(folder, qtbot, n, name="bo"):
     """The answers in the table, once there are so many."""
     path = folder / f"{name} blind.csv"
-    qtbot.waitUntil(lambda: path.exists() and len(read_reader(path).answers) == n, timeout=10_000)
-    return read_reader(path).answers
+    qtbot.waitUntil(lambda: path.exists() and len(read_table(path)[0].answers) == n, timeout=10_000)
+    return read_table(path)[0].answers
 
 
 def test_an_empty_viewer_stays_empty_and_says_what_to_do(viewer, open_panel):
