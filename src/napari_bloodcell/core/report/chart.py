@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_bloodcell.core.artifact import atomic_path
+from napari_bloodcell.core.figure import save_figure
 from napari_bloodcell.core.report.differential import NOT_KNOWN, RESEARCH_USE, Differential
 
 if TYPE_CHECKING:
@@ -18,8 +18,7 @@ def draw_to_file(path: Path, differential: Differential, *, title: str) -> None:
     figure = Figure(figsize=(6.4, 0.9 + 0.42 * max(differential.lines, 3)), dpi=130, layout="constrained")
     draw(figure.add_subplot(), differential)
     figure.suptitle(title, fontsize=10)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+    save_figure(path, figure)
 
 
 def draw(axes: "Axes", differential: Differential) -> None:

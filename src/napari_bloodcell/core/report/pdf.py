@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_bloodcell.core.artifact import atomic_path
+from napari_bloodcell.core.figure import as_written
 from napari_bloodcell.core.report.chart import draw
 from napari_bloodcell.core.report.differential import RESEARCH_USE, to_text
+from napari_bloodcell.core.words import how_many
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 A4_INCHES = (8.27, 11.69)
 LINES, WIDTH = 92, 112  # of a page of small print
-ROWS, COLUMNS = 8, 6  # of a page of cells
+ROWS, COLUMNS = 7, 5  # of a page of cells
 
 
 def write_pdf(path: Path, report: "Report") -> None:
@@ -25,7 +27,8 @@ def write_pdf(path: Path, report: "Report") -> None:
 
     with atomic_path(path) as temporary, PdfPages(temporary, metadata={"Title": report.config.title}) as pdf:
         for page in _pages(report):
-            pdf.savefig(page)
+            with as_written(page):
+                pdf.savefig(page)
 
 
 def _pages(report: "Report") -> "Iterator[Figure]":
@@ -49,7 +52,7 @@ def _first(report: "Report") -> "Figure":
         report.pooled.enough.text(),
         *report.said_by_people(),
         *report.calibration,
-        f"{len(report.slides)} slides, {len(report.runs)} images. Report made {report.made_text}.",
+        report.made_of(),
     ]
     lines = [line for text in said for line in textwrap.wrap(text, 100)]
     page.text(0.07, 0.92, "\n".join(lines), va="top", fontsize=8.5, linespacing=1.5)
@@ -64,7 +67,7 @@ def _first(report: "Report") -> "Figure":
 def _texts(report: "Report") -> Iterator[str]:
     if len(report.slides) > 1:
         for slide in report.slides:
-            yield f"{slide.name} ({len(slide.images)} images). {slide.enough.text()}"
+            yield f"{slide.name} ({how_many(len(slide.images), 'image')}). {slide.enough.text()}"
             yield from to_text(slide.differential).splitlines()[:-1]
             yield ""
     for run in report.runs:
@@ -83,13 +86,13 @@ def _cells(report: "Report", cells: "Sequence[Doubtful]") -> "Figure":
     page = _page(report, "Least certain cells nobody has reviewed")
     for place, cell in enumerate(cells):
         row, column = divmod(place, COLUMNS)
-        axes = page.add_axes((0.07 + 0.145 * column, 0.82 - 0.108 * row, 0.125, 0.08))
+        axes = page.add_axes((0.07 + 0.175 * column, 0.84 - 0.122 * row, 0.15, 0.08))
         axes.set_axis_off()
         if cell.pixels is not None:
             axes.imshow(cell.pixels)
         guess = cell.guess.replace(", ", "\n")
         label = f"{cell.cell_type.replace('_', ' ')}\n{guess}\n{cell.image[-24:]}, {cell.cell_id}"
-        axes.text(0, -0.03, label, transform=axes.transAxes, va="top", fontsize=4.5)
+        axes.text(0, -0.03, label, transform=axes.transAxes, va="top", fontsize=6)
     return page
 
 
