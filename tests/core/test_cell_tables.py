@@ -33,6 +33,7 @@ def test_results_of_analyse_give_vectors_but_a_models_guess_is_no_label(tmp_path
     guesses = {"cell_type": ["monocyte", "neut"] * 2, "cell_type_source": ["bundle nano 1", "mk"] * 2}
     frame(**guesses).to_parquet(tmp_path / "field" / "cells.parquet")
     cells = read_cells([tmp_path])
+    assert len(read_cells(tmp_path)) == len(read_cells(str(tmp_path))) == len(cells)  # one needs no list
     assert cells.embeddings.embedder == MeasurementEmbedder().hash
     assert cells.embeddings.values[1, 0] == len(SCALE_FREE)
     assert list(cells.label) == ["", "neutrophil", "", "neutrophil"]
