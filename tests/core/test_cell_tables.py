@@ -155,6 +155,15 @@ def test_corrections_find_their_cells_and_lost_ones_are_counted(tmp_path: Path) 
         labels_for(cells, [Correction("field.png", 9, "monocyte")])
 
 
+def test_corrections_that_are_a_folder_or_in_other_letters_are_refused_in_plain_words(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is a folder; a table \(CSV\) is needed here"):
+        read_corrections(tmp_path)
+    old = tmp_path / "old.csv"
+    old.write_bytes("image,cell_id,cell_type,person\na.png,1,monocyte,Jürgen\n".encode("cp1252"))
+    with pytest.raises(DataError, match=r"its letters are not in UTF-8\. Save it as CSV in UTF-8 \(in Excel"):
+        read_corrections(old)
+
+
 def test_a_correction_that_fits_cells_of_two_images_is_refused(tmp_path: Path) -> None:
     frame().to_csv(tmp_path / "one.csv")
     frame(2).to_csv(tmp_path / "other.csv")

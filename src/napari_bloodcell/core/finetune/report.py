@@ -102,10 +102,12 @@ def title_of(scores: tuple[Scores, Scores]) -> list[str]:
 
 
 def _course(axes: "Axes", run: TrainingRun, *, better: bool) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     scored = [e for e in run.history if "score" in e.figures]
     axes.plot([e.number for e in run.history], [e.losses["total"] for e in run.history], ".-", color="0.4")
     axes.set_xlabel("epoch")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("loss (grey)")
     other = axes.twinx()
     other.plot([e.number for e in scored], [e.figures["score"] for e in scored], ".-", color=FOUND)

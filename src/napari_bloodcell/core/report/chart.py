@@ -7,6 +7,7 @@ import numpy as np
 
 from napari_bloodcell.core.figure import save_figure
 from napari_bloodcell.core.report.differential import NOT_KNOWN, RESEARCH_USE, Differential
+from napari_bloodcell.core.words import how_many
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,7 +60,8 @@ def draw(axes: "Axes", differential: Differential) -> None:
     axes.set_xlim(0, 125)
     axes.set_xticks(range(0, 101, 20))
     axes.set_xlabel(
-        f"% of {differential.counted} white cells, {100 * differential.confidence:g} % exact limits",
+        f"% of {how_many(differential.counted, 'white cell')}, "
+        f"{100 * differential.confidence:g} % exact limits",
         fontsize=8,
     )
     axes.tick_params(axis="x", labelsize=8)
