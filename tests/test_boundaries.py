@@ -18,7 +18,7 @@ ORDER = [
     {"taxonomy", "palette"},
     {"class_list", "rings"},
     {"device", "artifact", "parts", "rows", "cell_places"},
-    {"training"},
+    {"training", "figure"},
     {"image"},
     {"session", "inputs", "edited"},
     {"stain"},

@@ -20,6 +20,7 @@ from napari_bloodcell.core.ledger import LEDGER, open_ledger, read_ledger
 from napari_bloodcell.core.pipeline import Analysis, analyse
 from napari_bloodcell.core.records import SmearImage
 from napari_bloodcell.core.report.make import make_report
+from napari_bloodcell.core.slide.analysis import analyse_slide
 from napari_bloodcell.core.store import BLOCKS, OF_FIELD, PLAN, clear_others
 from napari_bloodcell.core.synthetic import make_smear
 
@@ -372,3 +373,12 @@ def test_a_folder_of_somebody_else_among_the_results_stays(tmp_path: Path) -> No
     (tmp_path / PLAN).touch()  # a slide was analysed here: they are its blocks
     clear_others(tmp_path, OF_FIELD)
     assert not own.parent.exists()
+
+
+def test_an_array_among_files_or_slides_is_refused_with_what_takes_it(tmp_path: Path) -> None:
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    with pytest.raises(ImageError, match=r"A ndarray is no path\. .* goes to napari_bloodcell\.analyse"):
+        analyse_files([pixels], tmp_path / "out")  # type: ignore[list-item]
+    with pytest.raises(ImageError, match=r"A ndarray is no slide\. Name a file, or give LazyImage"):
+        analyse_slide(pixels, tmp_path / "out")  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()

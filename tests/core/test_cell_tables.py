@@ -33,6 +33,7 @@ def test_results_of_analyse_give_vectors_but_a_models_guess_is_no_label(tmp_path
     guesses = {"cell_type": ["monocyte", "neut"] * 2, "cell_type_source": ["bundle nano 1", "mk"] * 2}
     frame(**guesses).to_parquet(tmp_path / "field" / "cells.parquet")
     cells = read_cells([tmp_path])
+    assert len(read_cells(tmp_path)) == len(read_cells(str(tmp_path))) == len(cells)  # one needs no list
     assert cells.embeddings.embedder == MeasurementEmbedder().hash
     assert cells.embeddings.values[1, 0] == len(SCALE_FREE)
     assert list(cells.label) == ["", "neutrophil", "", "neutrophil"]
@@ -152,6 +153,15 @@ def test_corrections_find_their_cells_and_lost_ones_are_counted(tmp_path: Path) 
     assert found == ["", "monocyte", "", "basophil"]
     with pytest.raises(DataError, match=r"1 of 1 corrected cells are not among .* cell 9 of field.png"):
         labels_for(cells, [Correction("field.png", 9, "monocyte")])
+
+
+def test_corrections_that_are_a_folder_or_in_other_letters_are_refused_in_plain_words(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is a folder; a table \(CSV\) is needed here"):
+        read_corrections(tmp_path)
+    old = tmp_path / "old.csv"
+    old.write_bytes("image,cell_id,cell_type,person\na.png,1,monocyte,Jürgen\n".encode("cp1252"))
+    with pytest.raises(DataError, match=r"its letters are not in UTF-8\. Save it as CSV in UTF-8 \(in Excel"):
+        read_corrections(old)
 
 
 def test_a_correction_that_fits_cells_of_two_images_is_refused(tmp_path: Path) -> None:

@@ -317,25 +317,22 @@ def test_a_list_that_is_none_says_what_is_missing(tmp_path: Path, text: str, mes
         list_inputs([path])
 
 
-@pytest.mark.skipif(os.name != "posix", reason="a terminal there sends Ctrl-C otherwise")
-def test_ctrl_c_of_a_terminal_ends_the_run_and_not_its_workers(fields: Path, tmp_path: Path) -> None:
-    """A terminal sends it to every process of the run."""
-    command = [
-        sys.executable,
-        "-m",
-        "napari_bloodcell.cli",
-        "analyse",
-        str(fields),
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    run = subprocess.Popen(
+def started(fields: Path, out: Path) -> subprocess.Popen[str]:
+    """A run of two workers in a session of its own, as in a terminal."""
+    command = [sys.executable, "-m", "napari_bloodcell.cli", "analyse", str(fields), "--out", str(out)]
+    return subprocess.Popen(
         [*command, "--bundle", MODEL, "--workers", "2"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a terminal there sends Ctrl-C otherwise")
+def test_ctrl_c_of_a_terminal_ends_the_run_and_not_its_workers(fields: Path, tmp_path: Path) -> None:
+    """A terminal sends it to every process of the run."""
+    run = started(fields, tmp_path / "out")
     assert run.stderr is not None
     told = ""
     while "Image 1 of" not in told and (line := run.stderr.readline()):
@@ -344,3 +341,19 @@ def test_ctrl_c_of_a_terminal_ends_the_run_and_not_its_workers(fields: Path, tmp
     told += run.communicate(timeout=120)[1]
     assert "Traceback" not in told
     assert "Stopped. What was finished is kept" in told, told
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for the processes in /proc")
+@pytest.mark.parametrize("later_s", [0, 0.3, 1])
+def test_ctrl_c_while_workers_start_stops_without_a_page_of_traces(
+    fields: Path, tmp_path: Path, later_s: float
+) -> None:
+    run = started(fields, tmp_path / "out")
+    while not workers_of(run.pid) and run.poll() is None:
+        time.sleep(0.02)
+    time.sleep(later_s)
+    os.killpg(run.pid, signal.SIGINT)
+    told = run.communicate(timeout=120)[1]
+    assert "Traceback" not in told
+    assert "Stopped. What was finished is kept" in told, told
+    assert run.returncode == 130

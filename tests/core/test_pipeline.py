@@ -73,6 +73,15 @@ def test_results_cannot_be_edited(analysis: Analysis) -> None:
         analysis.masks.labels[0, 0] = 7
 
 
+def test_an_analysis_shows_itself_in_a_few_lines(analysis: Analysis) -> None:
+    shown = repr(analysis)
+    assert shown.startswith(
+        f"<Analysis of {analysis.image.name}: {len(analysis.masks)} white cells, bundle nano>"
+    )
+    assert "white cells" in shown.splitlines()[-3]
+    assert len(shown.splitlines()) < 20
+
+
 def test_a_field_without_cells_is_an_answer() -> None:
     empty = analyse(make_smear(SmearConfig(width_px=320, height_px=240, white_cells=0, seed=1)).image)
     assert len(empty.masks) == 0

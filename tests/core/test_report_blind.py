@@ -14,7 +14,7 @@ def test_answers_come_back_and_are_read_as_a_second_readers_table(tmp_path):
     assert begin_blind(path, "bo") == {}
     write_blind(path, "bo", ANSWERS)
     assert begin_blind(path, "bo") == ANSWERS
-    assert read_table(path) == [Reader(name="bo", answers=ANSWERS, is_named=True)]
+    assert read_table(path) == [Reader(name="bo blind", answers=ANSWERS, is_named=True)]
 
 
 def test_a_table_without_an_answer_is_gone_on_with(tmp_path):

@@ -20,6 +20,7 @@ from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.report import count, exact_limits
 from napari_bloodcell.core.report.agreement import agreement, agreements, alpha_of, joined
 from napari_bloodcell.core.report.enough import enough
+from napari_bloodcell.core.report.gallery import SIDE_PX, _cut, _doubtful
 from napari_bloodcell.core.report.make import make_report
 from napari_bloodcell.core.report.readers import Reader, merge, read_readers, read_table
 from napari_bloodcell.core.store import write_analysis
@@ -455,6 +456,20 @@ def test_a_picture_that_is_gone_or_changed_is_not_shown(results: Path, tmp_path:
     shown = {(cell.image, cell.cell_id, cell.pixels is not None) for cell in again.doubtful}
     assert sum(there for _, _, there in shown) < len(again.doubtful)
     assert "image not there, or changed" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_what_lies_beyond_the_picture_is_white_and_the_cell_said_to_be_cut_off() -> None:
+    pixels = np.full((60, 80, 3), (200, 90, 160), np.uint8)
+    shown = _cut(pixels, (0, 10, 40, 50))  # with its margin, from x = -10 to 50
+    assert shown is not None
+    beyond = round(10 / 60 * SIDE_PX)
+    assert (shown[:, : beyond - 1] == 255).all()
+    assert (shown[:, beyond + 1 :] == (200, 90, 160)).all()
+    row = {"image": "a.png", "cell_id": 1, "cell_type": "monocyte", "best": "monocyte", "second": ""}
+    row |= {"cell_type_prob": 0.9, "second_prob": 0.0, "x0": 0, "y0": 10, "x1": 40, "y1": 50}
+    cut = _doubtful(row | {"doubt": "could be basophil too", "touches_border": True}, pixels)
+    assert cut.doubt == "could be basophil too; cut off at the edge of the picture"
+    assert _doubtful(row | {"doubt": "", "touches_border": False}, pixels).doubt == ""
 
 
 def test_settings_reach_the_count(results: Path, tmp_path: Path) -> None:

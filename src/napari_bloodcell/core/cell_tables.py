@@ -63,7 +63,7 @@ class Correction:
 
 
 def read_cells(
-    paths: Sequence[Path],
+    paths: str | Path | Sequence[str | Path],
     embedder: str = "",
     taxonomy: Taxonomy = DEFAULT,
     *,
@@ -73,7 +73,8 @@ def read_cells(
     """Tables (.h5ad, .parquet, .csv) or folders of ``analyse`` results, joined, each once. ``embedder`` says
     which vectors, where a table holds several; ``wanted`` is the hash of the embedder a model takes. Without
     ``labelled`` nobody asks for classes, and names that are not known do no harm."""
-    tables = {place_of(path): path for given in paths for path in tables_in(Path(given))}
+    named = [paths] if isinstance(paths, str | Path) else paths
+    tables = {place_of(path): path for given in named for path in tables_in(Path(given))}
     parts = [_read(path, embedder, wanted) for path in tables.values()]
     hashes = {made for _, _, _, made in parts}
     if len(hashes) != 1:
@@ -81,7 +82,7 @@ def read_cells(
     frames = [frame for frame, _, _, _ in parts]
     values = np.concatenate([values for _, values, _, _ in parts])
     groups = [_column(frame, GROUP_COLUMNS) for frame in frames]
-    named = [group for group in groups if group is not None]
+    known = [group for group in groups if group is not None]
     return CellVectors(
         embeddings=Embeddings(
             cell_id=np.arange(len(values), dtype=np.int32),
@@ -94,7 +95,7 @@ def read_cells(
         cell_id=np.concatenate([_ids(frame) for frame in frames]),
         label=np.concatenate([_labels(frame, taxonomy if labelled else None) for frame in frames]),
         lab=np.concatenate([_texts(frame, "lab", "unnamed") for frame in frames]),
-        group=np.concatenate(named) if len(named) == len(frames) else None,
+        group=np.concatenate(known) if len(known) == len(frames) else None,
     )
 
 

@@ -5,6 +5,8 @@ dies costs its image one attempt; a scheduler that dies ends the run, and the ne
 """
 
 import os
+import signal
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -247,21 +249,47 @@ def _connected(engine: EngineConfig) -> "Iterator[Client]":
 UNINTERRUPTED = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
 
 
+@contextmanager
+def _not_halfway() -> Iterator[None]:
+    """Ctrl-C waits until the workers have started: Dask cannot end those that are on their way. They do not
+    hear it before they run the text above, as they inherit which signals are blocked."""
+    before, heard = signal.getsignal(signal.SIGINT), []
+    waits = callable(before) and threading.current_thread() is threading.main_thread()
+    blocks = hasattr(signal, "pthread_sigmask")  # not on Windows
+    if waits:
+        signal.signal(signal.SIGINT, lambda *_: heard.append(True))
+    if blocks:
+        from multiprocessing import resource_tracker
+
+        resource_tracker.ensure_running()  # starting it later would unblock the signal again
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        if blocks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if waits:
+            signal.signal(signal.SIGINT, before)
+    if heard:
+        raise KeyboardInterrupt
+
+
 def _local(engine: EngineConfig) -> "LocalCluster":
     import dask
     from distributed import LocalCluster
 
     try:
-        return LocalCluster(
-            n_workers=engine.workers,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=None,
-            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # beside another run here
-            silence_logs=50,
-            resources={engine.resource: 1} if engine.resource else None,
-            preload=[UNINTERRUPTED, *dask.config.get("distributed.worker.preload")],
-        )
+        with _not_halfway():
+            return LocalCluster(
+                n_workers=engine.workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # beside another run here
+                silence_logs=50,
+                resources={engine.resource: 1} if engine.resource else None,
+                preload=[UNINTERRUPTED, *dask.config.get("distributed.worker.preload")],
+            )
     except (RuntimeError, OSError) as error:
         raise EngineError(
             f"The {engine.workers} workers could not be started ({error}). Free some memory or take fewer "

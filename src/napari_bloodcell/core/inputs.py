@@ -1,11 +1,12 @@
 """What a batch works on: files, folders, patterns, plates, and lists (CSV) of images."""
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_bloodcell.core.config import ReadConfig
-from napari_bloodcell.core.errors import ConfigError, DataError
+from napari_bloodcell.core.errors import ConfigError, DataError, ImageError
 from napari_bloodcell.core.image import find_images, place_of, well_of
 from napari_bloodcell.core.rows import Row, read_rows
 
@@ -28,6 +29,11 @@ def list_inputs(paths: Iterable[str | Path]) -> list[Input]:
     listed: dict[Path, tuple[Input, str]] = {}  # by place; and where it was named
     plain: list[str | Path] = []
     for one in paths:
+        if not isinstance(one, str | os.PathLike):
+            raise ImageError(
+                f"A {type(one).__name__} is no path. Name files or folders; an array of yours goes to "
+                "napari_bloodcell.analyse."
+            )
         if Path(one).suffix.lower() not in LISTS:
             plain.append(one)
             continue

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_bloodcell.core.artifact import atomic_path
+from napari_bloodcell.core.figure import save_figure
 from napari_bloodcell.core.palette import colour_of
 from napari_bloodcell.core.report import draw
 from napari_bloodcell.core.rings import rings
@@ -29,8 +29,7 @@ def draw_overlay(path: Path, analysis: "Analysis") -> None:
     draw_field(left, analysis)
     draw(right, analysis.differential)
     figure.suptitle(f"{analysis.image.name}: {analysis.bundle.title}", fontsize=10)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+    save_figure(path, figure)
 
 
 def draw_field(axes: "Axes", analysis: "Analysis") -> None:

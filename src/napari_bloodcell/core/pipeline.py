@@ -27,15 +27,17 @@ from napari_bloodcell.core.records import (
     SmearImage,
 )
 from napari_bloodcell.core.report import Differential, count
+from napari_bloodcell.core.report.differential import to_text
 from napari_bloodcell.core.segment import Segmenter, StainSegmenter
 from napari_bloodcell.core.segment.choose import shipped_segmenter
+from napari_bloodcell.core.words import how_many
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Analysis:
     """Everything one image gave, and what it was made with."""
 
@@ -47,6 +49,11 @@ class Analysis:
     differential: Differential
     bundle: Bundle
     config: AnalyseConfig
+
+    def __repr__(self) -> str:
+        """Short, for a notebook: the arrays fill pages, and say less."""
+        made = f"{how_many(len(self.masks), 'white cell')}, bundle {self.bundle.name}"
+        return f"<Analysis of {self.image.name}: {made}>\n{to_text(self.differential)}"
 
     def table(self) -> "pd.DataFrame":
         return table_of(self.image, self.masks, self.bundle, self.measurements, self.predictions)

@@ -47,11 +47,18 @@ class Rows:
 def read_rows(path: Path) -> Rows:
     """Every row that says anything. Words stay words: a slide may be called NA."""
     path = Path(path)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; a table (CSV) is needed here. Name the file.")
     try:
         text, delimiter = separated(text_of(path))
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         lines = [(reader.line_num, [plain(value.strip()) for value in values]) for values in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} cannot be read as a table: its letters are not in UTF-8. Save it as CSV in UTF-8 (in "
+            'Excel: "CSV UTF-8" among the file types).'
+        ) from error
+    except (OSError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a table ({error}). Save it as CSV in UTF-8.") from error
     lines = [(line, values) for line, values in lines if any(values)]
     columns = tuple(name.lower() for name in _without_empty_ends(lines[0][1])) if lines else ()

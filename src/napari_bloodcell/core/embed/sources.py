@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_bloodcell.core.artifact import atomic_path, check_writable, write_json
+from napari_bloodcell.core.artifact import check_writable, write_json
 from napari_bloodcell.core.cells import crops_of
 from napari_bloodcell.core.config import FeatureConfig, JudgeConfig
 from napari_bloodcell.core.datasets import CellImage, load_dataset
@@ -25,6 +25,7 @@ from napari_bloodcell.core.embed.judge import Judgement, judge, to_json
 from napari_bloodcell.core.embed.plane import require_umap, to_plane
 from napari_bloodcell.core.embed.sam_model import open_sam
 from napari_bloodcell.core.errors import DataError, ImageError
+from napari_bloodcell.core.figure import save_figure
 from napari_bloodcell.core.palette import colour_of
 from napari_bloodcell.core.progress import Progress, silent, within
 from napari_bloodcell.core.records import Masks
@@ -174,8 +175,7 @@ def draw_maps(
             axes.set_title(f"{name}, by {column}")
             axes.set_xlabel(plane.axes[0])
             axes.set_ylabel(plane.axes[1])
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110, format=path.suffix.lower().lstrip("."))
+    save_figure(path, figure, kind=path.suffix.lower().lstrip("."), dpi=110)
 
 
 def _scatter(axes: Any, xy: Any, names: list[str], column: str) -> None:

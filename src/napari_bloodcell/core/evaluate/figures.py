@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_bloodcell.core.artifact import atomic_path
 from napari_bloodcell.core.evaluate.scores import Score
 from napari_bloodcell.core.evaluate.table import column_name
+from napari_bloodcell.core.figure import save_figure
 from napari_bloodcell.core.palette import COLOURS
 
 if TYPE_CHECKING:
@@ -183,6 +183,5 @@ def _ends_of_each(scores: Sequence[Score]) -> list[Score]:
 
 
 def _save(path: Path, figure: "Figure") -> Path:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+    save_figure(path, figure)
     return path

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_bloodcell.core.artifact import atomic_path, write_json
+from napari_bloodcell.core.artifact import write_json
+from napari_bloodcell.core.figure import save_figure
 from napari_bloodcell.core.finetune import verdict
 from napari_bloodcell.core.records import ByteArray
 from napari_bloodcell.core.sam.train.cells import NUCLEUS, MaskedCells
@@ -88,8 +89,7 @@ def _draw(path: Path, run: TrainingRun, scores: tuple[Scores, Scores], outlines:
             _cell(axis, pixels[column], truth[column], found[i])
             axis.set_title(f"{when}: {iou['cell_iou'][i]:.3f}", fontsize=9)
     figure.suptitle("\n".join(title_of(scores)), fontsize=10)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+    save_figure(path, figure)
 
 
 def title_of(scores: tuple[Scores, Scores]) -> list[str]:
@@ -102,9 +102,12 @@ def title_of(scores: tuple[Scores, Scores]) -> list[str]:
 
 
 def _course(axes: "Axes", run: TrainingRun, *, better: bool) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     scored = [e for e in run.history if "score" in e.figures]
     axes.plot([e.number for e in run.history], [e.losses["total"] for e in run.history], ".-", color="0.4")
     axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("loss (grey)")
     other = axes.twinx()
     other.plot([e.number for e in scored], [e.figures["score"] for e in scored], ".-", color=FOUND)

@@ -15,10 +15,15 @@ from napari_bloodcell.core.rows import read_rows, whole_number
 COLUMNS = ("image", "cell_id", "cell_type", "person")
 
 
+def blind_name(name: str) -> str:
+    """A second look of one's own is compared with the first: it needs a name of its own."""
+    return f"{name} blind"
+
+
 def blind_table(folder: Path, name: str) -> Path:
     """Where the answers of this reader are kept."""
     plain = "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(" .") or "reader"
-    return Path(folder) / f"{plain} blind.csv"
+    return Path(folder) / f"{blind_name(plain)}.csv"
 
 
 def begin_blind(path: Path, name: str) -> dict[Cell, str]:
@@ -32,7 +37,7 @@ def begin_blind(path: Path, name: str) -> dict[Cell, str]:
         raise DataError(
             f"{path} needs the columns {', '.join(COLUMNS)}; it has {table.has}. Rename the file."
         )
-    others = sorted({row.get("person") or "nobody" for row in table.rows} - {name})
+    others = sorted({row.get("person") or "nobody" for row in table.rows} - {blind_name(name)})
     if others:
         raise DataError(
             f"{path} holds answers of {', '.join(others)}, not of {name} alone. Choose another folder."
@@ -53,7 +58,7 @@ def write_blind(path: Path, name: str, answers: Answers) -> None:
     write_corrections(
         path,
         [
-            Correction(image=image, cell_id=cell, cell_type=said, person=name)
+            Correction(image=image, cell_id=cell, cell_type=said, person=blind_name(name))
             for (image, cell), said in sorted(answers.items())
         ],
     )

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_bloodcell.core.artifact import atomic_path
+from napari_bloodcell.core.figure import save_figure
 from napari_bloodcell.core.report.differential import NOT_KNOWN, RESEARCH_USE, Differential
+from napari_bloodcell.core.words import how_many
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,8 +19,7 @@ def draw_to_file(path: Path, differential: Differential, *, title: str) -> None:
     figure = Figure(figsize=(6.4, 0.9 + 0.42 * max(differential.lines, 3)), dpi=130, layout="constrained")
     draw(figure.add_subplot(), differential)
     figure.suptitle(title, fontsize=10)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+    save_figure(path, figure)
 
 
 def draw(axes: "Axes", differential: Differential) -> None:
@@ -60,7 +60,8 @@ def draw(axes: "Axes", differential: Differential) -> None:
     axes.set_xlim(0, 125)
     axes.set_xticks(range(0, 101, 20))
     axes.set_xlabel(
-        f"% of {differential.counted} white cells, {100 * differential.confidence:g} % exact limits",
+        f"% of {how_many(differential.counted, 'white cell')}, "
+        f"{100 * differential.confidence:g} % exact limits",
         fontsize=8,
     )
     axes.tick_params(axis="x", labelsize=8)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SIDE_PX = 112
 MARGIN = 0.25  # of the cell's box, on each side
+CUT_OFF = "cut off at the edge of the picture"
 
 
 Origin = tuple[str, str]  # folder of results, and path of the image
@@ -108,13 +109,14 @@ def _doubtful(cell: Any, pixels: ByteArray | LazyImage | None) -> Doubtful:
     guess = f"{_said(cell['best'])} {cell['cell_type_prob']:.0%}" if cell["best"] else "no model has named it"
     if cell["second_prob"] > 0:
         guess += f", {_said(cell['second'])} {cell['second_prob']:.0%}"
+    doubts = [str(cell["doubt"]), CUT_OFF if cell["touches_border"] else ""]
     box = [int(cell[name]) for name in ("x0", "y0", "x1", "y1")]
     return Doubtful(
         image=str(cell["image"]),
         cell_id=int(cell["cell_id"]),
         cell_type=str(cell["cell_type"]),
         guess=guess,
-        doubt=str(cell["doubt"]),
+        doubt="; ".join(filter(None, doubts)),
         pixels=None if pixels is None else _cut(pixels, box),
     )
 
@@ -124,9 +126,21 @@ def _cut(pixels: ByteArray | LazyImage, box: Sequence[int]) -> ByteArray | None:
     side = max(x1 - x0, y1 - y0) * (1 + 2 * MARGIN)
     corner = ((x0 + x1 - side) / 2, (y0 + y1 - side) / 2)
     try:
-        return np.asarray(cut_square(pixels, corner, side, SIDE_PX, smooth=True))
+        picture = np.array(cut_square(pixels, corner, side, SIDE_PX, smooth=True))
     except ImageError:  # a piece of a slide that is damaged
         return None
+    return _white_beyond_edge(picture, corner, side, pixels.shape[:2])
+
+
+def _white_beyond_edge(
+    picture: ByteArray, corner: tuple[float, float], side: float, shape: tuple[int, ...]
+) -> ByteArray:
+    """A person must not take for a smear what was never photographed."""
+    steps = (np.arange(SIDE_PX) + 0.5) * side / SIDE_PX
+    (x, y), (height, width) = (corner[0] + steps, corner[1] + steps), shape
+    picture[(y < 0) | (y > height)] = 255
+    picture[:, (x < 0) | (x > width)] = 255
+    return picture
 
 
 def _said(name: Any) -> str:

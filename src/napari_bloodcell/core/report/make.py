@@ -92,6 +92,10 @@ class Report:
     def made_text(self) -> str:
         return self.made.replace("T", " ").replace("+00:00", " UTC")
 
+    def made_of(self) -> str:
+        made_of = f"{how_many(len(self.slides), 'slide')}, {how_many(len(self.runs), 'image')}"
+        return f"{made_of}. Report made {self.made_text}."
+
     def reviewed_text(self) -> str:
         done, all_cells = self.pooled.differential.reviewed, len(self.table)
         if not all_cells:

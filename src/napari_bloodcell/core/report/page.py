@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from napari_bloodcell.core.figure import as_written
 from napari_bloodcell.core.palette import colour_of
 from napari_bloodcell.core.report.chart import draw
 from napari_bloodcell.core.report.differential import NOT_KNOWN, RESEARCH_USE, Differential, state_of
@@ -50,11 +51,10 @@ def _page(title: str, parts: Iterable[str]) -> str:
 
 
 def _head(report: "Report") -> str:
-    images, slides = len(report.runs), len(report.slides)
     return (
         f"<header><h1>{escape(report.config.title)}</h1>"
         f'<p class="warning">{escape(RESEARCH_USE)}</p>'
-        f"<p>{_many(slides, 'slide')}, {_many(images, 'image')}. Report made {escape(report.made_text)}.</p>"
+        f"<p>{escape(report.made_of())}</p>"
         + "".join(f'<p class="open"><b>{escape(text)}</b></p>' for text in report.warnings)
         + "</header>"
     )
@@ -223,7 +223,8 @@ def _chart(differential: Differential) -> str:
     figure = Figure(figsize=(5.2, 0.8 + 0.4 * max(differential.lines, 3)), layout="constrained")
     draw(figure.add_subplot(), differential)
     out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None})
+    with as_written(figure):
+        figure.savefig(out, format="svg", metadata={"Date": None})
     svg = out.getvalue()
     return re.sub(r"^.*?(?=<svg)", "", svg, flags=re.DOTALL)
 
@@ -234,7 +235,3 @@ def _time(text: object) -> str:
 
 def _named(class_name: str) -> str:
     return escape(class_name.replace("_", " "))
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")

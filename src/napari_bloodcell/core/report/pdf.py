@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_bloodcell.core.artifact import atomic_path
+from napari_bloodcell.core.figure import as_written
 from napari_bloodcell.core.report.chart import draw
 from napari_bloodcell.core.report.differential import RESEARCH_USE, to_text
 from napari_bloodcell.core.report.patients import to_text_of
+from napari_bloodcell.core.words import how_many
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 A4_INCHES = (8.27, 11.69)
 LINES, WIDTH = 92, 112  # of a page of small print
 LEAST_BAR = 0.008  # of the height of the page, for a class in the chart
-ROWS, COLUMNS = 8, 6  # of a page of cells
+ROWS, COLUMNS = 7, 5  # of a page of cells
 
 
 def write_pdf(path: Path, report: "Report") -> None:
@@ -27,7 +29,8 @@ def write_pdf(path: Path, report: "Report") -> None:
 
     with atomic_path(path) as temporary, PdfPages(temporary, metadata={"Title": report.config.title}) as pdf:
         for page in _pages(report):
-            pdf.savefig(page)
+            with as_written(page):
+                pdf.savefig(page)
 
 
 def _pages(report: "Report") -> "Iterator[Figure]":
@@ -52,7 +55,7 @@ def _said(report: "Report") -> list[str]:
         report.pooled.enough.text(),
         *report.said_by_people(),
         *report.calibration,
-        f"{len(report.slides)} slides, {len(report.runs)} images. Report made {report.made_text}.",
+        report.made_of(),
     ]
     return [line for text in said for line in textwrap.wrap(text, 100)]
 
@@ -79,7 +82,7 @@ def _first(report: "Report", lines: list[str]) -> "Figure":
 def _texts(report: "Report") -> Iterator[str]:
     if len(report.slides) > 1:
         for slide in report.slides:
-            yield f"{slide.name} ({len(slide.images)} images). {slide.enough.text()}"
+            yield f"{slide.name} ({how_many(len(slide.images), 'image')}). {slide.enough.text()}"
             yield from to_text(slide.differential).splitlines()[:-1]
             yield ""
     for patient in report.patients:
@@ -101,13 +104,13 @@ def _cells(report: "Report", cells: "Sequence[Doubtful]") -> "Figure":
     page = _page(report, "Least certain cells nobody has reviewed")
     for place, cell in enumerate(cells):
         row, column = divmod(place, COLUMNS)
-        axes = page.add_axes((0.07 + 0.145 * column, 0.82 - 0.108 * row, 0.125, 0.08))
+        axes = page.add_axes((0.07 + 0.175 * column, 0.84 - 0.122 * row, 0.15, 0.08))
         axes.set_axis_off()
         if cell.pixels is not None:
             axes.imshow(cell.pixels)
         guess = cell.guess.replace(", ", "\n")
         label = f"{cell.cell_type.replace('_', ' ')}\n{guess}\n{cell.image[-24:]}, {cell.cell_id}"
-        axes.text(0, -0.03, label, transform=axes.transAxes, va="top", fontsize=4.5)
+        axes.text(0, -0.03, label, transform=axes.transAxes, va="top", fontsize=6)
     return page
 
 

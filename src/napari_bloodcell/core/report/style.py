@@ -26,5 +26,6 @@ figure { margin: 0; width: 30mm; border: 2px solid #999; border-radius: 1mm; pad
 figure img { width: 100%; display: block } .gone { display: block; padding: 8mm 1mm; color: #777 }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 7.5pt }
 footer { margin-top: 8mm; border-top: 1px solid #999; color: #9b2d00 }
+@media screen and (max-width: 640px) { .two { flex-wrap: wrap } td:first-child { overflow-wrap: normal } }
 @media print { body { margin: 0; padding: 0; max-width: none } details { display: none } }
 """

@@ -1,5 +1,6 @@
 """A whole slide to a differential, block by block in bounded memory. What is finished stays finished."""
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -128,6 +129,11 @@ def analyse_slide(
 def _opened(image: str | Path | LazyImage, config: AnalyseConfig) -> LazyImage:
     if isinstance(image, LazyImage):
         return image
+    if not isinstance(image, str | os.PathLike):
+        raise ImageError(
+            f"A {type(image).__name__} is no slide. Name a file, or give LazyImage(array=..., um_per_px=...) "
+            "(napari_bloodcell.core.image.lazy)."
+        )
     path = Path(image).expanduser()
     if not path.exists():
         raise ImageError(f"'{path}' does not exist. Check the path; a relative one starts at '{Path.cwd()}'.")

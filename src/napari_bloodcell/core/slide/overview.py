@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_bloodcell.core.artifact import atomic_path
+from napari_bloodcell.core.figure import save_figure
 from napari_bloodcell.core.image.lazy import LazyImage
 from napari_bloodcell.core.palette import colour_of
 from napari_bloodcell.core.records import ByteArray
@@ -73,5 +73,4 @@ def draw_overview(
     left.set_axis_off()
     draw(right, differential)
     figure.suptitle(title, fontsize=10)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+    save_figure(path, figure)

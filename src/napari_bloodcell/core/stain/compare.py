@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_bloodcell.core.artifact import atomic_path
 from napari_bloodcell.core.config import ClusterConfig, StainConfig, TransferConfig
 from napari_bloodcell.core.errors import DataError
+from napari_bloodcell.core.figure import save_figure
 from napari_bloodcell.core.image import find_images, read_image
 from napari_bloodcell.core.progress import Progress, silent, within
 from napari_bloodcell.core.records import ByteArray, FloatArray
@@ -111,8 +111,7 @@ def draw_comparison(path: Path, comparison: Comparison, how: TransferConfig = Tr
         )
     _draw_points(left, comparison)
     _draw_matrix(right, comparison)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+    save_figure(path, figure)
 
 
 def _names(places: Sequence[Path]) -> list[str]:
