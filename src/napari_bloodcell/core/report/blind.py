@@ -40,7 +40,8 @@ def begin_blind(path: Path, name: str) -> dict[Cell, str]:
     others = sorted({row.get("person") or "nobody" for row in table.rows} - {blind_name(name)})
     if others:
         raise DataError(
-            f"{path} holds answers of {', '.join(others)}, not of {blind_name(name)} alone. Choose another folder."
+            f"{path} holds answers of {', '.join(others)}, not of {blind_name(name)} alone. Choose another "
+            "folder."
         )
     answers: dict[Cell, str] = {}
     for row in table.rows:
