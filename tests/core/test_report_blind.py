@@ -29,7 +29,10 @@ def test_a_table_without_an_answer_is_gone_on_with(tmp_path):
         ("image,cell_id,cell_type,person\na,1,monocyte,ada\n", "answers of ada, not of bo blind alone"),
         ("image,cell_id,cell_type,person\na,1,monocyte,\n", "answers of nobody"),
         ("image,cell_id,cell_type\na,1,monocyte\n", "needs the columns image, cell_id, cell_type, person"),
-        ("image,cell_id,cell_type,person\na,one,monocyte,bo blind\n", "line 2: cell_id 'one' is no whole number"),
+        (
+            "image,cell_id,cell_type,person\na,one,monocyte,bo blind\n",
+            "line 2: cell_id 'one' is no whole number",
+        ),
     ],
 )
 def test_a_table_that_is_not_this_readers_own_is_refused_and_left_alone(tmp_path, text, told):
