@@ -295,7 +295,7 @@ def test_a_list_as_spreadsheets_write_it(tmp_path: Path) -> None:
     [
         (
             "image,um_per_px\na.png,0.08\n\n./a.png,0.1\n",
-            r"line 4, and .*line 2, name the same image, .*with another slide or another um_per_px",
+            r"line 4, and .*line 2, name the same image, .*with another slide, patient or um_per_px",
         ),
         ("image,slide\na.png,S1\na.png,S2\n", "name the same image"),
         ("image,slide\n\na.png,S1,0.08\n", r"line 3: 3 fields, but the first line names 2 columns"),
