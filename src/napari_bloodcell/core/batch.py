@@ -2,7 +2,6 @@
 second run does only what is missing or changed. The results do not depend on who did what, or when."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,7 +33,7 @@ from napari_bloodcell.core.results import (
     summarise,
 )
 from napari_bloodcell.core.store import RUN, source_of
-from napari_bloodcell.core.words import how_many
+from napari_bloodcell.core.words import how_many, once_each
 
 POOLED = ("cells.csv", "cells.parquet", "differential.json", "differential.csv", "differential.png")
 WORTH_A_WORKER = 10  # images: starting a process takes as long
@@ -95,18 +94,8 @@ class BatchResult:
         return [*self._notes(), *lines, *self.mixed, *(f"{self.out}: {text}." for text in self.changed)]
 
     def _notes(self) -> list[str]:
-        """Those of the images, each once: they may differ by their figures only."""
-        alike: dict[str, dict[Path, str]] = {}
-        for item in self.items:
-            for note in item.notes:
-                alike.setdefault(re.sub(r"[\d.]*\d", "0", note), {})[item.path] = note
-        return [_of_several(found) for found in alike.values()]
-
-
-def _of_several(found: Mapping[Path, str]) -> str:
-    first = next(iter(found.values()))
-    others = " (the first; the others with other figures)" if len(set(found.values())) > 1 else ""
-    return f"{_named(list(found))}{others}: {first}."
+        told = once_each((item.path.name, note) for item in self.items for note in item.notes)
+        return [f"{named(names)}{said}." for names, said in told]
 
 
 def _named(paths: Sequence[Path]) -> str:

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.records import AS_SET
+from napari_bloodcell.core.words import once_each
 from napari_bloodcell.gui import ask, classes, layers
 from napari_bloodcell.gui import count_calls as calls
 from napari_bloodcell.gui.choices import BundleChoice, Chooser
@@ -259,10 +260,13 @@ def _is_other(cells: "Labels", analysis: "Analysis") -> bool:
 def _told_all(counted: "Sequence[tuple[Analysis, bool]]") -> list[str]:
     """What a person should know beside the count, and whether the image is still there; of many images those
     alone are named of which there is something to say."""
+    from napari_bloodcell.core.report.provenance import named
+
     told = [(one.image.name, _told(one, is_there=is_there)) for one, is_there in counted]
     if len(told) == 1:
         return [" ".join([f"Counted {name}.", *said]) for name, said in told]
-    return [f"Counted {len(told)} images.", *(f"{name}: {' '.join(said)}" for name, said in told if said)]
+    each = once_each((name, one) for name, said in told for one in said)
+    return [f"Counted {len(told)} images.", *(f"{named(names)}{said}" for names, said in each)]
 
 
 def _told(analysis: "Analysis", *, is_there: bool) -> list[str]:
