@@ -570,11 +570,19 @@ def test_adapting_learns_from_every_open_field(  # noqa: PLR0917
         return adapting.adapt(looked, bundle, config, progress)
 
     panel.adapt = told
-    for layer in (counted, other):
-        for number, cell in enumerate(classes.ids(layer).tolist()[:3]):
-            classes.give(viewer, {layer: [cell]}, ("monocyte", "lymphocyte", "neutrophil")[number], "ada")
+    given = {
+        layer: {c: kind for c, kind in kinds(layer).items() if kind != "unidentified"}
+        for layer in (counted, other)
+    }
+    for layer, kind_of in given.items():
+        for cell, kind in kind_of.items():
+            classes.give(viewer, {layer: [cell]}, kind, "ada")
+    first_cell = next(iter(given[other]))
+    classes.give(viewer, {other: [first_cell]}, "monocyte", "ada")
+    given[other][first_cell] = "monocyte"
+    n = sum(map(len, given.values()))
     viewer.add_labels(np.ones(counted.data.shape, np.uint8), name="no cells of a smear")
-    untouched = kinds(other)
+    shown = {layer: layer.visible for layer in viewer.layers}
     panel.cells.setCurrentText(counted.name)
     click(panel.adapt_button)
     wait(panel)
@@ -582,10 +590,15 @@ def test_adapting_learns_from_every_open_field(  # noqa: PLR0917
         panel.layer,
         other if panel.layer is counted else counted,
     ]
-    assert [len(one.corrected) for one in asked] == [3, 3]
-    assert "6 corrected cells of 2 open fields, each held out in turn" in panel.task.message.text()
+    assert {one.outlined.cells(): one.corrected for one in asked} == given
+    assert f"{n} corrected cells of 2 open fields, each held out in turn" in panel.task.message.text()
     assert "second opinion" in panel.task.message.text()
-    assert kinds(other) == untouched
+    assert "The cells on 2 fields are named anew" in panel.task.message.text()
+    for layer in (counted, other):
+        assert layer.metadata["napari_bloodcell"]["bundle"]["name"].startswith("nano-adapted")
+        assert {cell: kinds(layer)[cell] for cell in given[layer]} == given[layer]
+    nuclei = {layer for layer in shown if layer.name.endswith("nuclei")}  # their tint hides the classes
+    assert {layer: layer.visible for layer in viewer.layers} == shown | dict.fromkeys(nuclei, False)
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])

@@ -35,7 +35,7 @@ class Adapted:
 
     text: str
     folder: Path | None
-    predicted: Predicted | None  # of the first layer
+    predicted: Sequence[Predicted]  # of each layer, in their order; none where it stays
 
 
 def looked_at(chosen: "Labels", viewer: "Viewer") -> list[Looked]:
@@ -83,11 +83,11 @@ def adapt(looked: Sequence[Looked], bundle: str, config: AnalyseConfig, progress
     adaptation = adapt_to_fields(model, fields, crop=config.crop, lab=lab, progress=progress)
     text = said_of_adaptation(adaptation)
     if adaptation.classifier is adaptation.before:
-        return Adapted(text=text, folder=None, predicted=None)
+        return Adapted(text=text, folder=None, predicted=[])
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     folder = cache_folder() / "bundles" / f"{model.name.partition('-adapted')[0]}-adapted-{stamp}"
     save_adapted(folder, model, adaptation)
-    after = predict(looked[0].outlined, str(folder), config, progress, looked[0].corrected)
+    after = [predict(one.outlined, str(folder), config, progress, one.corrected) for one in looked]
     return Adapted(text=text, folder=folder, predicted=after)
 
 

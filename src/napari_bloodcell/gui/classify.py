@@ -197,8 +197,9 @@ class ClassifyCells(CellsPanel):
         )
         self._suggested[cells] = result.order
         yield
-        steps = classes.show_rims(self.viewer, cells, result.outlined.picture, result.rims)
-        yield from painted_apart(self, steps)
+        if cells is self.layer or classes.classes_layer(self.viewer, cells) is not None:
+            steps = classes.show_rims(self.viewer, cells, result.outlined.picture, result.rims)
+            yield from painted_apart(self, steps)
         nuclei = nuclei_of(cells, self.viewer)
         if nuclei is not None:
             nuclei.visible = False  # their tint hides what a class is told by
@@ -219,11 +220,14 @@ class ClassifyCells(CellsPanel):
         self.task.start(partial(self.adapt, looked, self.model.value, config), self._adapted)
 
     def _adapted(self, result: adapting.Adapted) -> Iterator[None]:
-        if result.folder is not None and result.predicted is not None:
+        if result.folder is not None:
             self.model.choose(result.folder)
-            yield from self._predicted(result.predicted)
-            said = f"The adapted model is in {result.folder}; the one before is unchanged."
-            self.task.say(f"{result.text}\n{said}")
+            for one in result.predicted:
+                yield from self._predicted(one)
+            fields = f" on {len(result.predicted)} fields" if len(result.predicted) > 1 else ""
+            said = f"The cells{fields} are named anew, all but those that a person named."
+            where = f"The adapted model is in {result.folder}; the one before is unchanged."
+            self.task.say(f"{result.text}\n{said} {where}")
         else:
             self.task.say(result.text)
 
