@@ -156,6 +156,8 @@ def test_corrections_find_their_cells_and_lost_ones_are_counted(tmp_path: Path) 
 
 
 def test_corrections_that_are_a_folder_or_in_other_letters_are_refused_in_plain_words(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"There is no table .*nothere\.csv\. Check its name"):
+        read_corrections(tmp_path / "nothere.csv")
     with pytest.raises(DataError, match=r"is a folder; a table \(CSV\) is needed here"):
         read_corrections(tmp_path)
     old = tmp_path / "old.csv"

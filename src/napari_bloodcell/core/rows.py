@@ -49,6 +49,8 @@ def read_rows(path: Path) -> Rows:
     path = Path(path)
     if path.is_dir():
         raise DataError(f"{path} is a folder; a table (CSV) is needed here. Name the file.")
+    if not path.exists():
+        raise DataError(f"There is no table {path}. Check its name, and the folder you are in.")
     try:
         text, delimiter = separated(text_of(path))
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
