@@ -246,7 +246,7 @@ def judged_by(name: str, losses: np.ndarray, balanced: float = 0.5) -> Judged:
     return Judged(name=name, loss=float(losses.mean()), accuracy=0.5, balanced=balanced)
 
 
-def test_a_trusted_update_is_kept_unless_corrected_cells_speak_clearly_against_it() -> None:
+def test_the_update_of_forests_is_kept_unless_corrected_cells_speak_clearly_against_it() -> None:
     spread = np.random.default_rng(0).normal(0, 0.3, 25)
     for name, more, kept in (
         ("refit, second opinion", 0.05, True),
@@ -258,7 +258,7 @@ def test_a_trusted_update_is_kept_unless_corrected_cells_speak_clearly_against_i
         assert (_best(tried, losses, AdaptConfig()) == name) == kept, (name, more)
 
 
-def test_keeping_a_trusted_update_against_the_loss_is_told(home: Classifier) -> None:
+def test_keeping_the_update_of_forests_against_the_loss_is_told(home: Classifier) -> None:
     tried = (judged_by("none", np.ones(10)), judged_by("refit, second opinion", np.full(10, 1.05)))
     done = Adaptation(
         lab="c", corrected=10, kept="refit, second opinion", judged=tried, before=home, classifier=home

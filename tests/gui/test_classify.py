@@ -601,6 +601,47 @@ def test_adapting_learns_from_every_open_field(  # noqa: PLR0917
     assert {layer: layer.visible for layer in viewer.layers} == shown | dict.fromkeys(nuclei, False)
 
 
+def test_cells_that_were_counted_twice_are_learnt_from_once(viewer, counted, add_counted):
+    """A cell in two layers would be judged by itself; the layer that a person worked on stays."""
+    classes.give(viewer, {counted: classes.ids(counted)[:2]}, "monocyte", "ada")
+    picture = layers.picture_of(viewer.layers["smear"], viewer)
+    again = viewer.add_labels(counted.data.copy(), name="again", features=counted.features.copy())
+    again.metadata.update(counted.metadata)
+    again.features = again.features.assign(cell_type_source="bundle nano")
+    other = add_counted("another field", turned=True)
+    for chosen in (counted, again):
+        looked = adapting.looked_at(chosen, viewer)
+        assert [one.outlined.cells() for one in looked] == [counted, other]
+    assert looked[0].outlined.picture.name == picture.name
+
+
+def test_cancelling_while_fields_are_named_anew_leaves_no_model(
+    viewer, counted, add_counted, monkeypatch, tmp_path
+):
+    from napari_bloodcell.core.config import AnalyseConfig
+    from napari_bloodcell.core.errors import Cancelled
+    from napari_bloodcell.core.progress import silent
+
+    monkeypatch.setenv("BLOODCELL_CACHE", str(tmp_path))
+    for layer in (counted, add_counted("another field", turned=True)):
+        for cell, kind in kinds(layer).items():
+            if kind != "unidentified":
+                classes.give(viewer, {layer: [cell]}, kind, "ada")
+    looked, real, saved = adapting.looked_at(counted, viewer), adapting.predict, []
+
+    def cancelled(outlined, bundle, *rest):
+        if bundle != "nano":
+            saved.append(bundle)
+            raise Cancelled
+        return real(outlined, bundle, *rest)
+
+    monkeypatch.setattr(adapting, "predict", cancelled)
+    with pytest.raises(Cancelled):
+        adapting.adapt(looked, "nano", AnalyseConfig(), silent)
+    assert saved
+    assert not list((tmp_path / "bundles").iterdir())
+
+
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_the_panel_fits_and_can_be_read_in_both_themes(viewer, panel, theme, qtbot):
     viewer.theme = theme

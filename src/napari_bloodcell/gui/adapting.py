@@ -1,5 +1,6 @@
 """What "Adapt model" of the panel Classify learns from, and asks of the core in its task."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.gui import classes
 from napari_bloodcell.gui.classify_calls import Predicted, predict
+from napari_bloodcell.gui.counted_once import counted_once
 from napari_bloodcell.gui.outlines import Outlined, outlined, outlines
 
 if TYPE_CHECKING:
@@ -40,12 +42,13 @@ class Adapted:
 
 def looked_at(chosen: "Labels", viewer: "Viewer") -> list[Looked]:
     """The chosen layer first, then the others of the window whose cells have classes, from a model or a
-    person. What is wrong with the chosen one is told; another that cannot be read is passed over."""
+    person; of one picture only one, for a cell must not be judged by itself. What is wrong with the chosen
+    one is told; another that cannot be read is passed over."""
     classes.check_plane(chosen)
-    found = [Looked(outlined=outlined(chosen, viewer), corrected=_corrected(chosen))]
-    for layer in outlines(viewer):
-        if layer is chosen or "cell_type" not in layer.features:
-            continue
+    outlined(chosen, viewer)
+    there = [one for one in outlines(viewer) if one is chosen or "cell_type" in one.features]
+    found = []
+    for layer in sorted(counted_once(there), key=lambda one: one is not chosen):
         try:
             classes.check_plane(layer)
             found.append(Looked(outlined=outlined(layer, viewer), corrected=_corrected(layer)))
@@ -87,7 +90,11 @@ def adapt(looked: Sequence[Looked], bundle: str, config: AnalyseConfig, progress
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     folder = cache_folder() / "bundles" / f"{model.name.partition('-adapted')[0]}-adapted-{stamp}"
     save_adapted(folder, model, adaptation)
-    after = [predict(one.outlined, str(folder), config, progress, one.corrected) for one in looked]
+    try:
+        after = [predict(one.outlined, str(folder), config, progress, one.corrected) for one in looked]
+    except BaseException:  # cancelled: a model that nobody was told of is none
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return Adapted(text=text, folder=folder, predicted=after)
 
 

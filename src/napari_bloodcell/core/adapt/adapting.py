@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from napari_bloodcell.core.adapt.restaining import Restained
 from napari_bloodcell.core.adapt.updates import (
+    FOR_FORESTS,
     OF_RESTAINED,
-    TRUSTED,
     WITHOUT_LABELS,
     Lab,
     Update,
@@ -255,7 +255,7 @@ def _judge(
 
 def _best(judged: Sequence[Judged], losses: dict[str, NDArray[np.float64]], config: AdaptConfig) -> str:
     """Only updates that are better than no update by enough, and by which no more cells (of all, and class by
-    class) become wrong than one; a trusted one unless it is clearly worse. Of those that held-out cells
+    class) become wrong than one; that of forests unless it is clearly worse. Of those that held-out cells
     cannot tell from the best one (a standard error of the difference), the first."""
     nothing, *updates = judged
     cells = len(losses[nothing.name])
@@ -265,7 +265,7 @@ def _best(judged: Sequence[Judged], losses: dict[str, NDArray[np.float64]], conf
         return bool(gap.mean() > errors * gap.std() / np.sqrt(cells))
 
     def good(one: Judged) -> bool:
-        if one.name in TRUSTED:
+        if one.name in FOR_FORESTS:
             return not worse(one.name, nothing.name, CLEARLY)
         return bool(
             one.loss < nothing.loss * (1 - config.least_gain)

@@ -102,16 +102,13 @@ UPDATES: dict[str, Update] = {
     "align": align(1.0),
     "shift prototypes": shift_prototypes,
     "recalibrate": recalibrate,
-    "refit, second opinion": refit_with_second_opinion,
 }
 WITHOUT_LABELS = ("align half", "align")
 # Trees split at fixed values: moving a lab's cells costs them accuracy, and so do new offsets for the
-# classes. A few corrected cells cannot tell (docs/evaluation.md), so neither is tried.
-OF_FORESTS = ("refit, second opinion",)
+# classes. A few corrected cells cannot tell (docs/evaluation.md), so neither is tried. They are the hardest
+# cells of a lab, and poor judges of what helps the others: this one is kept unless they clearly object.
+FOR_FORESTS: dict[str, Update] = {"refit, second opinion": refit_with_second_opinion}
 FORESTS = ("random_forest", "xgboost")
-# Kept unless corrected cells speak clearly against it: these are the hardest cells of a lab, few, and poor
-# judges of what helps the others (docs/evaluation.md).
-TRUSTED = ("refit, second opinion",)
 OF_RESTAINED = ("refit", "shift prototypes", "recalibrate")  # tried on restained cells too
 
 
@@ -121,9 +118,7 @@ def possible(before: Classifier, lab: Lab) -> dict[str, Update]:
     if before.known is None:
         names = ["recalibrate", "shift prototypes"]
     elif before.kind in FORESTS:
-        names = list(OF_FORESTS)
-    else:
-        names = [name for name in names if name not in OF_FORESTS]
+        return FOR_FORESTS
     if len(lab.values) < LEAST_OF_A_LAB:
         names = [name for name in names if "align" not in name]
     return {name: UPDATES[name] for name in names}
