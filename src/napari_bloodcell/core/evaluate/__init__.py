@@ -25,6 +25,11 @@ from napari_bloodcell.core.evaluate.frozen import (
     described_by_bundle,
     part_of,
 )
+from napari_bloodcell.core.evaluate.label_check import (
+    Judged,
+    labels_to_check,
+    write_labels_to_check,
+)
 from napari_bloodcell.core.evaluate.learned import LEARNED, scope_of, train_embedder
 from napari_bloodcell.core.evaluate.methods import (
     PER_LAB,
@@ -54,6 +59,7 @@ class Evaluation:
     level: str
     embedders: Mapping[str, str]  # name -> hash
     notes: tuple[str, ...]
+    judged: tuple[Judged, ...] = ()  # labels that the answers contradict
 
 
 def evaluate(
@@ -114,7 +120,9 @@ def _evaluated(
             *of_bundles(chosen, table, config),
             *table.notes,
         ),
+        judged=labels_to_check(table, work, answers, scores),
     )
+    write_labels_to_check(out, table, evaluation.judged)
     write_predictions(out, table, work, answers, scores, config)
     write_evaluation(out, evaluation)
     return evaluation

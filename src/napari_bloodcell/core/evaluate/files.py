@@ -11,6 +11,7 @@ from napari_bloodcell.core.artifact import read_json, write_bytes, write_json
 from napari_bloodcell.core.config import EvaluateConfig
 from napari_bloodcell.core.errors import ArtifactError
 from napari_bloodcell.core.evaluate.figures import draw_all
+from napari_bloodcell.core.evaluate.label_check import counts_told, told
 from napari_bloodcell.core.evaluate.methods import Method
 from napari_bloodcell.core.evaluate.metrics import METRICS
 from napari_bloodcell.core.evaluate.published import DORL_SVM_LINEAR_MEAN, SADA_MEANS
@@ -56,6 +57,7 @@ def write_evaluation(folder: Path, evaluation: "Evaluation") -> list[Path]:
             "level": evaluation.level,
             "embedders": dict(evaluation.embedders),
             "notes": list(evaluation.notes),
+            "labels": counts_told(evaluation.judged),
             "scores": [score.to_json() for score in evaluation.scores],
             "figures": {path.name: hash_file(path) for path in figures},
             "note": RESEARCH_USE,
@@ -115,6 +117,7 @@ def to_markdown(evaluation: "Evaluation", tables: Sequence[Table]) -> str:
     lines += ["## Calibration and doubt", "", _doubt(evaluation.scores), ""]
     lines += _best_recalls(evaluation.scores)
     lines += _compared(evaluation)
+    lines += told(evaluation.judged)
     if evaluation.notes:
         lines += ["## Notes", "", *(f"- {note}" for note in evaluation.notes), ""]
     return "\n".join([*lines, *_published()])

@@ -117,17 +117,18 @@ def _doubtful(cell: Any, pixels: ByteArray | LazyImage | None) -> Doubtful:
         cell_type=str(cell["cell_type"]),
         guess=guess,
         doubt="; ".join(filter(None, doubts)),
-        pixels=None if pixels is None else _cut(pixels, box),
+        pixels=None if pixels is None else picture_of(pixels, box),
     )
 
 
-def _cut(pixels: ByteArray | LazyImage, box: Sequence[int]) -> ByteArray | None:
+def picture_of(pixels: ByteArray | LazyImage, box: Sequence[int], margin: float = MARGIN) -> ByteArray | None:
+    """A square round the box. None where a piece of a slide is damaged."""
     x0, y0, x1, y1 = box
-    side = max(x1 - x0, y1 - y0) * (1 + 2 * MARGIN)
+    side = max(x1 - x0, y1 - y0) * (1 + 2 * margin)
     corner = ((x0 + x1 - side) / 2, (y0 + y1 - side) / 2)
     try:
         picture = np.array(cut_square(pixels, corner, side, SIDE_PX, smooth=True))
-    except ImageError:  # a piece of a slide that is damaged
+    except ImageError:
         return None
     return _white_beyond_edge(picture, corner, side, pixels.shape[:2])
 
