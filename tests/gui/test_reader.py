@@ -49,6 +49,18 @@ def test_a_result_opens_on_its_image(viewer, smear, tmp_path):
     assert len(viewer.layers["field cells"].features) == len(np.unique(viewer.layers["field cells"].data)) - 1
 
 
+def test_a_result_opens_with_its_patient(viewer, smear, tmp_path):
+    from PIL import Image
+
+    from napari_bloodcell.gui.differential_calls import patient_of
+
+    Image.fromarray(smear.image.pixels).save(tmp_path / "field.png")
+    (tmp_path / "list.csv").write_text("image,slide,patient\nfield.png,S1,P 7\n")
+    analyse_files([tmp_path / "list.csv"], tmp_path / "out", "stain")
+    viewer.open(tmp_path / "out" / "field" / "run.json", plugin="napari-bloodcell")
+    assert patient_of(viewer.layers["field cells"]) == "P 7"
+
+
 @pytest.mark.parametrize("kind", ["ome", "imagej", "plain", "png", "cmyk", "damaged"])
 def test_a_file_that_napari_reads_is_to_the_panels_what_it_is_to_the_command_line(viewer, tmp_path, kind):
     import tifffile

@@ -65,7 +65,19 @@ def read_run_layers(folder: Path) -> list[LayerData]:
     table = pd.read_parquet(folder / "cells.parquet")
     labels = tifffile.imread(folder / "labels.ome.tif").astype(np.int32)
     um = record["image"].get("um_per_px")
-    return found + cells_data(labels, table, {"name": name, **_placed(um)}, None)
+    found += cells_data(labels, table, {"name": name, **_placed(um)}, None)
+    if patient := _patient_of(folder):
+        found[-1][1]["metadata"][layers.KEY] |= {"patient": patient}
+    return found
+
+
+def _patient_of(folder: Path) -> str:
+    """Whose slide an analysed image is of, where its output folder says."""
+    from napari_bloodcell.core.report.by_slide import slides_of
+    from napari_bloodcell.core.report.patients import patients_of
+
+    slide = slides_of(folder.parent).get(folder.name, "")
+    return patients_of(folder.parent).get(slide, "")
 
 
 def _image(image: "SmearImage") -> LayerData:
