@@ -205,7 +205,7 @@ class CountCells(ImagePanel):
             self.task.say(" ".join(told))
             return
         pictures = [one.picture for one in counted.fields]
-        hide_other_outlines(self.viewer, pictures)
+        hide_other_outlines(self.viewer, [*pictures, *_outlined(counted)])
         told += _told_all([(one.analysis, one.picture.is_in(self.viewer)) for one in counted.fields])
         if not self._closed:
             if len(pictures) == 1:
@@ -283,6 +283,10 @@ class CountCells(ImagePanel):
         from napari_bloodcell.core.report import RESEARCH_USE
 
         self.research_use.setText(RESEARCH_USE)
+
+
+def _outlined(counted: calls.Counted) -> "Sequence[layers.Picture]":
+    return [] if counted.outlined is None else [counted.outlined.picture]
 
 
 def _told_outlined(one: calls.OnlyOutlined) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 HEAD, COLUMN = "Patient", 2
 NAMING = "Whose it is: a number or sign. It is kept with the cells, in the session and in the export."
 HOW = "Slides of one patient? Click twice under Patient to name whose a slide is, or read a table."
+FROM_TABLE = "Patients from a table …"
 Trigger = QAbstractItemView.EditTrigger
 
 
@@ -80,7 +81,7 @@ class Patients(QWidget):
         self.patient.setPlaceholderText("not named")
         self.patient.setToolTip(NAMING)
         self.patient.editingFinished.connect(self._name_one)
-        self.table_button = QPushButton("Patients from a table …")
+        self.table_button = QPushButton(FROM_TABLE)
         self.table_button.setToolTip(
             "A table (CSV) with the columns slide and patient, or a list of images with a column patient."
         )
@@ -107,6 +108,7 @@ class Patients(QWidget):
         is_one = len(self._images) == 1
         for widget in (self.label, self.patient):
             widget.setVisible(is_one)
+        self.table_button.setText("Table …" if is_one else FROM_TABLE)
         if not self.patient.hasFocus():
             self.patient.setText(whose[self._images[0]] if is_one else "")
         self.by_slide.setVisible(not is_one)
