@@ -140,10 +140,19 @@ def test_widgets_do_not_import_each_other(path: Path) -> None:
     shared |= {"reader"}  # no widget: results as layers, for the samples too
     shared |= {"train_calls", "train_methods", "train_data", "train_result", "curves"}
     shared |= {"places", "class_keys", "gallery_order", "wrapped", "ask", "next_field"}  # no panels either
-    shared |= {"loading", "followers", "in_order"}
+    shared |= {"loading", "followers", "in_order", "key_goes_on", "by_hand"}
     shared |= {"gallery_view", "shelf", "slide_layers", "differential_calls", "session_calls", "preferences"}
     shared |= {"veil", "legend", "count_calls"}
-    shared |= {"second_reader", "signatures", "drawn", "comments", "adapting"}
+    shared |= {
+        "second_reader",
+        "signatures",
+        "drawn",
+        "comments",
+        "said",
+        "patients",
+        "comparison",
+        "adapting",
+    }
     for name in imports(path):
         if name.startswith("napari_bloodcell.gui."):
             assert name.split(".")[2] in shared, f"{path.name} imports {name}"

@@ -49,6 +49,8 @@ def test_vectors_about_the_lab_are_told_from_vectors_about_the_cell() -> None:
     assert lab.figures["class_agreement_across_labs"].value < 0.7
     assert cell.figures["class_silhouette"].value > lab.figures["class_silhouette"].value + 0.2
     assert "plainly tells the lab" in lab.words()
+    assert cell.compared == ("x", "y")
+    assert "over the 2 classes (x, y) that two labs have with 4 cells or more" in cell.words()
 
 
 def test_intervals_hold_their_figure_and_are_repeatable() -> None:

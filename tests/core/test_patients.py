@@ -19,6 +19,7 @@ from napari_bloodcell.core.report.patients import (
     OneSlide,
     chance_of,
     of_patients,
+    patients_in,
     to_text_of,
     without_patient,
     write_patients,
@@ -195,3 +196,21 @@ def test_the_table_of_patients_has_a_line_for_each_class(tmp_path: Path) -> None
 def test_results_without_cells_and_pools_of_some_slides_are_counted(results: Path) -> None:
     all_slides = summarise(results)
     assert pooled(all_slides[:1]) == all_slides[0].differential
+
+
+def test_a_table_names_the_patients_of_images_by_their_files_or_names(tmp_path: Path) -> None:
+    table = tmp_path / "list.csv"
+    table.write_text("image,slide,patient\nfields\\a.png,s1,anna\nb,s2,ben\nother.png,s3,cleo\nc.png,s4,\n")
+    assert patients_in(table, ["a", "b", "c"]) == {"a": "anna", "b": "ben"}
+    assert patients_in(table, ["a.png"]) == {"a.png": "anna"}
+    table.write_text("image,patient\na.png,anna\na.tif,ben\n")
+    assert patients_in(table, ["a.png", "a.tif"]) == {"a.png": "anna", "a.tif": "ben"}
+    with pytest.raises(
+        DataError, match="line 3: a is ben's here and anna's above. Keep one line for each image"
+    ):
+        patients_in(table, ["a"])
+    with pytest.raises(DataError, match="names a patient of none of these: d. The column image must hold"):
+        patients_in(table, ["d"])
+    table.write_text("slide,who\na,anna\n")
+    with pytest.raises(DataError, match="has the columns slide, who; it needs patient, and image or slide"):
+        patients_in(table, ["a"])

@@ -88,5 +88,11 @@ def test_a_rare_group_counts_as_much_as_a_common_one():
 def test_too_few_cells_are_not_judged_and_it_is_said(blobs):
     values, names = blobs
     words = class_in_words(values, names)
-    assert words == "The class of a cell is told by its nearest neighbours in 100% (guessing: 33%)."
+    assert words == (
+        "The class of a cell is told by its nearest neighbours in 100% (guessing: 33%), over the 3 classes "
+        f"({', '.join(sorted(set(names)))}) with 4 cells or more."
+    )
+    rare = class_in_words(values, [*names[:-2], "rare", "rare"])
+    assert "over the 3 classes" in rare
+    assert "rare" not in rare
     assert "cannot be judged with fewer than 4 cells of two classes" in class_in_words(values, ["a"] * 90)

@@ -250,3 +250,49 @@ def test_a_covered_field_comes_to_light_without_its_classes(viewer, panel, count
         one for one in viewer.layers if layers.role_of(one) == OUTLINES and np.asarray(one.data).any()
     ]
     np.testing.assert_array_equal(np.asarray(lines.data) > 0, np.asarray(counted.data) > 0)
+
+
+def in_field(viewer, cells, cell):
+    """Press and release on a cell, as napari hears it from the canvas."""
+    rows, columns = np.nonzero(np.asarray(cells.data) == cell)
+    middle = len(rows) // 2
+    canvas = viewer.window._qt_viewer.canvas
+    world = cells.data_to_world((rows[middle], columns[middle]))
+    place = canvas.view.scene.transform.map([world[1], world[0], 0, 1])[:2]
+    canvas._scene_canvas.events.mouse_press(pos=place, button=1)
+    canvas._scene_canvas.events.mouse_release(pos=place, button=1)
+
+
+def test_a_click_in_the_field_chooses_the_cell_and_the_next_key_names_it(
+    viewer, counted, reading, tmp_path, qtbot
+):
+    centre = layers.camera_of(viewer).center
+    first, last = keys(reading)[0], keys(reading)[-1]
+    in_field(viewer, counted, last[1])
+    assert reading.view.chosen == [last]
+    assert layers.camera_of(viewer).center == centre
+    (lines,) = [one for one in viewer.layers if layers.role_of(one) == OUTLINES]
+    assert np.any(lines.data)
+    assert viewer.window._qt_window.focusWidget() is reading.view
+    QTest.keyClick(reading.view, "3")
+    assert list(on_disk(tmp_path, qtbot, 1)) == [("smear", last[1])]
+    in_field(viewer, counted, first[1])
+    assert reading.view.chosen == [first]
+
+
+def test_a_layer_with_answers_cannot_be_chosen_for_a_moment(viewer, counted, reading):
+    """napari reads the table of what is chosen out at once: below the image, at the mouse, in its own table."""
+    table = viewer.window.add_plugin_dock_widget("napari", "Features table widget")[1]
+    coloured = next(one for one in viewer.layers if layers.role_of(one) == layers.CLASSES)
+    viewer.layers.selection.active = counted
+    assert viewer.layers.selection.active != counted
+    viewer.layers.selection = {counted, coloured}
+    assert not viewer.layers.selection & {counted, coloured}
+    heads = [
+        table.table.model().headerData(at, Qt.Orientation.Horizontal)
+        for at in range(table.table.model().columnCount())
+    ]
+    assert "cell_type" not in heads
+    counted.visible = True
+    assert not counted.visible
+    assert "stays hidden" in reading.task.message.text()

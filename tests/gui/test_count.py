@@ -1,10 +1,12 @@
 """The panel "Count cells" in the real napari, opened by its name and pressed like a person would."""
 
+import dataclasses
 import hashlib
 import json
 import threading
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from napari_bloodcell.core.errors import BloodcellError, Cancelled
 from napari_bloodcell.core.report import count
 from napari_bloodcell.gui import classes
 from napari_bloodcell.gui.count import CountCells
-from napari_bloodcell.gui.count_calls import new_folder
+from napari_bloodcell.gui.count_calls import new_folder, sizes_of
 from napari_bloodcell.gui.tally import rows_of
 from napari_bloodcell.gui.task import under_way
 
@@ -256,6 +258,102 @@ def test_cancel_keeps_the_images_that_are_counted(viewer, quick, made_up, two, c
     assert quick.task.message.text().startswith("Cancelled; what was finished is kept. Counted smear.")
     assert "smear cells" in names(viewer)
     assert "other cells" not in names(viewer)
+
+
+@pytest.fixture
+def halted(monkeypatch):
+    """The second half of the chain, which names the outlined cells, goes on until it is cancelled."""
+    from napari_bloodcell.core import pipeline
+
+    begun = threading.Event()
+
+    def classify_masks(*_given, progress):
+        begun.set()
+        for done in range(10_000):
+            progress("naming", done, 10_000)
+            time.sleep(0.005)
+
+    monkeypatch.setattr(pipeline, "classify_masks", classify_masks)
+    return begun
+
+
+def test_cancel_in_the_second_half_keeps_the_outlines(  # noqa: PLR0917
+    viewer, panel, halted, add_smear, click, wait, qtbot, open_panel
+):
+    add_smear()
+    qtbot.waitUntil(lambda: panel.bundle.findData("stain") >= 0, timeout=60_000)
+    panel.bundle.setCurrentIndex(panel.bundle.findData("stain"))
+    click(panel.task.run_button)
+    qtbot.waitUntil(halted.is_set, timeout=60_000)
+    click(panel.task.cancel_button)
+    wait(panel)
+    assert names(viewer) == ["smear", "smear nuclei", "smear cells"]
+    cells = viewer.layers["smear cells"]
+    n = len(np.unique(cells.data)) - 1
+    assert n > 0
+    assert panel.task.message.text() == (
+        f"Cancelled; what was finished is kept. The outlines of {n} cells in smear are kept, without classes: "
+        "Classify names them."
+    )
+    assert not panel.table.isVisible()
+    assert not panel.export_button.isVisible()
+    classify = open_panel("Classify")
+    assert classify.cells.value == cells
+    assert classify.task.run_button.isEnabled()
+
+
+def sized(made_up, guesses):
+    """The chain with these pixel sizes, by image, as if they were guessed where none was set."""
+
+    def analyse(picture, bundle, config, progress):
+        analysis, table = made_up(picture, bundle, config, progress)
+        um, source = config.read.um_per_px, "given"
+        if um is None:
+            um, source = guesses[picture.name], "red cells"
+        masks = dataclasses.replace(analysis.masks, um_per_px=um, scale_source=source)
+        return dataclasses.replace(analysis, masks=masks), table
+
+    return analyse
+
+
+def test_pixel_sizes_that_were_guessed_apart_are_told_and_become_one(
+    quick, made_up, two, press_run, click, wait
+):
+    quick.analyse = sized(made_up, {"smear": 0.1, "other": 0.11})
+    press_run(quick)
+    assert "of 2 images it was guessed from red cells (0.1 to 0.11 µm)" in quick.sizes.text()
+    assert quick.size_button.text() == "Count again with 0.105 µm for all"
+    click(quick.size_button)
+    wait(quick)
+    assert [one.analysis.config.read.um_per_px for one in quick.counted.fields] == [0.105, 0.105]
+    assert not quick.sizes.isVisible()
+    assert not quick.size_button.isVisible()
+
+
+def test_guesses_that_are_alike_need_no_word(quick, made_up, two, press_run):
+    quick.analyse = sized(made_up, {"smear": 0.1, "other": 0.101})
+    press_run(quick)
+    assert quick.counted is not None
+    assert not quick.sizes.isVisible()
+    assert not quick.size_button.isVisible()
+
+
+def test_the_size_that_a_file_says_is_that_of_the_others_too():
+    def field(um, source, shape=(30, 40)):
+        masks = SimpleNamespace(um_per_px=um, scale_source=source, labels=np.zeros(shape))
+        return SimpleNamespace(analysis=SimpleNamespace(masks=masks))
+
+    said, guess = field(0.1, "given"), field(0.11, "red cells")
+    assert sizes_of([said, guess]).for_all == 0.1
+    assert "of 1 image it was guessed from red cells (0.11 µm)." in sizes_of([said, guess]).text
+    assert sizes_of([said, guess, field(0.2, "given")]).for_all is None
+    assert sizes_of([said, said]) is None
+    assert sizes_of([said, field(0.11, "red cells", (40, 40))]) is None
+    unknown = field(None, "unknown")
+    assert sizes_of([unknown, guess]).for_all == 0.11
+    assert "(0.11 µm), of 1 image it is not known." in sizes_of([unknown, guess]).text
+    assert sizes_of([unknown, said]).for_all == 0.1
+    assert sizes_of([unknown, unknown]) is None
 
 
 def test_counting_again_adds_and_never_overwrites(viewer, quick, add_smear, press_run):

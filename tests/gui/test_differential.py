@@ -173,8 +173,8 @@ def test_bands_are_merged_on_request(viewer, panel, counted, click, qtbot):
 def test_several_slides_are_shown_apart_and_together(panel, counted, add_counted, qtbot):
     add_counted("second smear", turned=True)
     panel.cells.value = "all"
-    qtbot.waitUntil(panel.by_slide.isVisible)
-    rows = [panel.by_slide.item(row, 0).text() for row in range(panel.by_slide.rowCount())]
+    qtbot.waitUntil(panel.patients.by_slide.isVisible)
+    rows = [panel.patients.by_slide.item(row, 0).text() for row in range(panel.patients.by_slide.rowCount())]
     assert rows == ["smear", "second smear", "All together"]
     assert panel.shown.pooled.counted == sum(one.counted for _, one in panel.shown.slides)
 
@@ -509,8 +509,8 @@ def test_a_field_without_a_cell_was_looked_at_and_counts_as_one_with_none(  # no
     sign(panel)
     assert panel.signed.text().startswith("Signed by ada")
     panel.cells.value = "all"
-    qtbot.waitUntil(panel.by_slide.isVisible)
-    rows = [[panel.by_slide.item(row, at).text() for at in (0, 1)] for row in range(3)]
+    qtbot.waitUntil(panel.patients.by_slide.isVisible)
+    rows = [[panel.patients.by_slide.item(row, at).text() for at in (0, 1)] for row in range(3)]
     n = str(panel.shown.pooled.counted)
     assert rows == [["smear", n], ["empty", "0"], ["All together", n]]
     sign(panel)
@@ -596,3 +596,162 @@ def test_fields_that_two_people_signed_are_told_apart(viewer, panel, counted, ad
     assert "; 1 field by bo, 20" in panel.signed.text()
     assert panel.signed.text().endswith("drawn by hand is new.")
     assert panel.shown.signed == {}
+
+
+@pytest.fixture
+def two_fields(panel, counted, add_counted, qtbot):
+    """Of unlike classes, both chosen."""
+    add_counted("second smear", turned=True)
+    panel.cells.value = "all"
+    qtbot.waitUntil(panel.patients.by_slide.isVisible)
+    return [counted, panel.viewer.layers["second smear cells"]]
+
+
+def type_patient(qtbot, panel, row, name):
+    """As a person does: click twice on the place beside the slide, type, Return."""
+    table = panel.patients.by_slide
+    place = table.visualItemRect(table.item(row, 2)).center()
+    for press in (qtbot.mouseClick, qtbot.mouseDClick):
+        press(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    editor = editor_in(table)
+    editor.clear()
+    qtbot.keyClicks(editor, name)
+    qtbot.keyClick(editor, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: panel._slides[row].patient == name)
+
+
+def editor_in(table):
+    return next(one for one in table.viewport().children() if one.inherits("QLineEdit") and one.isVisible())
+
+
+def test_slides_of_a_patient_are_counted_as_the_command_counts_them(panel, two_fields, qtbot):
+    from collections import Counter as Cells
+
+    from napari_bloodcell.core.results import Slide as OnDisk
+    from napari_bloodcell.core.results import by_patient
+
+    for row in range(2):
+        type_patient(qtbot, panel, row, "P 7")
+    known = frozenset(two_fields[0].metadata[layers.KEY]["bundle"]["classes"])
+    on_disk = [
+        OnDisk(
+            name=name,
+            images=1,
+            cells=Cells(classes.kinds(layer)),
+            differential=count(classes.kinds(layer), known=known),
+            known=known,
+            patient="P 7",
+        )
+        for name, layer in zip(("smear", "second smear"), two_fields, strict=True)
+    ]
+    (wanted,) = by_patient(on_disk)
+    assert list(panel.shown.patients) == [wanted]
+    table = panel.patients.by_patient
+    qtbot.waitUntil(table.isVisible)
+    assert [table.item(0, at).text() for at in range(3)] == ["P 7", str(wanted.differential.counted), "2"]
+    first = wanted.differential.rows[0]
+    limits = f"{first.percent:.1f} ({first.low:.1f} to {first.high:.1f})"
+    assert table.item(0, 3).text() == limits
+    assert panel.patients.told.text() == f"P 7: {wanted.spread_text()}"
+
+
+def test_a_patient_is_chosen_above_like_a_field_and_written(  # noqa: PLR0917
+    panel, two_fields, qtbot, click, wait, tmp_path, add_counted
+):
+    from napari_bloodcell.core.report.patients import write_patients
+
+    type_patient(qtbot, panel, 1, "P 8")
+    assert panel.patients.told.text() == "1 slide of no known patient: smear."
+    assert [panel.cells.itemText(at) for at in range(2)] == ["All 2 layers", "Patient P 8: 1 layer"]
+    panel.ask_folder = lambda: tmp_path
+    click(panel.task.run_button)
+    wait(panel)
+    write_patients(tmp_path, panel.shown.patients)
+    written_now = (tmp_path / "differential" / "patients.csv").read_bytes()
+    assert written_now == (tmp_path / "patients.csv").read_bytes()
+    cells = pd.read_csv(tmp_path / "differential" / "cells.csv", keep_default_na=False)
+    assert set(cells.loc[cells["image"] == "second smear", "patient"]) == {"P 8"}
+    assert set(cells.loc[cells["image"] == "smear", "patient"]) == {""}
+    panel.cells.value = ("patient", "P 8")
+    qtbot.waitUntil(lambda: [name for name, _ in panel.shown.slides] == ["second smear"])
+    assert panel.shown.pooled == panel.shown.patients[0].differential
+    assert panel.patients.patient.text() == "P 8"
+    panel.patients.patient.clear()
+    qtbot.keyClicks(panel.patients.patient, "P 9")
+    qtbot.keyClick(panel.patients.patient, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: "Patient P 9: 1 layer" in [panel.cells.itemText(at) for at in range(4)])
+    assert panel.cells.text == "All 2 layers", "the patient that was chosen is called otherwise"
+
+
+def test_a_table_of_patients_may_be_a_list_of_images_and_must_name_one_that_is_open(
+    panel, two_fields, wait, tmp_path, click
+):
+    table = tmp_path / "list.csv"
+    table.write_text("image,slide,patient\nfields/smear.png,S1,P 1\nfields/other.png,S2,P 2\n")
+    panel.ask_patients = lambda: table
+    click(panel.patients.table_button)
+    wait(panel)
+    assert panel.task.message.text() == "Patients of 1 slide read."
+    assert [slide.patient for slide in panel._slides] == ["P 1", ""]
+    table.write_text("slide;patient\nsecond smear;P 2\nsmear;P 2\n")
+    click(panel.patients.table_button)
+    wait(panel)
+    assert [slide.patient for slide in panel._slides] == ["P 2", "P 2"]
+    table.write_text("slide,patient\nnone,P 3\n")
+    click(panel.patients.table_button)
+    wait(panel)
+    assert "names a patient of none of these: smear, second smear" in panel.task.message.text()
+    assert [slide.patient for slide in panel._slides] == ["P 2", "P 2"]
+
+
+def test_a_name_that_is_being_typed_is_not_lost_when_a_class_changes(viewer, panel, two_fields, qtbot):
+    table = panel.patients.by_slide
+    table.editItem(table.item(0, 2))
+    editor = editor_in(table)
+    qtbot.keyClicks(editor, "P 1")
+    classes.give(viewer, {two_fields[1]: classes.ids(two_fields[1])}, "basophil", "ada")
+    qtbot.waitUntil(lambda: panel.shown.slides[1][1].percent("basophil") == 100)
+    assert table.is_typed_in
+    qtbot.keyClick(editor, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: panel._slides[0].patient == "P 1")
+    heads = [table.horizontalHeaderItem(at).text() for at in range(table.columnCount())]
+    qtbot.waitUntil(lambda: table.item(1, heads.index("basophil")).text() == "100.0")
+
+
+def test_a_patient_is_there_when_the_session_is_opened_again_and_in_its_report(  # noqa: PLR0917
+    viewer, panel, two_fields, open_panel, qtbot, click, wait, tmp_path
+):
+    from napari_bloodcell.core.report.make import make_report
+
+    type_patient(qtbot, panel, 0, "before")
+    session = open_panel("Session")
+    session.ask_folder = lambda: tmp_path / "session"
+    click(session.task.run_button)
+    qtbot.waitUntil(lambda: autosave.session_of(two_fields[1])[0] is not None, timeout=60_000)
+    wait(session)
+    panel.parentWidget().raise_()
+    qtbot.waitUntil(panel.patients.by_slide.isVisible)
+    type_patient(qtbot, panel, 1, "after")
+    type_patient(qtbot, panel, 0, "mended")
+    wanted = list(panel.shown.patients)
+    click(session.close_button)
+    report = make_report([tmp_path / "session"], tmp_path / "report")
+    assert list(report.patients) == wanted
+    assert [one.name for one in wanted] == ["mended", "after"]
+    viewer.layers.clear()
+    click(session.task.run_button)
+    qtbot.waitUntil(lambda: len(session.viewer.layers) == 8 and not session.task.busy, timeout=60_000)
+    panel.cells.value = "all"
+    qtbot.waitUntil(lambda: panel.shown is not None and list(panel.shown.patients) == wanted)
+    for one in autosave.opened():
+        one.close()
+
+
+def test_an_empty_reader_says_whose_name_is_written(panel, monkeypatch):
+    from napari_bloodcell.gui import preferences
+    from napari_bloodcell.gui.reader_name import ReaderName
+
+    panel.reader.clear()
+    assert panel.reader.placeholderText() == f"{panel.reader.name} (the name of this account)"
+    monkeypatch.setattr(preferences, "preference", lambda name: "grace" if name == "reader" else "")
+    assert ReaderName("Your name.").placeholderText() == "grace (as set in Preferences)"

@@ -368,6 +368,21 @@ def test_ten_thousand_points_are_drawn_and_searched_quickly(qtbot):
     assert max(best.values()) < 0.1, best
 
 
+def test_texts_on_a_map_do_not_cover_each_other_and_are_not_cut():
+    from napari_bloodcell.gui.scatter import beside
+
+    dice = np.random.default_rng(1)
+    points = dice.uniform(0, 300, (40, 2))
+    sizes = [(60, 14)] * 40
+    boxes = [one for one in beside(points, sizes, (300, 300)) if one is not None]
+    assert len(boxes) > 15
+    for at, (left, top) in enumerate(boxes):
+        assert 0 <= left <= 240
+        assert 0 <= top <= 286
+        assert not [1 for x, y in boxes[:at] if abs(x - left) < 60 and abs(y - top) < 14]
+    assert beside(np.array([[10.0, 50.0]]), [(60, 14)], (300, 300)) == [(18.0, 43.0)]
+
+
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_the_panel_fits_a_small_screen_in_both_themes(viewer, shown, theme):
     viewer.theme = theme

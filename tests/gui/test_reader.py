@@ -1,6 +1,7 @@
 """File > Open on sessions and results."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,28 @@ def test_a_result_opens_on_its_image(viewer, smear, tmp_path):
     analyse_files([tmp_path / "field.png"], tmp_path / "out")
     viewer.open(tmp_path / "out" / "field" / "run.json", plugin="napari-bloodcell")
     assert [layer.name for layer in viewer.layers] == ["field.png", "field classes", "field cells"]
-    assert len(viewer.layers["field cells"].features) == len(np.unique(viewer.layers["field cells"].data)) - 1
+    cells = viewer.layers["field cells"]
+    assert len(cells.features) == len(np.unique(cells.data)) - 1
+    known = json.loads((tmp_path / "out" / "field" / "run.json").read_text())["bundle"]["classes"]
+    assert cells.metadata[layers.KEY]["bundle"]["classes"] == known  # the others are no zeros with limits
+
+
+def test_results_open_with_their_patient_and_are_counted_as_the_command_counts_them(
+    viewer, smear, tmp_path, open_panel, qtbot
+):
+    from PIL import Image
+
+    for name, pixels in (("a", smear.image.pixels), ("b", smear.image.pixels[::-1])):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    rows = "a.png,a.png,P 7\nb.png,b.png,P 7\n"
+    (tmp_path / "list.csv").write_text(f"image,slide,patient\n{rows}")
+    done = analyse_files([tmp_path / "list.csv"], tmp_path / "out", "stain")
+    for name in ("a", "b"):
+        viewer.open(tmp_path / "out" / name / "run.json", plugin="napari-bloodcell")
+    panel = open_panel("Differential")
+    qtbot.waitUntil(lambda: panel.shown is not None and len(panel.shown.slides) == 2, timeout=60_000)
+    assert tuple(panel.shown.patients) == done.patients
+    assert [one.name for one in done.patients] == ["P 7"]
 
 
 @pytest.mark.parametrize("kind", ["ome", "imagej", "plain", "png", "cmyk", "damaged"])

@@ -210,6 +210,28 @@ def test_other_outlines_do_not_take_the_place_of_those_kept(viewer, kept, counte
     assert len(list(folder.glob(f"cells-{key}-until-*.safetensors"))) == 1
 
 
+def test_of_fields_that_lie_on_each_other_the_upper_one_shows_its_outlines_alone(
+    viewer, panel, tmp_path, click, wait, smear
+):
+    """As after counting them: outlines of another field would be taken for its own."""
+    import pandas as pd
+
+    from napari_bloodcell.core.image import read_image
+
+    masks = smear.masks
+    table = pd.DataFrame({"label": masks.cell_id, "cell_type": ["monocyte"] * len(masks)})
+    cells = SessionCells(labels=masks.labels, nucleus=masks.nucleus, table=table, made_from={})
+    with Session(tmp_path / "session") as session:
+        for name, pixels in (("below", smear.image.pixels), ("above", smear.image.pixels[::-1])):
+            session.save_cells(session.add_image(read_image(pixels.copy(), name=name)), cells)
+    panel.ask_folder = lambda: tmp_path / "session"
+    click(panel.task.run_button)
+    wait(panel)
+    shown = {one.name for one in viewer.layers if one.visible}
+    assert shown == {"below", "above", "above cells", "above classes"}
+    click(panel.close_button)
+
+
 def test_cells_without_a_class_open_again(viewer, panel, tmp_path, click, qtbot, smear):
     import pandas as pd
     from PIL import Image

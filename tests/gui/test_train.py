@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 
 from napari_bloodcell.core.bundle.kept import kept_bundles
 from napari_bloodcell.gui.outlines import outlined
@@ -226,6 +227,56 @@ def test_stopped_before_the_first_epoch_nothing_stays(panel, counted, do, out):
     assert not out.exists()
 
 
+def test_outlines_that_a_person_corrected_are_told_and_ticked_first(viewer, panel, counted, add_counted, do):
+    from napari_bloodcell.gui.corrections import corrections_of
+
+    other = add_counted("other", turned=True)
+
+    def rows():
+        return [panel.data.list.item(row).text() for row in range(panel.data.list.count())]
+
+    do.until(lambda: rows() == ["smear cells: not corrected", "other cells: not corrected"])
+    assert panel.data.ticked() == [counted, other]
+    assert panel.data.uncorrected.isVisible()
+    other.brush_size = 3
+    other.paint((3, 3), 500)
+    do.until(lambda: rows()[1] == "other cells: 1 outline by hand")
+    assert panel.data.ticked() == [other]
+    assert not panel.data.uncorrected.isVisible()
+    panel.data.list.item(0).setCheckState(Qt.CheckState.Checked)  # a person wants it all the same
+    assert panel.data.uncorrected.isVisible()
+    corrections_of(viewer, other).undo()
+    do.until(lambda: rows()[1] == "other cells: not corrected")
+    corrections_of(viewer, other).redo()
+    do.until(lambda: rows()[1] == "other cells: 1 outline by hand")
+    assert panel.data.ticked() == [counted, other]
+
+
+def test_what_was_corrected_is_known_after_the_session_is_opened_again(
+    viewer, panel, counted, open_panel, do, tmp_path
+):
+    from napari_bloodcell.core.session import read_session
+    from napari_bloodcell.gui import autosave, by_hand
+
+    session = open_panel("Session")
+    session.ask_folder = lambda: tmp_path / "session"
+    do.click(session.task.run_button)
+    do.until(lambda: autosave.session_of(counted)[0] is not None and not session.task.busy)
+    counted.brush_size = 3
+    counted.paint((3, 3), 500)
+    do.until(lambda: 500 in by_hand.by_hand(counted))
+    corrected = by_hand.by_hand(counted)
+    do.click(session.close_button)
+    viewer.layers.clear()
+    do.click(session.task.run_button)
+    do.until(lambda: "smear cells" in viewer.layers and not session.task.busy)
+    assert by_hand.by_hand(viewer.layers["smear cells"]) == corrected
+    (found,) = by_hand.said_in(read_session(tmp_path / "session").trail.events).values()
+    assert found == {"by_hand": corrected}  # as older sessions, which do not keep it, say it
+    for one in autosave.opened():
+        one.close()
+
+
 def test_the_layer_may_go_in_the_middle(viewer, panel, quick, counted, do, out):
     do.click(panel.task.run_button)
     viewer.layers.clear()
@@ -252,8 +303,6 @@ def test_labels_without_their_image_are_refused_by_name(viewer, panel, tmp_path,
     assert panel.data.ticked() == []
     viewer.add_points(np.zeros((1, 2)))
     assert panel.data.list.count() == 1  # points hold no outlines
-    from qtpy.QtCore import Qt
-
     panel.data.list.item(0).setCheckState(Qt.CheckState.Checked)
     do.click(panel.task.run_button)
     assert "No open image is as large as the outlines lonely" in panel.task.message.text()

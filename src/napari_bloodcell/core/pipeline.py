@@ -3,7 +3,7 @@
 ``image -> Masks -> Crops -> Embeddings -> Predictions -> Differential``
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -119,13 +119,17 @@ def analyse(
     bundle: "str | Path | Bundle" = "nano",
     config: AnalyseConfig = AnalyseConfig(),
     *,
+    outlined: Callable[[SmearImage, Masks], None] | None = None,
     progress: Progress = silent,
 ) -> Analysis:
-    """One smear image to a counted differential. ``image`` is a path or an array; it is never changed."""
+    """One smear image to a counted differential. ``image`` is a path or an array; it is never changed.
+    ``outlined`` is called as soon as the outlines are there: who cancels after that may keep them."""
     check_config(config)
     model = load_bundle(bundle)
     smear = read_image(image, config.read)
     masks = segmenter_of(model, config).segment(smear, config.segment, progress=progress)
+    if outlined is not None:
+        outlined(smear, masks)
     return classify_masks(smear, masks, model, config, progress=progress)
 
 

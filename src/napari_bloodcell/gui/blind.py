@@ -1,13 +1,14 @@
 """The panel "Blind reading": a second person names the same cells, sees nobody's answers, and is compared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QPixmap
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton
+from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
 from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.errors import BloodcellError, DataError
@@ -20,10 +21,11 @@ from napari_bloodcell.gui.differential_calls import Slide, slide_of
 from napari_bloodcell.gui.gallery_view import SIDE_PX, GalleryView, Group, Key, Tile
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.in_order import InOrder
+from napari_bloodcell.gui.key_goes_on import KeyGoesOn
 from napari_bloodcell.gui.panel import CellsPanel
-from napari_bloodcell.gui.places import centre_on
+from napari_bloodcell.gui.places import centre_on, lie_on_their_own
 from napari_bloodcell.gui.reader_name import ReaderName
-from napari_bloodcell.gui.selection import Marks
+from napari_bloodcell.gui.selection import CellPicker, Marks
 from napari_bloodcell.gui.shelf import Shelf, read_shelves, taken_of
 from napari_bloodcell.gui.veil import Veil
 from napari_bloodcell.gui.wrapped import Wrapped
@@ -46,7 +48,8 @@ A second person names the same cells and sees neither the first reader's answers
 
 1. The second reader types a name into **Reader**, presses **Begin** and chooses a folder. Answers are kept in
    the file *NAME blind.csv* there, at once, each as it is given; the same name and folder go on with it.
-2. Click a cell, press the **key** of its class (0: it cannot be told), or drag cells onto a class. A wrong
+2. Click a cell, here or in the field, press the **key** of its class (0: it cannot be told), or drag cells
+   onto a class. A wrong
    answer is mended by another key, or dragged back to *not answered*.
 3. **End and compare** gives agreement and Cohen's kappa with each person who has named these cells, and with
    the classes on the screen.
@@ -110,6 +113,7 @@ class BlindReading(CellsPanel):
         self._layers: list[Labels] = []
         self._images: list[str] = []
         self._shelves: list[Shelf] = []
+        self._is_picking = False
         self._known = ClassList.of()
         self._writer: InOrder | None = None
         self._again = QTimer(self)
@@ -119,6 +123,7 @@ class BlindReading(CellsPanel):
         self._veil = Veil(napari_viewer, self)
         self._veil.lifted.connect(self._say_hidden)
         self._marks = Marks(napari_viewer, stays=True)
+        self._picker = CellPicker(napari_viewer, self._on_view, self._picked, also_hidden=True)
         self.reader = ReaderName("Your name or sign: the answers are kept under it.")
         self.choices.addRow("Reader", self.reader)
         self._build()
@@ -131,11 +136,9 @@ class BlindReading(CellsPanel):
         self.view.setMinimumHeight(LOWEST_VIEW_PX)
         self.view.looked_at.connect(self._look_at)
         self.view.chosen_changed.connect(self._mark)
-        self.view.pressed.connect(self._press)
         self.view.dropped.connect(self._give)
         self.state = Wrapped()
-        self.goes_on = QCheckBox("Key goes on")
-        self.goes_on.setToolTip("A key that names one cell goes on to the next one.")
+        self.goes_on = KeyGoesOn(self.view, lambda: self._known, self._give, self.task.say)
         self.goes_on.setChecked(True)
         self.end_button = QPushButton("End and compare")
         self.end_button.setToolTip("Shows everything again, and how far the answers agree.")
@@ -218,6 +221,7 @@ class BlindReading(CellsPanel):
         self._known = _classes_of(fields, self.answers.values())
         self._start_writing()
         self._veil.draw()
+        self._picker.start()
         self.view.forget_pictures()
         self._show()
         self._show_state()
@@ -239,6 +243,7 @@ class BlindReading(CellsPanel):
 
     def _lift(self) -> None:
         self.path = None
+        self._picker.stop()
         self._marks.clear()
         self._veil.lift()
         self._layers, self._shelves, self.answers = [], [], {}
@@ -253,15 +258,6 @@ class BlindReading(CellsPanel):
             self._lift()
 
     # answers
-
-    def _press(self, digit: str) -> None:
-        name = self._known.of_digit(digit)
-        if name is None:
-            self.task.say(f"No class has the key {digit}.")
-            return
-        self._give(name)
-        if self.goes_on.isChecked():
-            self.view.go_on()
 
     def _give(self, name: str) -> None:
         """To the cells that are chosen; ``NOT_YET`` takes their answers back."""
@@ -337,9 +333,36 @@ class BlindReading(CellsPanel):
             centre_on(self.viewer, layer, cell, self._shelves[number].boxes.get(cell))
             self._veil.show_field(layer, list(self._shelves[number].boxes))
 
+    def _on_view(self) -> "list[Labels]":
+        """Whose cells can be clicked on: the field that is shown, then those that lie beside it."""
+        there = [layer for layer in self._layers if layer in self.viewer.layers]
+        own = lie_on_their_own(self.viewer, there)
+        seen = [layer for layer, is_own in zip(there, own, strict=True) if is_own]
+        return sorted(seen, key=lambda layer: layer is not self._veil.field)
+
+    def _picked(self, layer: "Labels", cell: int, adds: bool) -> None:
+        """In the field: it is in view there, and its picture comes into view here. The next key is its."""
+        number = self._layers.index(layer)
+        if cell in self._shelves[number].boxes:
+            self._veil.show_field(layer, list(self._shelves[number].boxes))
+            with self._picking():
+                self.view.go_to((number, cell), adds=adds)
+        elif not adds:
+            self.view.choose([])
+        self.view.setFocus()
+
+    @contextmanager
+    def _picking(self) -> Iterator[None]:
+        """The view stays where it is: the cell is under the mouse."""
+        self._is_picking = True
+        try:
+            yield
+        finally:
+            self._is_picking = False
+
     def _mark(self, keys: Sequence[Key]) -> None:
         """Of one field, which is shown: others may lie under it."""
-        if keys:
+        if keys and not self._is_picking:
             self._look_at(keys[-1])
         last = keys[-1][0] if keys else -1
         chosen = {n: [c for at, c in keys if at == n == last] for n in range(len(self._layers))}

@@ -15,7 +15,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_bloodcell.core.errors import BloodcellError, SegmentError
 from napari_bloodcell.core.segment import edit as editing
-from napari_bloodcell.gui import autosave, classes, layers
+from napari_bloodcell.gui import autosave, by_hand, classes, layers
 from napari_bloodcell.gui.corrected_rows import rows_after, without_match
 from napari_bloodcell.gui.followers import go_with
 from napari_bloodcell.gui.outlines import image_of, nuclei_of, outlines, picture_under, shown_plane
@@ -115,6 +115,7 @@ class Corrections(QObject):
         before = self._rows_of(edit)
         self._write(edit, edit.labels_after, edit.nucleus_after, None)
         self._history.add(edit)
+        self._keep_by_hand()
         self._rows[id(edit)] = _Done(edit, before)
         self.changed.emit(_told(edit))
 
@@ -126,6 +127,7 @@ class Corrections(QObject):
         after = self._rows_of(edit)
         self._write(edit, edit.labels_before, edit.nucleus_before, self._rows_known(edit))
         self._history.undo()
+        self._keep_by_hand()
         self._rows[id(edit)] = _Done(edit, after)
         self.changed.emit(f"Undone: {_told(edit)}")
 
@@ -137,8 +139,12 @@ class Corrections(QObject):
         before = self._rows_of(edit)
         self._write(edit, edit.labels_after, edit.nucleus_after, self._rows_known(edit))
         self._history.redo()
+        self._keep_by_hand()
         self._rows[id(edit)] = _Done(edit, before)
         self.changed.emit(f"Done again: {_told(edit)}")
+
+    def _keep_by_hand(self) -> None:
+        by_hand.keep(self.cells, (cell for edit in self._history.done for cell in edit.cells))
 
     def stop(self) -> None:
         self._rims.stop()

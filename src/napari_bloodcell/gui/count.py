@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.records import AS_SET
-from napari_bloodcell.core.words import once_each
+from napari_bloodcell.core.words import how_many, once_each
 from napari_bloodcell.gui import ask, classes, layers
 from napari_bloodcell.gui import count_calls as calls
 from napari_bloodcell.gui.choices import BundleChoice, Chooser
@@ -56,10 +56,12 @@ limits are wide. A cell the model is not sure of is *unidentified* and stays in 
 nuclei. Your own layers stay as they are, and counting again adds new layers.
 
 **Pixel size** is taken from the layer where its units are lengths, else from the file it came from; or from
-Advanced > Read; or else guessed from the red cells. Where red cells contradict it, the panel says so.
+Advanced > Read; or else guessed from the red cells. Where red cells contradict it, the panel says so. Guesses
+that differ between images of one size are told: a press counts them again with one size for all.
 
 **Scope: all open images** counts each by itself and all together, in one press; the table below gives each
-image its line. **Cancel** keeps the images that were finished.
+image its line. **Cancel** keeps the images that were finished, and the outlines of one whose cells were
+found: *Classify* names them.
 
 **Several images** on one place: the outlines of the one counted last are shown, those of the others are
 hidden (the eye in the list of layers shows them). All are counted in *Differential*.
@@ -76,7 +78,8 @@ class CountCells(ImagePanel):
         self.task.run_button.setToolTip(
             "Find, outline and name the white cells of the image, and count them."
         )
-        self.analyse = calls.count_cells
+        self._finished = calls.Finished()
+        self.analyse: calls.Analyse = partial(calls.count_cells, self._finished.outlined)
         self.export = calls.export
         self.ask_folder = partial(ask.folder, self, "Folder for the result")
         self.counted: calls.Counted | None = None
@@ -97,7 +100,13 @@ class CountCells(ImagePanel):
         self.export_button = QPushButton("Export …")
         self.export_button.setToolTip("Write outlines, tables, picture and run record into a new folder.")
         self.export_button.clicked.connect(self._export)
-        self.results = [self.table, self.by_slide, self.state, self.export_button]
+        self.sizes, self.size_button = Wrapped(), QPushButton()
+        self.size_button.setToolTip("Sets it under Advanced > Read, for these and later images.")
+        self.size_button.clicked.connect(self._count_in_one_size)
+        self._sizes: calls.Sizes | None = None
+        self.results = [
+            *(self.table, self.by_slide, self.state, self.sizes, self.size_button, self.export_button)
+        ]
         self.research_use = Wrapped()
         below = QHBoxLayout()
         below.addWidget(self.research_use, 1)
@@ -116,6 +125,7 @@ class CountCells(ImagePanel):
         self.body.addStretch(1)
         self.task.pressed.connect(self._count)
         self.task.busy_changed.connect(self.export_button.setDisabled)
+        self.task.busy_changed.connect(self.size_button.setDisabled)
         self.task.busy_changed.connect(self.first_button.setDisabled)
         self.task.busy_changed.connect(self._count_the_sample)
         self.layers_changed()
@@ -158,9 +168,17 @@ class CountCells(ImagePanel):
             self.task.say(str(error), error=True)
             return
         # The call must not hold the panel.
-        call = partial(calls.count_fields, pictures, self.analyse, self.bundle.currentData(), config)
-        self.task.start(call, self._counted, may_drop=True, keeps_parts=len(pictures) > 1)
+        finished = self._finished
+        finished.begin()
+        bundle = self.bundle.currentData()
+        call = partial(calls.count_fields, pictures, self.analyse, bundle, config, finished)
+        self.task.start(call, self._counted, may_drop=True, keeps_parts=finished.is_any)
         self._forget()
+
+    def _count_in_one_size(self) -> None:
+        if self._sizes is not None and self._sizes.for_all is not None:
+            self.form.widget("read.um_per_px").value = f"{self._sizes.for_all:g}"
+            self._count()
 
     def _forget(self) -> None:
         """A new count has begun: what is shown must not be taken for its result."""
@@ -172,21 +190,33 @@ class CountCells(ImagePanel):
 
     def _counted(self, result: calls.Counted | Partial) -> Iterator[None]:
         counted: calls.Counted = result.result if isinstance(result, Partial) else result
-        self.counted = counted
-        self._show(counted)
-        yield
         told = ["Cancelled; what was finished is kept."] if isinstance(result, Partial) else []
+        if counted.fields:
+            self.counted = counted
+            self._show(counted)
+        yield
         self.task.say("Adding the outlines …")
         for field in counted.fields:
             yield from self._add(field)
+        if counted.outlined is not None:
+            yield from self._add_outlines(counted.outlined)
+            told.append(_told_outlined(counted.outlined))
+        if not counted.fields:
+            self.task.say(" ".join(told))
+            return
         pictures = [one.picture for one in counted.fields]
-        hide_other_outlines(self.viewer, pictures)
+        hide_other_outlines(self.viewer, [*pictures, *_outlined(counted)])
         told += _told_all([(one.analysis, one.picture.is_in(self.viewer)) for one in counted.fields])
         if not self._closed:
             if len(pictures) == 1:
                 told += [hidden_by(self.viewer, cells) for cells, _ in self._followed]
             between = " " if len(pictures) == 1 else "\n"
             self.task.say(between.join(filter(None, (*told, *counted.refused))))
+
+    def _add_outlines(self, one: calls.OnlyOutlined) -> Iterator[None]:
+        if one.picture.is_in(self.viewer):
+            steps = layers.add_masks(self.viewer, one.picture, one.image, one.masks, one.config)
+            yield from painted_apart(self, while_there(self.viewer, one.picture, steps))
 
     def _add(self, field: calls.Field) -> Iterator[None]:
         if not field.picture.is_in(self.viewer):
@@ -197,6 +227,7 @@ class CountCells(ImagePanel):
             self._follow(field)
 
     def _show(self, counted: calls.Counted) -> None:
+        assert counted.pooled is not None
         each = [(one.picture.name, one.analysis.differential) for one in counted.fields]
         self.table.show_differential(counted.pooled)
         self.by_slide.show_slides([*each, (POOLED, counted.pooled)])
@@ -204,9 +235,18 @@ class CountCells(ImagePanel):
         for widget in self.results:
             widget.show()
         self.by_slide.setVisible(len(each) > 1)
+        self._show_sizes(calls.sizes_of(counted.fields))
+
+    def _show_sizes(self, sizes: calls.Sizes | None) -> None:
+        """Guesses that differ are told, and how all images get one size."""
+        self._sizes, for_all = sizes, None if sizes is None else sizes.for_all
+        self.sizes.setText("" if sizes is None else sizes.text)
+        self.sizes.setVisible(sizes is not None)
+        self.size_button.setText(f"Count again with {for_all:g} µm for all" if for_all else "")
+        self.size_button.setVisible(for_all is not None)
 
     def _say_state(self, instead: str = "") -> None:
-        if self.counted is not None:
+        if self.counted is not None and self.counted.pooled is not None:
             n = len(self.counted.fields)
             name = self.counted.fields[0].analysis.image.name if n == 1 else f"{n} images together"
             self.state.setText(f"{name}: {instead or _state(self.counted.pooled)}")
@@ -243,6 +283,17 @@ class CountCells(ImagePanel):
         from napari_bloodcell.core.report import RESEARCH_USE
 
         self.research_use.setText(RESEARCH_USE)
+
+
+def _outlined(counted: calls.Counted) -> "Sequence[layers.Picture]":
+    return [] if counted.outlined is None else [counted.outlined.picture]
+
+
+def _told_outlined(one: calls.OnlyOutlined) -> str:
+    if not len(one.masks):
+        return f"In {one.picture.name} no white cell was found."
+    found = how_many(len(one.masks), "cell")
+    return f"The outlines of {found} in {one.picture.name} are kept, without classes: Classify names them."
 
 
 def _lies_on(cells: "Labels", picture: layers.Picture) -> bool:

@@ -1,13 +1,15 @@
 """What the count panel has done in its task: images to counted cells, and their export."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.errors import BloodcellError, Cancelled
 from napari_bloodcell.core.progress import Progress, within
+from napari_bloodcell.core.words import how_many
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.differential_calls import folder_names
 from napari_bloodcell.gui.task import Partial
@@ -16,7 +18,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from napari_bloodcell.core.pipeline import Analysis
+    from napari_bloodcell.core.records import Masks, SmearImage
     from napari_bloodcell.core.report import Differential
+
+GUESSED, GIVEN = "red cells", "given"  # where a pixel size is from
+ALIKE = 0.02  # so far guesses may differ and need no word
 
 Analyse = Callable[[layers.Picture, str, AnalyseConfig, Progress], "tuple[Analysis, pd.DataFrame]"]
 
@@ -32,20 +38,53 @@ class Field:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class OnlyOutlined:
+    """One image whose cells were found when Cancel was pressed, and not yet named."""
+
+    picture: layers.Picture
+    image: "SmearImage"
+    masks: "Masks"
+    config: AnalyseConfig
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Counted:
     fields: Sequence[Field]
-    pooled: "Differential"
+    pooled: "Differential | None"  # None where none was finished
     refused: Sequence[str] = ()  # images that could not be counted, each with the reason
+    outlined: OnlyOutlined | None = None
+
+
+@dataclass(kw_only=True, eq=False)
+class Finished:
+    """What a count has so far: written in its thread, asked by the panel when Cancel is pressed."""
+
+    fields: list[Field] = field(default_factory=list)
+    found: "tuple[SmearImage, Masks] | None" = None  # of the image in hand
+
+    def begin(self) -> None:
+        self.fields, self.found = [], None
+
+    def outlined(self, image: "SmearImage", masks: "Masks") -> None:
+        self.found = image, masks
+
+    def is_any(self) -> bool:
+        return bool(self.fields) or self.found is not None
 
 
 def count_cells(
-    picture: layers.Picture, bundle: str, config: AnalyseConfig, progress: Progress
+    outlined: "Callable[[SmearImage, Masks], None]",
+    picture: layers.Picture,
+    bundle: str,
+    config: AnalyseConfig,
+    progress: Progress,
 ) -> "tuple[Analysis, pd.DataFrame]":
     """The core call, in the task."""
     from napari_bloodcell.core.pipeline import analyse
 
     progress("Reading the image", 0, 0)
-    analysis = analyse(picture.read(config.read), bundle, config, progress=progress)
+    image = picture.read(config.read)
+    analysis = analyse(image, bundle, config, outlined=outlined, progress=progress)
     table = analysis.table()
     layers.warm_up()
     return analysis, table
@@ -56,13 +95,15 @@ def count_fields(
     analyse: Analyse,
     bundle: str,
     config: AnalyseConfig,
+    finished: Finished,
     progress: Progress,
 ) -> Counted | Partial:
-    """Each image by itself, and all together. Cancelled in the middle, those that were finished are kept; one
-    that is refused does not keep the others from being counted."""
+    """Each image by itself, and all together. Cancelled in the middle, those that were finished are kept, and
+    the outlines of the one in hand; one that is refused does not keep the others from being counted."""
     from napari_bloodcell.core.pipeline import together
 
-    done: list[Field] = []
+    finished.begin()
+    done = finished.fields
     refused: list[str] = []
     for number, picture in enumerate(pictures):
         stage = f"{picture.name} ({number + 1} of {len(pictures)})"
@@ -71,19 +112,64 @@ def count_fields(
                 picture, bundle, config, within(progress, stage) if len(pictures) > 1 else progress
             )
         except Cancelled:
-            if not done:
+            if not finished.is_any():
                 raise
-            return Partial(Counted(fields=done, pooled=together([one.analysis for one in done])))
+            return Partial(_kept(finished, picture, config))
         except BloodcellError as error:
             if len(pictures) == 1:
                 raise
             refused.append(f"{picture.name} was not counted: {error}")
             continue
         rims = layers.rims_of(analysis.masks.labels)
+        finished.found = None
         done.append(Field(picture=picture, analysis=analysis, table=table, rims=rims))
     if not done:
         raise BloodcellError(" ".join(refused))
     return Counted(fields=done, pooled=together([one.analysis for one in done]), refused=refused)
+
+
+def _kept(finished: Finished, picture: layers.Picture, config: AnalyseConfig) -> Counted:
+    """Of a count that was cancelled while this image was in hand."""
+    from napari_bloodcell.core.pipeline import together
+
+    outlined = None
+    if finished.found is not None:
+        image, masks = finished.found
+        outlined = OnlyOutlined(picture=picture, image=image, masks=masks, config=config)
+        layers.warm_up()
+    fields = finished.fields
+    pooled = together([one.analysis for one in fields]) if fields else None
+    return Counted(fields=fields, pooled=pooled, outlined=outlined)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What is to be told of pixel sizes that were guessed image by image. ``for_all``: what all images could
+    have, in µm; None where files say sizes that differ."""
+
+    text: str
+    for_all: float | None
+
+
+def sizes_of(fields: Sequence[Field]) -> Sizes | None:
+    """None where there is nothing to tell: images of several sizes, all pixel sizes alike, or none known."""
+    shapes = {one.analysis.masks.labels.shape for one in fields}
+    known = [(one.analysis.masks.um_per_px, one.analysis.masks.scale_source) for one in fields]
+    guessed = sorted(um for um, source in known if um and source == GUESSED)
+    said = sorted({um for um, source in known if um and source == GIVEN})
+    unknown = sum(um is None for um, _ in known)
+    every = sorted([*guessed, *said])
+    if len(shapes) > 1 or not every or not (guessed or unknown):
+        return None
+    if not unknown and every[-1] <= (1 + ALIKE) * every[0]:
+        return None
+    for_all = None if len(said) > 1 else float(f"{said[0] if said else median(guessed):.3g}")
+    parts = [f"of {how_many(unknown, 'image')} it is not known"] if unknown else []
+    if guessed:
+        span = f"{guessed[0]:.3g}" + (f" to {guessed[-1]:.3g}" if len(guessed) > 1 else "")
+        parts.insert(0, f"of {how_many(len(guessed), 'image')} it was guessed from red cells ({span} µm)")
+    text = f"The pixel size: {', '.join(parts)}. Images taken with one camera and lens have one size."
+    return Sizes(text=text, for_all=for_all)
 
 
 def prepare(progress: Progress) -> list[str]:
@@ -102,6 +188,7 @@ def export(folder: Path, counted: Counted, progress: Progress) -> Path:
     from napari_bloodcell.core.store import write_analysis
 
     analyses = [one.analysis for one in counted.fields]
+    assert counted.pooled is not None  # nothing counted: there is nothing to press
     progress("Writing", 0, 0)
     if len(analyses) == 1:
         target = new_folder(folder, Path(analyses[0].image.name).stem)

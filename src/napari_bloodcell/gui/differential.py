@@ -1,21 +1,19 @@
 """The panel "Differential": the count as it stands, live, to be compared, commented, signed and exported."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
     QInputDialog,
     QLabel,
     QLineEdit,
-    QListWidget,
-    QListWidgetItem,
     QMenu,
     QProgressBar,
     QPushButton,
@@ -23,7 +21,6 @@ from qtpy.QtWidgets import (
 
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.errors import BloodcellError
-from napari_bloodcell.core.session import Change
 from napari_bloodcell.core.words import how_many
 from napari_bloodcell.gui import (
     ask,
@@ -32,21 +29,22 @@ from napari_bloodcell.gui import (
     comments,
     differential_calls,
     drawn,
-    layers,
+    said,
     second_reader,
     signatures,
 )
-from napari_bloodcell.gui.class_table import shown as plain
+from napari_bloodcell.gui.comparison import Comparison
 from napari_bloodcell.gui.counted_once import counted_once, told_once
-from napari_bloodcell.gui.differential_calls import POOLED, Shown, Slide
+from napari_bloodcell.gui.differential_calls import PATIENT, Shown, Slide
 from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.outlines import outlines
 from napari_bloodcell.gui.panel import ALL, CellsPanel
+from napari_bloodcell.gui.patients import Patients
 from napari_bloodcell.gui.places import Uncovered
 from napari_bloodcell.gui.reader_name import ReaderName
 from napari_bloodcell.gui.selection import Marks
-from napari_bloodcell.gui.tally import Bars, DifferentialTable, SlidesTable
+from napari_bloodcell.gui.tally import Bars, DifferentialTable
 from napari_bloodcell.gui.task import Run
 from napari_bloodcell.gui.wrapped import Wrapped
 
@@ -63,6 +61,9 @@ artefacts do not.
 
 **Several layers** are counted slide by slide and together. *Classes: fine* shows bands apart from segmented
 ones; *Merge bands* counts them as neutrophils again.
+
+**Patient**: click twice beside a slide to say whose it is, or read a table. A patient's slides are counted
+together too, and chosen under *Cells* like a field.
 
 **Second reader** compares what you, by the name in *Reader*, have said of the cells with another person's
 table, or with a person of a session. Click a line to go to a cell the two of you see differently. In the
@@ -81,14 +82,15 @@ class DifferentialPanel(CellsPanel):
         super().__init__(napari_viewer, "Export …", several=True)
         self.export = differential_calls.export
         self.compare = second_reader.second_readers
+        self.read_patients = differential_calls.read_patients
         self.ask_folder = partial(ask.folder, self, "Folder for the differential")
         self.ask_reader = partial(ask.file_to_read, self, "Table of the second reader", "Tables (*.csv)")
+        self.ask_patients = partial(ask.file_to_read, self, "Whose the slides are", "Tables (*.csv)")
         self.ask_session = partial(ask.folder, self, "Session of the second reader")
         self.ask_person: Callable[[Sequence[str]], str | None] = self._ask_person
         self.shown: Shown | None = None
         self._marks, self._uncovered = Marks(napari_viewer, stays=True), Uncovered(napari_viewer)
         self._slides: list[Slide] = []
-        self._second: second_reader.Second | None = None
         self._followed: set[autosave.OpenSession] = set()
         self._loading: Run | None = None
         self._reading: Run | None = None
@@ -112,7 +114,9 @@ class DifferentialPanel(CellsPanel):
         self.progress = QProgressBar()
         self.progress.setToolTip("White cells counted so far, of the target.")
         self.state = Wrapped()
-        self.table, self.bars, self.by_slide = DifferentialTable(), Bars(), SlidesTable()
+        self.table, self.bars, self.patients = DifferentialTable(), Bars(), Patients()
+        self.patients.named.connect(self._name_patients)
+        self.patients.asked.connect(self._read_patients)
         self.comment = QLineEdit()
         self.comment.setPlaceholderText("Comment")
         self.comment.setToolTip("Kept with the cells, written with the export.")
@@ -125,11 +129,9 @@ class DifferentialPanel(CellsPanel):
         menu.addAction("A table (CSV) …", lambda: self._compare(self.ask_reader))
         menu.addAction("A session …", lambda: self._compare(self.ask_session))
         self.second_button.setMenu(menu)
-        self.agreement = Wrapped()
-        self.disputed = QListWidget()
-        self.disputed.setToolTip("Cells the two readers see differently. Click to go there.")
-        self.disputed.setMaximumHeight(110)
-        self.disputed.itemClicked.connect(self._go_to)
+        self.comparison = Comparison()
+        self.comparison.went.connect(self._go_to)
+        self.agreement, self.disputed = self.comparison.agreement, self.comparison.disputed
         self.sign_button = QPushButton("Sign off")
         self.sign_button.setToolTip("Put your name and the time under this count.")
         self.sign_button.clicked.connect(self._sign)
@@ -143,10 +145,10 @@ class DifferentialPanel(CellsPanel):
         below.addWidget(self.research_use, 1)
         below.addWidget(HelpLink("Differential", HELP))
         self.counts = [self.progress, self.table, self.bars, self.state, self.comment]
-        for widget in (*self.counts, self.comments, self.by_slide):
+        for widget in (*self.counts, self.comments, self.patients):
             self.body.addWidget(widget)
         self.body.addLayout(row)
-        for widget in (self.agreement, self.disputed, self.signed, self.task):
+        for widget in (self.comparison, self.signed, self.task):
             self.body.addWidget(widget)
         self.body.addLayout(below)
         self.body.addWidget(self.merge)
@@ -154,6 +156,19 @@ class DifferentialPanel(CellsPanel):
         self.body.addStretch(1)
 
     # counting
+
+    @property
+    def chosen(self) -> "list[Labels]":
+        """The layers chosen; one, all of them, or those of a patient."""
+        patient = _patient(self.cells.value)
+        if not patient:
+            return super().chosen
+        found = counted_once(outlines(self.viewer))
+        return [layer for layer in found if differential_calls.patient_of(layer) == patient]
+
+    def options_of(self, together: "Sequence[Labels]") -> list[tuple[str, Any]]:
+        whose = Counter(filter(None, map(differential_calls.patient_of, together)))
+        return [(f"Patient {name}: {how_many(n, 'layer')}", (PATIENT, name)) for name, n in whose.items()]
 
     def layers_changed(self) -> None:
         super().layers_changed()
@@ -172,7 +187,7 @@ class DifferentialPanel(CellsPanel):
         return [
             layer
             for layer in self.chosen
-            if layer in self.viewer.layers and (len(layer.features) or "image" in _ours(layer))
+            if layer in self.viewer.layers and (len(layer.features) or "image" in said.said_of(layer))
         ]
 
     def _load(self) -> None:
@@ -193,7 +208,7 @@ class DifferentialPanel(CellsPanel):
         self.task.set_ready(bool(there))
         if not there:
             self.shown = None
-            for widget in (self.by_slide, self.agreement, self.disputed, self.comments):
+            for widget in (self.patients, self.comparison, self.comments):
                 widget.hide()
             return
         try:
@@ -206,9 +221,8 @@ class DifferentialPanel(CellsPanel):
         colours = {name: one for layer in there for name, one in classes.class_list(layer).colours.items()}
         self.table.show_differential(shown.pooled, colours)
         self.bars.show_differential(shown.pooled, colours)
-        self.by_slide.setVisible(len(shown.slides) > 1)
-        if len(shown.slides) > 1:
-            self.by_slide.show_slides([*shown.slides, (POOLED, shown.pooled)])
+        self.patients.show()
+        self.patients.show_count(shown, self._slides)
         self.progress.setRange(0, shown.pooled.target)
         self.progress.setValue(min(shown.pooled.counted, shown.pooled.target))
         self.progress.setFormat(f"{shown.pooled.counted} of {shown.pooled.target} white cells")
@@ -223,19 +237,19 @@ class DifferentialPanel(CellsPanel):
         none = [slide.name for slide in self._slides if not slide.kinds]
         looked = f"{', '.join(none)}: looked at, no white cell was found." if none else ""
         self.state.setText(" ".join(filter(None, (looked, state_of(self.shown.pooled), left_out))))
-        said = comments.comments_of(there)
+        found = comments.comments_of(there)
         if not self.comment.hasFocus():
-            self._commented = said
-            self.comment.setText(said.text)
-        self.comment.setPlaceholderText(said.placeholder)
-        self.comments.setText(said.told())
-        self.comments.setVisible(bool(said.listed))
-        self.shown = replace(self.shown, comment=self.comment.text(), comments=said.listed)
+            self._commented = found
+            self.comment.setText(found.text)
+        self.comment.setPlaceholderText(found.placeholder)
+        self.comments.setText(found.told())
+        self.comments.setVisible(bool(found.listed))
+        self.shown = replace(self.shown, comment=self.comment.text(), comments=found.listed)
         self._show_signature(there)
 
     def _show_signature(self, there: "list[Labels]") -> None:
         assert self.shown is not None
-        is_signed = any(_ours(layer).get("signed") for layer in there)
+        is_signed = any(said.said_of(layer).get("signed") for layer in there)
         if self._read_outlines() and is_signed:
             return  # what was said stands for the moment
         judged = signatures.judge(there, counted_once(outlines(self.viewer)), self.shown)
@@ -273,11 +287,10 @@ class DifferentialPanel(CellsPanel):
         name = names[0] if len(names) == 1 else self.ask_person(names)
         if name is None:
             return
-        self._second = found[names.index(name)]
+        self.comparison.second = found[names.index(name)]
         self._follow_sessions()
         self._show_agreement()
-        mine = second_reader.reader_of(self._slides, self.reader.name)
-        refused = second_reader.why_nothing(self._slides, mine, self._second)
+        refused = self.comparison.refused(self._slides, self.reader.name)
         self.task.say(refused or f"Compared with {name}.", error=bool(refused))
 
     def _follow_sessions(self) -> None:
@@ -287,30 +300,11 @@ class DifferentialPanel(CellsPanel):
         self._followed = set(autosave.opened())
 
     def _show_agreement(self, _saved: object = None) -> None:
-        for widget in (self.agreement, self.disputed):
-            widget.setVisible(self._second is not None)
-        if self._second is None or self.shown is None:
-            return
-        self.disputed.clear()
-        mine = second_reader.reader_of(self._slides, self.reader.name)
-        refused = second_reader.why_nothing(self._slides, mine, self._second)
-        found = None if refused else second_reader.agreements_with(self._slides, mine, self._second)
-        self.shown = replace(self.shown, agreement="" if found is None else found.text())
-        self.disputed.setVisible(found is not None and bool(found.pairs[0].disputed))
-        if found is None:
-            self.agreement.setText(refused)
-            return
-        left_out = second_reader.left_out_text(self._slides, mine) + self._second.left_out_text()
-        self.agreement.setText(found.text() + left_out)
-        for (image, cell), said, other in found.pairs[0].disputed:
-            item = QListWidgetItem(
-                f"{image}, cell {cell}: {plain(said)}, {self._second.name}: {plain(other)}"
-            )
-            item.setData(Qt.ItemDataRole.UserRole, (image, cell))
-            self.disputed.addItem(item)
+        if self.shown is not None:
+            agreement = self.comparison.show_agreement(self._slides, self.reader.name)
+            self.shown = replace(self.shown, agreement=agreement)
 
-    def _go_to(self, item: QListWidgetItem) -> None:
-        image, cell = item.data(Qt.ItemDataRole.UserRole)
+    def _go_to(self, image: str, cell: int) -> None:
         for layer in self.chosen:
             if layer in self.viewer.layers and classes.image_name(layer) == image:
                 for other in sorted(self.chosen, key=lambda one: one is layer):  # marks that go come first
@@ -323,6 +317,26 @@ class DifferentialPanel(CellsPanel):
         self._marks.clear()
         self._uncovered.put_back()
 
+    # patients
+
+    def _name_patients(self, whose: Mapping[str, str]) -> None:
+        for layer in self._counted():
+            patient = whose.get(classes.image_name(layer))
+            if patient is not None and patient != differential_calls.patient_of(layer):
+                said.say(layer, PATIENT, patient, action=PATIENT)
+        self.reset_choices()  # patients can be chosen above
+        self.cells_changed()
+
+    def _read_patients(self) -> None:
+        path = self.ask_patients()
+        if path is not None and self._slides:
+            call = partial(self.read_patients, path, [slide.name for slide in self._slides])
+            self.task.start(call, self._patients_read)
+
+    def _patients_read(self, whose: Mapping[str, str]) -> None:
+        self._name_patients(whose)
+        self.task.say(f"Patients of {how_many(len(whose), 'slide')} read.")
+
     # words and signature
 
     def _keep_comment(self) -> None:
@@ -331,9 +345,7 @@ class DifferentialPanel(CellsPanel):
             return
         self._commented = replace(before, text=text)
         for layer in self._counted():
-            old = _ours(layer).get(before.key, "")
-            _note(layer, {before.key: text})
-            _record(layer, Change(action=comments.ACTIONS[before.key], old=old, new=text))
+            said.say(layer, before.key, text, action=comments.ACTIONS[before.key])
         self.cells_changed()
 
     def _sign(self) -> None:
@@ -363,9 +375,7 @@ class DifferentialPanel(CellsPanel):
             "counted": how_many(self.shown.pooled.counted, "white cell"),
         }
         for layer in there:
-            before = _ours(layer).get("signed")
-            _note(layer, {"signed": signed})
-            _record(layer, Change(action="sign-off", old=before, new=signed, note=str(signed["counted"])))
+            said.say(layer, "signed", signed, action="sign-off", note=str(signed["counted"]))
         self.task.say("")
         self.cells_changed()
 
@@ -383,15 +393,6 @@ class DifferentialPanel(CellsPanel):
         return chosen if is_chosen else None
 
 
-def _ours(layer: "Labels") -> Any:
-    return layer.metadata.get(layers.KEY, {})
-
-
-def _note(layer: "Labels", what: dict[str, Any]) -> None:
-    layer.metadata = layer.metadata | {layers.KEY: {"role": layers.CELLS} | _ours(layer) | what}
-
-
-def _record(layer: "Labels", change: Change) -> None:
-    session, key = autosave.session_of(layer)
-    if session is not None:
-        session.record([replace(change, image=key)])
+def _patient(chosen: Any) -> str:
+    """Whose fields are chosen together; empty where it is one layer, or all."""
+    return str(chosen[1]) if isinstance(chosen, tuple) else ""

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_bloodcell.core.report import Differential
+    from napari_bloodcell.core.report.patients import Patient
 
 POOLED = "All together"
+PATIENT = "patient"  # as a layer has it, and the audit
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,6 +36,7 @@ class Slide:
     made_from: Mapping[str, Any]
     doubts: Sequence[str]
     drawn: str | None  # the hash of the outlines; None until it is worked out
+    patient: str = ""  # whose it is, where a person or a table has said so
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,6 +45,8 @@ class Shown:
 
     slides: Sequence[tuple[str, "Differential"]]
     pooled: "Differential"
+    patients: "Sequence[Patient]" = ()
+    of_nobody: Sequence[str] = ()  # what is to be told of slides that are no patient's, where others are
     comment: str = ""
     comments: Mapping[str, str] = field(default_factory=dict)  # of the fields, beside the one on all
     signed: Mapping[str, Any] = field(default_factory=dict)
@@ -78,7 +83,12 @@ def slide_of(layer: "Labels") -> Slide:
         made_from=dict(layer.metadata.get(layers.KEY, {})),
         doubts=[doubt if isinstance(doubt, str) else "" for doubt in np.asarray(doubts, object)[cells]],
         drawn=drawn.mark(layer),
+        patient=patient_of(layer),
     )
+
+
+def patient_of(layer: "Labels") -> str:
+    return str(layer.metadata.get(layers.KEY, {}).get(PATIENT) or "")
 
 
 def counted(slides: Sequence[Slide], config: CountConfig, *, merge_bands: bool) -> Shown:
@@ -88,21 +98,64 @@ def counted(slides: Sequence[Slide], config: CountConfig, *, merge_bands: bool) 
         by_name.setdefault(slide.name, []).append(slide)
     each = [(name, _count(of, config, merge_bands=merge_bands)) for name, of in by_name.items()]
     pooled = _count(slides, config, merge_bands=merge_bands)
-    return Shown(slides=each, pooled=pooled, config=config, merge_bands=merge_bands)
+    patients, of_nobody = by_patient(slides, config, merge_bands=merge_bands)
+    return Shown(
+        slides=each,
+        pooled=pooled,
+        patients=patients,
+        of_nobody=of_nobody,
+        config=config,
+        merge_bands=merge_bands,
+    )
+
+
+def by_patient(
+    slides: Sequence[Slide], config: CountConfig, *, merge_bands: bool
+) -> "tuple[list[Patient], list[str]]":
+    """As `results summary --by patient` counts them, each image a slide; and what is to be told of others."""
+    from napari_bloodcell.core.inputs import slides_apart
+    from napari_bloodcell.core.report.patients import OneSlide, of_patients, without_patient
+
+    if not any(slide.patient for slide in slides):
+        return [], []
+    by_name: dict[str, list[Slide]] = {}
+    names = slides_apart([(slide.name, slide.patient) for slide in slides])
+    for name, slide in zip(names, slides, strict=True):
+        by_name.setdefault(name, []).append(slide)
+    each = [
+        OneSlide(name, of[0].patient, len(of), _count(of, config, merge_bands=merge_bands))
+        for name, of in by_name.items()
+    ]
+
+    def together(names: Sequence[str]) -> "Differential":
+        return _count([one for name in names for one in by_name[name]], config, merge_bands=merge_bands)
+
+    return of_patients(each, together), without_patient(each)
+
+
+def read_patients(path: Path, images: Sequence[str], progress: Progress) -> dict[str, str]:
+    """In the task: whose these images are, by a table."""
+    from napari_bloodcell.core.report.patients import patients_in
+
+    progress("Reading", 0, 0)
+    return patients_in(path, images)
 
 
 def prepare(progress: Progress) -> None:
     """Load what counting needs: a third of a second the first time."""
     from napari_bloodcell.core.report import count
+    from napari_bloodcell.core.report.patients import chance_of
 
     progress("Loading", 0, 0)
     count(["neutrophil"])
+    chance_of([{}, {}])
 
 
 def export(folder: Path, shown: Shown, slides: Sequence[Slide], progress: Progress) -> Path:
     """Into a new folder: the differentials as they are on the screen, and the cells behind them."""
     from napari_bloodcell.core.artifact import check_writable, write_bytes, write_json
     from napari_bloodcell.core.report import write_differential
+    from napari_bloodcell.core.report.patients import to_json_of, write_patients
 
     number, target = 1, folder / "differential"
     while target.exists():
@@ -118,6 +171,7 @@ def export(folder: Path, shown: Shown, slides: Sequence[Slide], progress: Progre
         progress("Writing", done, len(parts))
         write_differential(target / place, one, title=title, parents=parents)
     write_bytes(target / "cells.csv", _cells(slides).encode())
+    write_patients(target, shown.patients)
     said = {
         "comment": shown.comment,
         "comments": dict(shown.comments),
@@ -126,6 +180,7 @@ def export(folder: Path, shown: Shown, slides: Sequence[Slide], progress: Progre
         "digest": shown.digest,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "pooled": asdict(shown.pooled),
+        "patients": [to_json_of(patient) for patient in shown.patients],
     }
     write_json(target / "signed.json", "differential", said, parents=parents)
     return target
@@ -154,10 +209,13 @@ def _known(slides: Sequence[Slide]) -> Collection[str]:
 def _cells(slides: Sequence[Slide]) -> str:
     from napari_bloodcell.core.rows import csv_text
 
-    table: list[Sequence[Any]] = [("image", "cell_id", "cell_type", "cell_type_source", "touches_border")]
+    columns = ("image", "cell_id", "cell_type", "cell_type_source", "touches_border")
+    is_any = any(slide.patient for slide in slides)
+    table: list[Sequence[Any]] = [(*columns, PATIENT) if is_any else columns]
     for slide in slides:
         rows = zip(slide.table["index"], slide.kinds, slide.sources, slide.at_border, strict=True)
-        table += [(slide.name, int(cell), *rest) for cell, *rest in rows]
+        whose = (slide.patient,) if is_any else ()
+        table += [(slide.name, int(cell), *rest, *whose) for cell, *rest in rows]
     return csv_text(table)
 
 

@@ -18,6 +18,7 @@ from napari_bloodcell.gui.classify_calls import said_of
 from napari_bloodcell.gui.gallery_order import labs_of, order_of, typical
 from napari_bloodcell.gui.gallery_view import SIDE_PX, GalleryView, Group, Key, Tile
 from napari_bloodcell.gui.help import HelpLink
+from napari_bloodcell.gui.key_goes_on import KeyGoesOn
 from napari_bloodcell.gui.panel import CellsPanel
 from napari_bloodcell.gui.places import Uncovered, centre_on, hidden_by, lie_on_their_own
 from napari_bloodcell.gui.reader_name import ReaderName
@@ -94,7 +95,6 @@ class Gallery(CellsPanel):
         self.view.setMinimumHeight(LOWEST_VIEW_PX)
         self.view.looked_at.connect(self._look_at)
         self.view.chosen_changed.connect(self._choose)
-        self.view.pressed.connect(self._press)
         self.view.dropped.connect(self._give)
         self.said = Wrapped()
         self.undo_button = QPushButton("Undo")
@@ -108,8 +108,7 @@ class Gallery(CellsPanel):
         self.uncovers.setChecked(True)  # a ring on another field's picture would be taken for this cell
         self.uncovers.hide()
         self.uncovers.toggled.connect(self._uncover)
-        self.goes_on = QCheckBox("Key goes on")
-        self.goes_on.setToolTip("A key that gives one cell its class goes on to the next cell.")
+        self.goes_on = KeyGoesOn(self.view, self._known, self._give, self.task.say)
         buttons = QHBoxLayout()
         for button in (self.undo_button, self.redo_button, self.goes_on):
             buttons.addWidget(button)
@@ -342,15 +341,8 @@ class Gallery(CellsPanel):
         self.typical.show()
         self.typical.show_groups([Group(name=name, title=title, colour=colour, tiles=tiles)])
 
-    def _press(self, digit: str) -> None:
-        known = self._classes([layer for layer in self._layers if layer in self.viewer.layers])
-        name = known.of_digit(digit)
-        if name is None:
-            self.task.say(f"No class has the key {digit}.")
-        else:
-            self._give(name)
-            if self.goes_on.isChecked():
-                self.view.go_on()
+    def _known(self) -> ClassList:
+        return self._classes([layer for layer in self._layers if layer in self.viewer.layers])
 
     def _give(self, name: str) -> None:
         keys = self.view.chosen

@@ -122,6 +122,15 @@ class GalleryView(QAbstractScrollArea):
     def choose(self, keys: Sequence[Key]) -> None:
         self._choose(set(keys) & {tile.key for tile in self._tiles})
 
+    def go_to(self, key: Key, *, adds: bool = False) -> None:
+        """As if it were clicked on here: it comes into view, and the arrows go on from there."""
+        place = next((i for i, tile in enumerate(self._tiles) if tile.key == key), None)
+        if place is None:
+            return
+        self._current, self._between = place, False
+        self._scroll_to(place)
+        self._choose(self._chosen ^ {key} if adds else {key})
+
     def box_of(self, key: Key) -> QRect:
         """Where a picture is in the viewport now."""
         index = next(i for i, tile in enumerate(self._tiles) if tile.key == key)
@@ -321,16 +330,18 @@ class GalleryView(QAbstractScrollArea):
         """``kept``: chosen still, with the one gone to and those on the way."""
         before = self._current
         self._current, self._between = min(max(index, 0), len(self._tiles) - 1), False
-        box = QRect(*self._grid.box(self._current))
-        bar = self.verticalScrollBar()
-        if box.top() - self._grid.header < bar.value():
-            bar.setValue(box.top() - self._grid.header)
-        elif box.bottom() > bar.value() + self.viewport().height():
-            bar.setValue(box.bottom() - self.viewport().height())
+        self._scroll_to(self._current)
         key = self._tiles[self._current].key
         way = range(min(before, self._current), max(before, self._current) + 1) if kept else ()
         self._choose({key, *kept, *(self._tiles[at].key for at in way)})
         self.looked_at.emit(key)
+
+    def _scroll_to(self, index: int) -> None:
+        box, bar = QRect(*self._grid.box(index)), self.verticalScrollBar()
+        if box.top() - self._grid.header < bar.value():
+            bar.setValue(box.top() - self._grid.header)
+        elif box.bottom() > bar.value() + self.viewport().height():
+            bar.setValue(box.bottom() - self.viewport().height())
 
     def _choose(self, keys: set[Key]) -> None:
         if keys != self._chosen:

@@ -283,6 +283,10 @@ class CellsPanel(Panel):
     def cells_changed(self) -> None:
         """For the panel to override."""
 
+    def options_of(self, together: "Sequence[Labels]") -> list[tuple[str, Any]]:  # noqa: ARG002 (none here)
+        """For the panel to override: what else can be chosen of several layers; ``chosen`` must know it."""
+        return []
+
     def step(self, *, back: bool) -> bool:  # noqa: ARG002 (no changes here)
         """For the panel to override: take its last change back, or make it again. False: it makes none."""
         return False
@@ -299,7 +303,7 @@ class CellsPanel(Panel):
         options: list[tuple[str, Any]] = [(layer.name, layer) for layer in found]
         together = counted_once(found) if self._several else []
         if len(together) > 1:
-            options.insert(0, (f"All {len(together)} layers", ALL))
+            options = [(f"All {len(together)} layers", ALL), *self.options_of(together), *options]
         self.cells.offer(options, else_=self._begun_with(found, together))
         self.empty.setVisible(not found)
         self.sample_button.setVisible(not found)

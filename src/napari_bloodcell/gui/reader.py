@@ -3,7 +3,7 @@
 Only to look at: corrections of a session are kept by the panel "Session".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,21 +51,36 @@ def read_session_layers(folder: Path) -> list[LayerData]:
 
 def read_run_layers(folder: Path) -> list[LayerData]:
     """The image, where it still lies where it was, and the cells found on it."""
+    from napari_bloodcell.core.artifact import read_json
+
+    _, record = read_json(folder / "run.json", "run")
+    found = read_slide_layers(folder, record) if "slide" in record else _read_image_layers(folder, record)
+    told = {"bundle": record.get("bundle"), "patient": _patient_of(folder)}
+    found[-1][1]["metadata"][layers.KEY] |= {key: value for key, value in told.items() if value}
+    return found
+
+
+def _read_image_layers(folder: Path, record: Mapping[str, Any]) -> list[LayerData]:
     import pandas as pd
     import tifffile
 
-    from napari_bloodcell.core.artifact import read_json
     from napari_bloodcell.core.image import read_image
 
-    _, record = read_json(folder / "run.json", "run")
-    if "slide" in record:
-        return read_slide_layers(folder, record)
     source, name = record["image"].get("source"), record["image"]["name"]
     found = [_image(read_image(source, name=name))] if source and Path(source).exists() else []
     table = pd.read_parquet(folder / "cells.parquet")
     labels = tifffile.imread(folder / "labels.ome.tif").astype(np.int32)
     um = record["image"].get("um_per_px")
     return found + cells_data(labels, table, {"name": name, **_placed(um)}, None)
+
+
+def _patient_of(folder: Path) -> str:
+    """Whose slide an analysed image is of, where its output folder says."""
+    from napari_bloodcell.core.report.by_slide import slides_of
+    from napari_bloodcell.core.report.patients import patients_of
+
+    slide = slides_of(folder.parent).get(folder.name, "")
+    return patients_of(folder.parent).get(slide, "")
 
 
 def _image(image: "SmearImage") -> LayerData:

@@ -26,12 +26,19 @@ class ReaderName(QLineEdit):
     def __init__(self, tooltip: str, parent: QWidget | None = None) -> None:
         super().__init__(_said().name or preferences.reader(), parent)
         self.setToolTip(tooltip)
+        self.textChanged.connect(self._say_who_else)
+        self._say_who_else()
         self.editingFinished.connect(self._tell)
         _said().told.connect(self._hear)
 
     @property
     def name(self) -> str:
         return str(self.text()).strip() or preferences.reader()
+
+    def _say_who_else(self) -> None:
+        """In an empty field stands whose name is written all the same."""
+        where = "as set in Preferences" if preferences.preference("reader") else "the name of this account"
+        self.setPlaceholderText(f"{preferences.reader()} ({where})")
 
     def _tell(self) -> None:
         if self.isModified() and self.name != _said().name:

@@ -25,6 +25,7 @@ NEAR_PX = 9.0  # a click this near to a point means it
 LEAST_LASSO_PX = 6.0
 MOST_ZOOM = 60.0
 SELECTED = "#FF2D95"
+TEXT_GAP_PX, TEXT_EDGE_PX = 8, 4  # from a point to its text, and from the text to the edge
 FINE = 2  # so much finer than the screen points are drawn, then reduced: smooth edges
 CROWD = 3000  # more points than this are drawn as fine as the screen
 
@@ -60,7 +61,7 @@ class Scatter(QWidget):
         names: Sequence[str] = (),
         texts: Sequence[str] = (),
     ) -> None:
-        """N x 2, a colour each; ``names`` are shown under the mouse, ``texts`` always."""
+        """N x 2, a colour each; ``names`` are shown under the mouse, ``texts`` where there is room."""
         same_places = np.array_equal(self._xy, xy)
         self._xy = np.asarray(xy, float).reshape(-1, 2)
         self._colours, self._names, self._texts = list(colours), names, tuple(texts)
@@ -161,11 +162,12 @@ class Scatter(QWidget):
         places = self.places()
         painter.drawImage(0, 0, self._points_image(places, ink))
         painter.setPen(ink)
-        for place, text in zip(places, self._texts, strict=False):
-            wide = painter.fontMetrics().horizontalAdvance(text)
-            left = place[0] + 8 if place[0] + 8 + wide <= self.width() else place[0] - 8 - wide
-            left = min(max(left, 4.0), max(self.width() - wide - 4.0, 4.0))
-            painter.drawText(QPointF(left, place[1] + 4), text)
+        metrics = painter.fontMetrics()
+        sizes = [(metrics.horizontalAdvance(text), metrics.height()) for text in self._texts]
+        boxes = beside(places[: len(sizes)], sizes, (self.width(), self.height()))
+        for box, text in zip(boxes, self._texts, strict=False):
+            if box is not None:
+                painter.drawText(QPointF(box[0], box[1] + metrics.ascent()), text)
         if len(self._lasso) > 1:
             painter.setPen(QPen(QColor(SELECTED), 1.5, Qt.PenStyle.DashLine))
             painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -219,6 +221,37 @@ class Scatter(QWidget):
         room = np.maximum(np.array([self.width(), self.height()]) - 2 * MARGIN_PX, 10)
         per_unit: NDArray[np.float64] = self._zoom * room / self._span
         return per_unit
+
+
+def beside(
+    points: NDArray[Any], sizes: Sequence[tuple[int, int]], room: tuple[int, int]
+) -> list[tuple[float, float] | None]:
+    """Upper left corners of texts of these sizes beside their points: to the right, the left, above or below,
+    where no other text stands and nothing is cut. None where there is no such place: the text is shown under
+    the mouse."""
+    taken: list[tuple[float, float, float, float]] = []
+    found: list[tuple[float, float] | None] = []
+    for (x, y), (wide, high) in zip(points.tolist(), sizes, strict=True):
+        held = min(max(x - wide / 2, TEXT_EDGE_PX), max(room[0] - wide - TEXT_EDGE_PX, TEXT_EDGE_PX))
+        tries = (
+            (x + TEXT_GAP_PX, y - high / 2),
+            (x - TEXT_GAP_PX - wide, y - high / 2),
+            (held, y - TEXT_GAP_PX - high),
+            (held, y + TEXT_GAP_PX),
+        )
+        boxes = [(left, top, left + wide, top + high) for left, top in tries]
+        free = [box for box in boxes if _is_inside(box, room) and not any(_meet(box, one) for one in taken)]
+        taken += free[:1]
+        found.append(free[0][:2] if free else None)
+    return found
+
+
+def _is_inside(box: tuple[float, float, float, float], room: tuple[int, int]) -> bool:
+    return box[0] >= 0 and box[1] >= 0 and box[2] <= room[0] and box[3] <= room[1]
+
+
+def _meet(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _stamp(

@@ -26,10 +26,18 @@ Picked = Callable[["Labels", int, bool], None]  # layer, cell (0: none), whether
 
 
 class CellPicker:
-    """Tells which cell is clicked on, of those layers, while it is on. Shift or Ctrl adds."""
+    """Tells which cell is clicked on, of those layers, while it is on. Shift or Ctrl adds.
+    ``also_hidden``: of layers that are not shown too."""
 
-    def __init__(self, viewer: "Viewer", of: Callable[[], "Sequence[Labels]"], picked: Picked) -> None:
-        self._viewer, self._of, self._picked = viewer, of, picked
+    def __init__(
+        self,
+        viewer: "Viewer",
+        of: Callable[[], "Sequence[Labels]"],
+        picked: Picked,
+        *,
+        also_hidden: bool = False,
+    ) -> None:
+        self._viewer, self._of, self._picked, self._also_hidden = viewer, of, picked, also_hidden
 
     def start(self) -> None:
         if self._on_press not in self._viewer.mouse_drag_callbacks:
@@ -53,7 +61,7 @@ class CellPicker:
         if np.hypot(*(np.asarray(event.pos, float) - start)) > CLICK_PX:
             return
         for layer in self._of():
-            if layer.visible and (cell := cell_at(layer, position)):
+            if (layer.visible or self._also_hidden) and (cell := cell_at(layer, position)):
                 self._picked(layer, cell, adds)
                 return
         for layer in self._of()[:1]:

@@ -17,6 +17,7 @@ from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.outlines import nuclei_of, outlined, outlines
 from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import Panel
+from napari_bloodcell.gui.places import hide_other_outlines
 from napari_bloodcell.gui.reader_name import ReaderName
 from napari_bloodcell.gui.task import MARKED
 from napari_bloodcell.gui.wrapped import Wrapped
@@ -116,9 +117,12 @@ class SessionPanel(Panel):
     def _opened(self, opened: session_calls.Opened) -> Iterator[None]:
         session = OpenSession(opened.session)
         self._take(session)
+        before = layers.images(self.viewer)
         for kept in opened.kept:
             watch = partial(self._watch, session, kept.key)
             yield from painted_apart(self, session_calls.lay_out(self.viewer, kept, watch))
+        came = [one for one in layers.images(self.viewer) if one not in before]
+        hide_other_outlines(self.viewer, [layers.picture_of(one, self.viewer) for one in came])
         if self.session is not session:
             return
         n = len(opened.kept)

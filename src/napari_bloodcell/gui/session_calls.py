@@ -13,7 +13,7 @@ from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.core.records import SmearImage
 from napari_bloodcell.core.session import Change, Event, Session, SessionCells, read_session
-from napari_bloodcell.gui import layers
+from napari_bloodcell.gui import by_hand, layers
 from napari_bloodcell.gui.followers import while_there
 from napari_bloodcell.gui.steps import Steps
 
@@ -25,6 +25,7 @@ SAID = {
     "sign-off": "signed",
     "comment": "comment",
     "comment on all": "comment_on_all",
+    "patient": "patient",
 }  # in the audit, and as a layer has it
 
 
@@ -50,7 +51,7 @@ def open_folder(folder: Path, who: str, progress: Progress) -> Opened:
     session = Session(folder, who)
     try:
         content = read_session(session.folder)
-        said = said_in(content.trail.events)
+        said, corrected = said_in(content.trail.events), by_hand.said_in(content.trail.events)
         kept, missing = [], []
         for done, key in enumerate(content.images):
             progress("Reading the session", done, len(content.images))
@@ -63,7 +64,8 @@ def open_folder(folder: Path, who: str, progress: Progress) -> Opened:
             if cells is not None:
                 classes = content.classes_of(key)
                 known = {"classes": list(classes)} if classes else {}
-                cells = replace(cells, made_from=dict(cells.made_from) | said.get(key, {}) | known)
+                made_from = corrected.get(key, {}) | dict(cells.made_from) | said.get(key, {}) | known
+                cells = replace(cells, made_from=made_from)
             rims = None if cells is None else layers.rims_of(cells.labels)
             kept.append(Kept(key=key, image=image, cells=cells, rims=rims))
         missing += content.lost()

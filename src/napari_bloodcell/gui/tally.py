@@ -88,29 +88,52 @@ def _swatch(colour: str) -> QIcon:
 
 
 class SlidesTable(QTableWidget):
-    """One row a slide: cells counted, and per cent of each class."""
+    """One row a slide: cells counted, and per cent of each class. ``what``: another word for a slide."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, what: str = "Slide", parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._what = what
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setToolTip("Per cent of each class, slide by slide.")
+        self.setToolTip(f"Per cent of each class, {what.lower()} by {what.lower()}.")
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(24)
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
 
-    def show_slides(self, slides: "Sequence[tuple[str, Differential]]") -> None:
+    def show_slides(
+        self,
+        slides: "Sequence[tuple[str, Differential]]",
+        beside: tuple[str, Sequence[str]] | None = None,
+        *,
+        with_limits: bool = False,
+    ) -> None:
+        """``beside``: the head of a further column after ``n``, and its words."""
         names = list(dict.fromkeys(row.class_name for _, one in slides for row in one.rows))
-        self.setColumnCount(len(names) + 2)
-        self.setHorizontalHeaderLabels(["Slide", "n", *(name.replace("_", " ") for name in names)])
+        heads = [self._what, "n", *(name.replace("_", " ") for name in names)]
+        words: Sequence[Sequence[str]] = [()] * len(slides)
+        if beside is not None:
+            heads.insert(2, beside[0])
+            words = [(word,) for word in beside[1]]
+        self.setColumnCount(len(heads))
+        self.setHorizontalHeaderLabels(heads)
         self.setRowCount(len(slides))
         for at, (slide, one) in enumerate(slides):
-            percents = [f"{one.percent(name):.1f}" if one.counted else "" for name in names]
-            for column, text in enumerate((slide, str(one.counted), *percents)):
+            shares = [_share(one, name, with_limits=with_limits) for name in names]
+            for column, text in enumerate((slide, str(one.counted), *words[at], *shares)):
                 item = QTableWidgetItem(text)
+                item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
                 if column:
                     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 self.setItem(at, column, item)
         self.setFixedHeight(self.horizontalHeader().sizeHint().height() + 24 * min(len(slides), 8) + 18)
+
+
+def _share(differential: "Differential", name: str, *, with_limits: bool) -> str:
+    """Of a class, in per cent; empty where nothing was counted, or the model does not know the class."""
+    if name in differential.unknown or not differential.counted:
+        return ""
+    row = next((row for row in differential.rows if row.class_name == name), None)
+    limits = "" if row is None or not with_limits else f" ({row.low:.1f} to {row.high:.1f})"
+    return f"{differential.percent(name):.1f}{limits}"
 
 
 class Bars(QWidget):

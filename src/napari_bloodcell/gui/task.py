@@ -221,7 +221,8 @@ class Task(QWidget):
         layout.addWidget(self.message)
         self._run: Run | None = None
         self._held = 0  # the run for whose sake garbage waits
-        self._may_drop = self._keeps_parts = False
+        self._may_drop = False
+        self._keeps: Callable[[], bool] = lambda: False
         self._dropped: list[Run] = []  # which end on their own
         self._then: Then | None = None
         self._steps: Iterator[None] | None = None
@@ -247,22 +248,22 @@ class Task(QWidget):
         saying: str = "Starting …",
         *,
         may_drop: bool = False,
-        keeps_parts: bool = False,
+        keeps_parts: bool | Callable[[], bool] = False,
     ) -> None:
         """Run ``call(progress)`` in a thread, then ``then(result)`` on the main thread, if all went well.
-
         A ``then`` that yields goes on in the next turn of the event loop: napari needs a tenth of a second
         for each layer it adds, and the window should not stand still for all of them together.
 
         ``may_drop``: nobody needs what a cancelled call still does: who cancels need not wait.
-        With ``keeps_parts`` only while it loads: once it counts, something is finished that may be kept.
+        With ``keeps_parts`` only while it loads: once it counts, or this says so, something may be kept.
         """
         if self.busy:
             return
         preferences.apply()
         self._dropped = [one for one in self._dropped if not one.is_done]
         run = Run(partial(_after, self._dropped, call) if self._dropped else call)
-        self._may_drop, self._keeps_parts = may_drop, keeps_parts
+        self._may_drop = may_drop
+        self._keeps = keeps_parts if callable(keeps_parts) else lambda: keeps_parts and run.has_counted
         self._run, self._then, self._held = run, then, id(run)
         garbage.hold(self._held)
         run.progressed.connect(self._show_progress)
@@ -279,7 +280,7 @@ class Task(QWidget):
         if run is None:
             return
         run.cancel()
-        if self._may_drop and not (self._keeps_parts and run.has_counted):
+        if self._may_drop and not self._keeps():
             self._drop(run)
         else:
             self.cancel_button.setEnabled(False)

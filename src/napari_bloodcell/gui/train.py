@@ -48,9 +48,9 @@ TITLES = {
 HELP = """
 ### Train
 
-**Outlines: LoRA adapter** teaches the segmenter your cells. Correct outlines with *Segment cells* and tick
-them here, or add folders with `images/` and `masks/` of the same names. Some pictures are held out and only
-scored.
+**Outlines: LoRA adapter** teaches the segmenter your cells. Correct outlines with *Segment cells*: the layers
+in which a person corrected some are ticked first, and say how many. Or add folders with `images/` and
+`masks/` of the same names. Some pictures are held out and only scored.
 
 **BC-SAM** and **DoRL** learn an embedding that several labs share; **SADA** learns an encoder with its
 classifier. They take one folder with the cells of several labs. As published they want a graphics card.
@@ -104,6 +104,10 @@ class TrainPanel(Panel):
         self.task.pressed.connect(self._train)
         self.task.busy_changed.connect(self._show_state)
         self._take_method()
+
+    def closing(self) -> None:
+        super().closing()
+        self.data.stop_hearing()
 
     @property
     def method(self) -> methods.Method:

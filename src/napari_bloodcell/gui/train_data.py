@@ -1,11 +1,12 @@
 """The part of the train panel that says what to train on: folders, and outlines drawn or corrected here."""
 
+import weakref
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLineEdit,
@@ -17,15 +18,21 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_bloodcell.gui import ask, outlines
+from napari_bloodcell.gui import ask, by_hand, outlines
+from napari_bloodcell.gui.layers import role_of
 from napari_bloodcell.gui.wrapped import Wrapped
 
 if TYPE_CHECKING:
+    from napari.layers import Labels
     from napari.viewer import Viewer
 
 LIST_PX = 92
 VALUE = Qt.ItemDataRole.UserRole
 WITH_LAYERS = "Add a folder, or open an image and outline its cells."
+UNCORRECTED = (
+    "Nobody has corrected an outline of some layers that are ticked: where they are wrong, the adapter "
+    "learns just that. Go through them in Segment cells first, or untick them."
+)
 FOLDERS_ONLY = "Add a folder with the cells of several labs, a folder for each class."
 
 
@@ -37,25 +44,31 @@ class DataList(QWidget):
     def __init__(self, viewer: "Viewer") -> None:
         super().__init__()
         self.viewer = viewer
+        self._by_person: weakref.WeakSet[Labels] = weakref.WeakSet()  # whose tick a person has set
+        self._worth_before: weakref.WeakSet[Labels] = weakref.WeakSet()
+        self._heard: list[Labels] = []
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self.layers_changed)
         self.ask_folder = partial(ask.folder, self, "Folder of cells")
         self._takes_layers = True
         self.list = QListWidget()
         self.list.setToolTip("What to train on: folders of cells, and outlines you drew or corrected here.")
         self.list.setFixedHeight(LIST_PX)
-        self.list.itemChanged.connect(lambda _: self.changed.emit())
+        self.list.itemChanged.connect(self._ticked)
         self.add_button = QPushButton("Add folder …")
         self.add_button.setToolTip("A folder of pictures with masks, or a data set of labelled cells.")
         self.add_button.clicked.connect(lambda *_: self._add())
         self.remove_button = QPushButton("Remove")
         self.remove_button.setToolTip("Takes the chosen folder off the list; nothing is deleted.")
         self.remove_button.clicked.connect(lambda *_: self._remove())
-        self.nothing = Wrapped(WITH_LAYERS)
+        self.nothing, self.uncorrected = Wrapped(WITH_LAYERS), Wrapped(UNCORRECTED)
         row = QHBoxLayout()
         row.addWidget(self.add_button, 1)
         row.addWidget(self.remove_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for one in (self.list, self.nothing):
+        for one in (self.list, self.nothing, self.uncorrected):
             layout.addWidget(one)
         layout.addLayout(row)
         self.layers_changed()
@@ -66,23 +79,58 @@ class DataList(QWidget):
         self.layers_changed()
 
     def layers_changed(self) -> None:
-        """Folders stay, layers follow the viewer. New outlines are ticked where they were made here."""
-        from napari_bloodcell.gui.layers import role_of
-
+        """Folders stay, layers follow the viewer. Until a person ticks, those outlines are ticked that
+        somebody corrected; where nobody has corrected any, all that were made here."""
         ticks = {id(value): ticked for value, ticked in self._items() if not isinstance(value, Path)}
         folders = [(value, ticked) for value, ticked in self._items() if isinstance(value, Path)]
+        found = outlines.outlines(self.viewer) if self._takes_layers else []
+        self._hear(found)
+        worth = self._worth(found)
         self.list.blockSignals(True)
         self.list.clear()
-        if self._takes_layers:
-            for layer in outlines.outlines(self.viewer):
-                image = outlines.image_of(layer, self.viewer)
-                known = bool(role_of(layer)) and image is not None and not folders
-                self._put(outlines.told(layer, self.viewer), layer, ticks.get(id(layer), known), layer.name)
+        for layer in found:
+            told = outlines.told(layer, self.viewer)
+            told += f": {by_hand.told(layer)}" if role_of(layer) else ""
+            is_as_before = layer in self._by_person or (layer in worth) == (layer in self._worth_before)
+            stays = id(layer) in ticks and is_as_before
+            self._put(told, layer, ticks[id(layer)] if stays else layer in worth and not folders, layer.name)
+        self._worth_before = weakref.WeakSet(worth)
         for folder, ticked in folders:
             self._put(folder.name or str(folder), folder, ticked, str(folder))
         self.list.blockSignals(False)
         self.nothing.setVisible(self.list.count() == 0)
+        self._say_uncorrected()
         self.changed.emit()
+
+    def _worth(self, found: "Sequence[Labels]") -> "list[Labels]":
+        made = [one for one in found if role_of(one) and outlines.image_of(one, self.viewer) is not None]
+        return [one for one in made if by_hand.by_hand(one)] or made
+
+    def _hear(self, found: "list[Labels]") -> None:
+        """What is corrected meanwhile is told here."""
+        for layer in self._heard:
+            layer.events.features.disconnect(self._corrected)
+        for layer in found:
+            layer.events.features.connect(self._corrected)
+        self._heard = found
+
+    def stop_hearing(self) -> None:
+        self._soon.stop()
+        self._hear([])
+
+    def _corrected(self, _event: object = None) -> None:
+        self._soon.start()
+
+    def _ticked(self, item: QListWidgetItem) -> None:
+        value = item.data(VALUE)
+        if not isinstance(value, Path):
+            self._by_person.add(value)
+        self._say_uncorrected()
+        self.changed.emit()
+
+    def _say_uncorrected(self) -> None:
+        ticked = [one for one in self.ticked() if not isinstance(one, Path) and role_of(one)]
+        self.uncorrected.setVisible(any(not by_hand.by_hand(one) for one in ticked))
 
     def set_folders(self, folders: Sequence[Path]) -> None:
         """These folders, ticked; outlines are unticked where there are folders."""

@@ -36,6 +36,7 @@ class Veil(QObject):
         self._viewer, self._but = viewer, but
         self._layers: dict[Layer, tuple[bool, bool]] = {}  # whether each was shown, and is
         self._docks: list[QDockWidget] = []
+        self._heard: list[Layer] = []
         self._field: Labels | None = None
         self._active: Layer | None = None
         self.outlines = Marks(viewer, stays=True, role=OUTLINES, colour=ONE_COLOUR)
@@ -43,10 +44,18 @@ class Veil(QObject):
         self._look.setInterval(LOOK_MS)
         self._look.timeout.connect(self._again)
 
+    @property
+    def field(self) -> "Labels | None":
+        """Whose outlines are shown."""
+        return self._field
+
     def draw(self) -> None:
         self._active = self._viewer.layers.selection.active
         self._hide()
         self._look.start()
+        # After napari's own: its list of layers must have heard of the one choice before it hears of another.
+        self._viewer.layers.selection.events.changed.connect(self._stay_off, position="last")
+        self._viewer.layers.events.inserted.connect(self._again, position="last")
 
     def show_field(self, cells: "Labels", ids: Sequence[int]) -> None:
         """Its picture and its outlines, all in one colour; what lies over it is hidden."""
@@ -66,6 +75,11 @@ class Veil(QObject):
     def lift(self) -> None:
         """Everything as it was, but for what a person has changed since."""
         self._look.stop()
+        self._viewer.layers.selection.events.changed.disconnect(self._stay_off)
+        self._viewer.layers.events.inserted.disconnect(self._again)
+        for layer in self._heard:
+            layer.events.visible.disconnect(self._again)
+        self._heard.clear()
         self.outlines.clear()
         self._field = None
         for layer, (was, now) in self._layers.items():
@@ -80,13 +94,17 @@ class Veil(QObject):
         self._layers.clear()
         self._docks.clear()
 
-    def _again(self) -> None:
+    def _again(self, _event: object = None) -> None:
         if self._hide():
             self.lifted.emit()
 
     def _hide(self) -> bool:
         """Whether there was anything to hide."""
         telling = [one for one in self._viewer.layers if _tells(one)]
+        for layer in telling:
+            if layer not in self._heard:  # at once, and not only when it is looked for the next time
+                layer.events.visible.connect(self._again)
+                self._heard.append(layer)
         hidden = [one for one in telling if one.visible]
         for layer in hidden:
             self._set(layer, False)
@@ -97,12 +115,16 @@ class Veil(QObject):
         self._stay_off()
         return bool(hidden or docks)
 
-    def _stay_off(self) -> None:
-        """Of the active layer napari reads out the table, also where it is hidden."""
-        active = self._viewer.layers.selection.active
-        if active is not None and _tells(active):
+    def _stay_off(self, _event: object = None) -> None:
+        """Of layers that are chosen napari reads out the table, also where they are hidden: below the image,
+        at the mouse, and in its table of features."""
+        selection = self._viewer.layers.selection
+        if any(_tells(one) for one in selection):
             image = None if self._field is None else image_of(self._field, self._viewer)
-            self._viewer.layers.selection.active = image
+            if image is None:
+                selection.clear()
+            else:
+                selection.select_only(image)
 
     def _open_docks(self) -> list[QDockWidget]:
         window = self._but.window()

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_bloodcell.core.config import JudgeConfig
+from napari_bloodcell.core.embed.plane import classes_in_words
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress, silent
 
@@ -47,6 +48,7 @@ class Judgement:
     lab_chance: float
     figures: dict[str, Figure]
     notes: tuple[str, ...] = ()
+    compared: tuple[str, ...] = ()  # the classes of which another lab has cells enough to compare
 
     def words(self) -> str:
         """The figures as a person would say them."""
@@ -58,7 +60,8 @@ class Judgement:
             else ("half tells the lab" if above < 0.6 else "plainly tells the lab")
         )
         right = (
-            f"the nearest cells of another lab are of the right class for {agree.value:.0%}"
+            f"the nearest cells of another lab are of the right class for {agree.value:.0%}, over the "
+            f"{classes_in_words(self.compared)} that two labs have with {LEAST} cells or more"
             if agree.value == agree.value
             else "no two labs share a class with enough cells"
         )
@@ -113,6 +116,7 @@ def judge(
         lab_chance=1 / len(lab_names),
         figures=figures,
         notes=notes,
+        compared=tuple(class_names[np.unique(kind[pairs.any(axis=1)])].tolist()),
     )
 
 

@@ -1,5 +1,6 @@
 """Vectors of cells as points in the plane, and whether cells of a class lie together."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -68,12 +69,22 @@ def told_apart(values: FloatArray, groups: Sequence[str]) -> tuple[float, float]
 
 
 def class_in_words(values: FloatArray, classes: Sequence[str]) -> str:
-    """Whether like cells lie together, as a person reads it. Whether labs do: ``judge``."""
+    """Whether like cells lie together, as a person reads it, and over which classes. Whether labs do:
+    ``judge``."""
     found = told_apart(values, classes)
     if found is None:
         return f"Classes: cannot be judged with fewer than {LEAST_TO_JUDGE} cells of two classes."
     score, chance = found
-    return f"The class of a cell is told by its nearest neighbours in {score:.0%} (guessing: {chance:.0%})."
+    judged = [name for name, n in sorted(Counter(classes).items()) if n >= LEAST_TO_JUDGE]
+    return (
+        f"The class of a cell is told by its nearest neighbours in {score:.0%} (guessing: {chance:.0%}), "
+        f"over the {classes_in_words(judged)} with {LEAST_TO_JUDGE} cells or more."
+    )
+
+
+def classes_in_words(names: Sequence[str]) -> str:
+    number = "1 class" if len(names) == 1 else f"{len(names)} classes"
+    return f"{number} ({', '.join(name.replace('_', ' ') for name in names)})"
 
 
 def _votes(ready: FloatArray, own: NDArray[Any], groups: int, weights: NDArray[np.float64]) -> NDArray[Any]:

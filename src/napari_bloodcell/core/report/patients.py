@@ -194,6 +194,34 @@ def read_patients(path: Path) -> dict[str, str]:
     return found
 
 
+def patients_in(path: Path, images: Iterable[str]) -> dict[str, str]:
+    """Whose these images are, as far as a table says: one of slide and patient, where each image is a slide,
+    or a list of images as ``analyse`` takes it (image and patient), which may name others too."""
+    table = read_rows(path)
+    column = "image" if "image" in table.columns else "slide"
+    if not {column, "patient"} <= set(table.columns):
+        raise DataError(f"{path} has the columns {table.has}; it needs patient, and image or slide.")
+    images = list(images)
+    known = {Path(name).stem: name for name in reversed(images)} | {name: name for name in images}
+    found: dict[str, str] = {}
+    for row in table.rows:
+        said, patient = row.get(column).replace("\\", "/"), row.get("patient")
+        name = next((known[one] for one in (said, Path(said).name, Path(said).stem) if one in known), None)
+        if name is None or not patient:
+            continue
+        if found.setdefault(name, patient) != patient:
+            raise DataError(
+                f"{path}, line {row.line}: {name} is {patient}'s here and {found[name]}'s above. "
+                f"Keep one line for each {column}."
+            )
+    if not found:
+        raise DataError(
+            f"{path} names a patient of none of these: {named(images)}. The column {column} must hold these "
+            "names, or files of these names."
+        )
+    return found
+
+
 def check_slides(path: Path, patients: Mapping[str, str], slides: Iterable[str]) -> None:
     """A table of patients must speak of slides that are there."""
     there = list(dict.fromkeys(slides))
