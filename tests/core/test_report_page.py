@@ -48,6 +48,27 @@ def test_the_cells_still_needed_are_those_that_make_the_limits_close() -> None:
     assert 50 * (high - low) > 5
 
 
+def test_cells_to_the_target_and_those_to_close_limits_are_told_apart() -> None:
+    few = count(["monocyte"] * 15 + ["neutrophil"] * 15)
+    found = enough(few, 9)
+    assert found.more > 70
+    assert found.text() == (
+        f"Not enough cells yet: 70 more to the target of 100, about {found.more} more until neutrophil, now "
+        "known to ± 18.7 points, is known to ± 9."
+    )
+    assert enough(few, 15).text() == (
+        "Not enough cells yet: 70 more to the target of 100, which is likely enough until neutrophil, now known "
+        "to ± 18.7 points, is known to ± 15."
+    )
+    assert enough(few, 20).text() == (
+        "Not enough cells yet: 70 more to the target of 100; neutrophil is known to ± 18.7 points."
+    )
+    many = count(["monocyte"] * 60 + ["neutrophil"] * 60)
+    assert (
+        enough(many, 5).text().startswith("Not enough cells yet: about 282 more until neutrophil, now known")
+    )
+
+
 def test_no_cells_are_not_enough() -> None:
     nothing = enough(count([]), 10)
     assert (nothing.now, nothing.more) == (False, 100)

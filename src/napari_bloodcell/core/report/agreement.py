@@ -149,8 +149,8 @@ def alpha_of(readers: Sequence[Reader]) -> float | None:
 
 
 def _limits_of_alpha(readers: Sequence[Reader]) -> tuple[float, float] | tuple[None, None]:
-    """From cells drawn anew; where all agree, no draw holds what was not seen yet: then the lower limit is that
-    of the share of cells agreed on, which is exact."""
+    """From cells drawn anew; where all agree, no draw holds what was not seen yet: then the lower limit is
+    that of the share of cells agreed on, which is exact."""
     kinds, times = _kinds_of_cells(readers)
     cells = int(times.sum())
     if cells < LEAST_FOR_LIMITS:
