@@ -27,7 +27,8 @@ def test_a_smear_becomes_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[
         run("report", results, "--out", tmp_path / "report", "--count.target", "200", "--title", "Ward") == 0
     )
     printed = capsys.readouterr().out
-    assert "Not enough cells yet: about 198 more" in printed
+    assert "2 white cells counted, 198 more cells to the target of 200" in printed
+    assert "Not enough cells yet: 198 more to the target of 200" in printed
     assert "Research use only" in printed
     written = {path.name for path in (tmp_path / "report").iterdir()}
     assert written == {"report.html", "report.pdf", "report.json", "report.csv", "cells.csv", "cells.parquet"}

@@ -26,7 +26,7 @@ from napari_bloodcell.cli_stain import stain_app
 from napari_bloodcell.cli_train import train_app
 from napari_bloodcell.core.config import AnalyseConfig, EngineConfig, SmearConfig
 from napari_bloodcell.core.errors import BloodcellError, Cancelled, ConfigError
-from napari_bloodcell.core.words import how_many
+from napari_bloodcell.core.words import how_many, one_line
 
 if TYPE_CHECKING:
     Engine = EngineConfig
@@ -103,7 +103,7 @@ def analyse(
         print(f"{patients}, counted in patients.csv; `results summary --by patient` prints them.")
     tell(result.told())
     for item in result.failed:
-        print(f"failed: {item.reason}", file=sys.stderr)
+        print(f"failed: {one_line(item.reason)}", file=sys.stderr)
     return 1 if result.failed else 0
 
 

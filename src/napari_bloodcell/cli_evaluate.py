@@ -30,7 +30,9 @@ def evaluate(
         EMBEDDING/CLASSIFIER, for example measurements/svm_linear: fitted here, as the protocol says.
         measurements/all takes every classifier, measurements@per-lab/svm_linear standardises each lab by its
         own cells. A bundle alone (nano, or a folder or file) is scored as it is: nothing of it is fitted, and
-        its own outlines are used; BUNDLE/CLASSIFIER takes only its vectors and fits a classifier to them.
+        its own outlines are used. With few-shot it is adapted as `classify adapt` does it, from the cells
+        that `classify suggest` names; BUNDLE@inductive keeps the scored cells from it. BUNDLE/CLASSIFIER
+        takes only its vectors and fits a classifier to them.
     out: Path
         Folder for the results.
     """

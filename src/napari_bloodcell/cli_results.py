@@ -11,7 +11,7 @@ from napari_bloodcell.cli_report import OwnClasses
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.config.report import ExportConfig
 from napari_bloodcell.core.errors import DataError
-from napari_bloodcell.core.words import how_many
+from napari_bloodcell.core.words import how_many, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +94,7 @@ def _tell(out: Path, made: "Sequence[Made]", told: "Sequence[str]") -> None:
     last = {line["image"]: line for line in read_ledger(out)}
     for line in last.values():
         if line["state"] == "failed":
-            print(f"failed: {line['reason']}")
+            print(f"failed: {one_line(line['reason'])}")
 
 
 @results_app.command

@@ -48,6 +48,27 @@ def test_the_cells_still_needed_are_those_that_make_the_limits_close() -> None:
     assert 50 * (high - low) > 5
 
 
+def test_cells_to_the_target_and_those_to_close_limits_are_told_apart() -> None:
+    few = count(["monocyte"] * 15 + ["neutrophil"] * 15)
+    found = enough(few, 9)
+    assert found.more > 70
+    assert found.text() == (
+        f"Not enough cells yet: 70 more to the target of 100, about {found.more} more until neutrophil, now "
+        "known to ± 18.7 points, is known to ± 9."
+    )
+    assert enough(few, 15).text() == (
+        "Not enough cells yet: 70 more to the target of 100, which is likely enough until neutrophil, now known "
+        "to ± 18.7 points, is known to ± 15."
+    )
+    assert enough(few, 20).text() == (
+        "Not enough cells yet: 70 more to the target of 100; neutrophil is known to ± 18.7 points."
+    )
+    many = count(["monocyte"] * 60 + ["neutrophil"] * 60)
+    assert (
+        enough(many, 5).text().startswith("Not enough cells yet: about 282 more until neutrophil, now known")
+    )
+
+
 def test_no_cells_are_not_enough() -> None:
     nothing = enough(count([]), 10)
     assert (nothing.now, nothing.more) == (False, 100)
@@ -131,11 +152,69 @@ def test_three_readers_are_compared_in_pairs_and_all_together() -> None:
     assert [pair.readers for pair in found.pairs][:2] == [("reader 0", "reader 1"), ("reader 0", "reader 2")]
     assert len(found.texts()) == 7
     assert found.texts()[-1] == (
-        "All 4 readers: Krippendorff's alpha 0.74 of the 11 cells that two or more have named."
+        "All 4 readers: Krippendorff's alpha 0.74 (fewer than 20 cells: too few for its limits) of the 11 cells "
+        "that two or more have named."
     )
     assert (("a.png", 5), ("1", "2", "3", "4")) in found.disputed
     assert (("a.png", 1), ("2", "2", "3", "2")) in found.disputed
     assert found.to_json()["alpha"] == found.alpha
+
+
+def drawn_readers(cells: int, dice: np.random.Generator) -> list[Reader]:
+    """Three who see one class of four and slip in a fifth of the cells; the second named two thirds of them."""
+    truth = dice.choice(4, cells, p=[0.6, 0.2, 0.15, 0.05])
+    slips = dice.random((3, cells)) < 0.2
+    said = np.where(slips, dice.integers(0, 4, (3, cells)), truth)
+    there = np.ones((3, cells), bool)
+    there[1] = dice.random(cells) < 2 / 3
+    return [
+        reader(f"reader {at}", {cell: str(said[at, cell]) for cell in np.flatnonzero(there[at]).tolist()})
+        for at in range(3)
+    ]
+
+
+def test_the_limits_of_alpha_hold_it_as_often_as_they_say() -> None:
+    dice = np.random.default_rng(5)
+    truth = alpha_of(drawn_readers(30_000, dice))
+    assert truth is not None
+    held = []
+    for _ in range(200):
+        found = agreements(drawn_readers(120, dice))
+        assert found is not None
+        assert found.low is not None
+        assert found.high is not None
+        held.append(found.low <= truth <= found.high)
+    assert 0.90 <= np.mean(held) <= 0.99
+
+
+def test_the_limits_of_alpha_are_those_of_a_plain_loop_over_cells() -> None:
+    dice = np.random.default_rng(6)
+    some = drawn_readers(60, dice)
+    found = agreements(some)
+    assert found is not None
+    alphas = []
+    for _ in range(400):
+        drawn = dice.integers(0, 60, 60)
+        again = [
+            reader(one.name, {at: one.answers[here, cell]
+                              for at, cell in enumerate(drawn.tolist())
+                              for here in ["a.png"] if (here, cell) in one.answers})
+            for one in some
+        ]  # fmt: skip
+        alphas.append(alpha_of(again))
+    assert (found.low, found.high) == pytest.approx(np.quantile(alphas, [0.025, 0.975]), abs=0.04)
+    assert found.to_json()["alpha_low"] == found.low
+    assert f"({found.alpha:.2f}" not in found.texts()[-1]
+    assert f"(95 % limits {found.low:.2f} to {found.high:.2f}) of the" in found.texts()[-1]
+
+
+def test_three_who_agree_on_all_may_still_differ_on_the_next_cell() -> None:
+    line = " ".join(["x y"] * 15)
+    found = agreements(readers(f"{line}\n{line}\n{line}"))
+    assert found is not None
+    assert found.alpha == 1
+    assert found.high == 1
+    assert found.low == pytest.approx(1 - 2 * (1 - 0.8843), abs=0.02)
 
 
 def test_one_class_alone_has_no_alpha_and_readers_apart_are_not_compared() -> None:

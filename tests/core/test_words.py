@@ -1,4 +1,8 @@
-from napari_bloodcell.core.words import once_each
+from napari_bloodcell.core.words import once_each, one_line
+
+
+def test_a_name_cannot_break_a_line_or_colour_a_terminal() -> None:
+    assert one_line("a\nb\x1b[31m.png é 淋") == "a\\nb\\x1b[31m.png é 淋"
 
 
 def test_notes_that_differ_by_their_figures_stand_once_with_all_they_are_of() -> None:

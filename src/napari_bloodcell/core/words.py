@@ -20,6 +20,11 @@ def once_each(told: Iterable[tuple[str, str]]) -> list[tuple[list[str], str]]:
     return found
 
 
+def one_line(text: str) -> str:
+    """With what a terminal would obey, or break the line at, written out: names of files may hold it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def some_of(lines: Sequence[str], most: int = 20) -> list[str]:
     """So many lines that a person reads them; the others are counted."""
     rest = len(lines) - most

@@ -16,6 +16,7 @@ from napari_bloodcell.core.artifact import only_writer
 from napari_bloodcell.core.cells import by_name
 from napari_bloodcell.core.config.evaluate import EvaluateConfig
 from napari_bloodcell.core.errors import DataError
+from napari_bloodcell.core.evaluate.adapted import adapted_answers, check_adaptable, told_of_updates
 from napari_bloodcell.core.evaluate.cells import CellTable, check_cells, check_labs, gather
 from napari_bloodcell.core.evaluate.features import Features, features_of
 from napari_bloodcell.core.evaluate.files import counts_of, replaced, tables_of, write_evaluation
@@ -40,7 +41,7 @@ from napari_bloodcell.core.evaluate.methods import (
 )
 from napari_bloodcell.core.evaluate.notes import labs_known, not_found, of_bundles, of_columns, shortened
 from napari_bloodcell.core.evaluate.predictions import write_predictions
-from napari_bloodcell.core.evaluate.protocols import Trial, trials_of, whole_labs
+from napari_bloodcell.core.evaluate.protocols import Trial, trials_of
 from napari_bloodcell.core.evaluate.scores import Score, scores_of
 from napari_bloodcell.core.evaluate.trials import TrialAnswers, run_trials, tried_in
 from napari_bloodcell.core.folders import cache_folder
@@ -72,12 +73,13 @@ def evaluate(
 ) -> Evaluation:
     """Compare methods on labelled cells, and write tables, scores and figures into ``out``."""
     chosen = methods_of(methods)
+    check_adaptable(chosen, config)
     table = gather(data, config, classes_of(chosen), progress=progress)
     fits = not all(method.frozen for method in chosen)
     check_cells(table)
     if fits:
         check_labs(table, config.protocol)
-    trials = trials_of(table, config)[0] if fits else whole_labs(table)
+    trials, _ = trials_of(table, config, fits=fits)
     work = [(method, trial) for method in chosen for trial in trials]
     wanted = {method.features(trial, config.protocol): (method, trial) for method, trial in work}
     with only_writer(Path(out)):
@@ -96,10 +98,9 @@ def _evaluated(
     table, features, unread = _readable(table, features)
     for name, one in features.items():
         _check_found(table, one.found, frozen=wanted[name][0].frozen)
-    trials, notes = whole_labs(table), list[str]()
-    if not all(method.frozen for method in chosen):
-        trained = [one.found for name, one in features.items() if not wanted[name][0].frozen]
-        trials, notes = trials_of(table, config, np.logical_and.reduce(trained))
+    trained = [one.found for name, one in features.items() if not wanted[name][0].frozen]
+    found = np.logical_and.reduce(trained) if trained else None
+    trials, notes = trials_of(table, config, found, fits=bool(trained))
     work = [(method, trial) for method in chosen for trial in trials]
     answers = _answers(table, features, work, out / "trials", config, progress)
     scores = tuple(scores_of(table, work, answers, features, config))
@@ -118,6 +119,7 @@ def _evaluated(
             *shortened(chosen, config),
             *labs_known(chosen, features, table),
             *of_bundles(chosen, table, config),
+            *told_of_updates(work, answers),
             *table.notes,
         ),
         judged=labels_to_check(table, work, answers, scores),
@@ -136,17 +138,18 @@ def _answers(
     config: EvaluateConfig,
     progress: Progress,
 ) -> list[TrialAnswers]:
-    """Of each method and trial, in order; a bundle as it is answers every trial the same."""
+    """Of each method and trial, in order."""
     fitted = [(method, trial) for method, trial in work if not method.frozen]
     ran = iter(run_trials(table, features, fitted, folder, config=config, progress=progress))
-    bundles = {
-        method: answers_of(table, method, features[method.features(trial, config.protocol)])
-        for method, trial in work
-        if method.frozen
-    }
-    return [
-        part_of(bundles[method], tried_in(trial)) if method.frozen else next(ran) for method, trial in work
-    ]
+    finished = [(method, trial) for method, trial in work if method.frozen]
+    own = {method: features[method.brought] for method, _ in finished}
+    if config.protocol == "few-shot":
+        adapted = adapted_answers(table, own, finished, folder, config, progress=progress)
+    else:  # a bundle as it is answers every trial the same
+        bundles = {method: answers_of(table, method, own[method]) for method in own}
+        adapted = [part_of(bundles[method], tried_in(trial)) for method, trial in finished]
+    said = iter(adapted)
+    return [next(said) if method.frozen else next(ran) for method, _ in work]
 
 
 def _features(

@@ -123,7 +123,7 @@ def draw_few_shot(scores: Sequence[Score]) -> "Figure":
             )
         _finish(one, "corrected cells of this lab", "balanced accuracy", target)
         one.set_ylim(0, 1)
-    figure.suptitle("A lab never seen, and a few of its cells corrected", fontsize=10)
+    figure.suptitle("What a few corrected cells of a lab are worth", fontsize=10)
     return figure
 
 

@@ -135,16 +135,37 @@ def _cells(evaluation: "Evaluation") -> list[str]:
 
 def _how_to_read(evaluation: "Evaluation") -> list[str]:
     config = evaluation.config
-    if all(score.frozen for score in evaluation.scores):
+    bundles = [score.frozen for score in evaluation.scores]
+    if config.protocol == "few-shot":
+        return [*_how_few_shot(config, fits=not all(bundles), adapts=any(bundles)), *_marks(config)]
+    if all(bundles):
         return ["Nothing was trained: every lab is scored whole.", *_marks(config)]
     told = {
         "cross-domain": f"Trained on one lab in {config.folds} folds (seed {config.seed}); its column holds "
         "the held-out folds, the other labs are scored whole by each of the classifiers.",
         "leave-one-lab-out": "Trained on all labs but one, scored on that one.",
-        "few-shot": f"Trained on all labs but one and on a few corrected cells of it, drawn at random "
-        f"{config.repeats} times from one half of the lab; the other half is scored.",
     }[config.protocol]
     return [told, *_marks(config)]
+
+
+def _how_few_shot(config: EvaluateConfig, *, fits: bool, adapts: bool) -> list[str]:
+    told = [
+        f"Each lab is halved at random {config.repeats} times: cells of one half are corrected, the other "
+        "half is scored."
+    ]
+    if fits:
+        told.append(
+            "A classifier is trained on all labs but that one and on the corrected cells, which are drawn at "
+            "random."
+        )
+    if adapts:
+        told.append(
+            "A bundle is adapted as `classify adapt` does it, without restaining pictures: the cells that "
+            "`classify suggest` asks for are corrected, anew after each step. It also learns from cells that "
+            "nobody named: those of the whole lab (transductive), or only of the half that is not scored "
+            "(@inductive)."
+        )
+    return [" ".join(told)]
 
 
 def _marks(config: EvaluateConfig) -> list[str]:
@@ -154,7 +175,7 @@ def _marks(config: EvaluateConfig) -> list[str]:
         "print it; it is no interval. A cell that was not found counts as wrong; a picture that cannot be "
         "read is left out, and told below. inductive: nothing of the lab tried was seen; transductive: its "
         "unlabelled cells were. frozen bundle: a finished model, nothing of it was fitted here; (trained "
-        "on): it was made with cells of that lab.",
+        "on): it, or the bundle that was adapted, was made with cells of that lab.",
         "",
     ]
 

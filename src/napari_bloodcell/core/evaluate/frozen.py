@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from napari_bloodcell.core.bundle import Bundle, load_bundle
+from napari_bloodcell.core.classify import Classifier
 from napari_bloodcell.core.evaluate.cells import CellTable
 from napari_bloodcell.core.evaluate.features import Features, features_of, vectors_of
 from napari_bloodcell.core.evaluate.methods import TAUGHT_ON, Method, labs_seen
@@ -28,16 +29,22 @@ def described_by_bundle(table: CellTable, method: Method, *, progress: Progress 
 
 
 def answers_of(table: CellTable, method: Method, features: Features) -> TrialAnswers:
-    """What the bundle says of every cell that it found. At the coarse level its best guess counts as the
-    class that guess belongs to."""
+    """What the bundle says of every cell that it found."""
     bundle = load_bundle(method.embedding)
-    rows = np.flatnonzero(features.found)
-    predictions = bundle.classifier.predict(vectors_of(features, rows))
+    return said_of(table.level, bundle, bundle.classifier, features, np.flatnonzero(features.found))
+
+
+def said_of(
+    level: str, bundle: Bundle, classifier: Classifier, features: Features, rows: Rows
+) -> TrialAnswers:
+    """What a classifier of the bundle says of cells that were found. At the coarse level its best guess
+    counts as the class that guess belongs to."""
+    predictions = classifier.predict(vectors_of(features, rows))
     names = predictions.class_names
     return TrialAnswers(
         rows=rows,
         probabilities=np.asarray(predictions.probabilities),
-        class_names=tuple(_coarse(name, bundle) for name in names) if table.level == "coarse" else names,
+        class_names=tuple(_coarse(name, bundle) for name in names) if level == "coarse" else names,
         identified=np.asarray(predictions.labels) != UNIDENTIFIED,
     )
 

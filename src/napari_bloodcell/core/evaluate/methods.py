@@ -3,7 +3,8 @@ whole bundle as it is, by its name, folder or file alone (``frozen``).
 
 An embedding is a kind of ``core.embed``, the folder of a trained one or of a bundle, or one that is trained
 for the comparison (``learned``). ``@per-lab`` standardises each lab by its own cells, which needs the
-unlabelled cells of the target; ``@inductive`` trains a learned one without the target.
+unlabelled cells of the target; ``@inductive`` trains a learned one without the target, and adapts a bundle
+(few-shot) without the cells that are scored.
 """
 
 from collections.abc import Sequence
@@ -42,11 +43,11 @@ class Method:
 
     @property
     def name(self) -> str:
-        return self.embedding if self.frozen else f"{self.described}/{self.classifier}"
+        return self.described if self.frozen else f"{self.described}/{self.classifier}"
 
     @property
     def frozen(self) -> bool:
-        """A bundle as it is: nothing is fitted, its own classifier answers."""
+        """A bundle as it is, or adapted as the product does it: its own classifier answers."""
         return self.classifier == FROZEN
 
     @property
@@ -89,8 +90,10 @@ def known_embeddings() -> str:
 
 def method_of(text: str) -> Method:
     """``all`` as classifier is read by ``methods_of``."""
-    if is_bundle(text):
-        return Method(text, FROZEN)
+    whole = text.removesuffix(f"@{INDUCTIVE}")
+    for bundle, how in ((text, ""), (whole, INDUCTIVE)):
+        if is_bundle(bundle):
+            return Method(bundle, FROZEN, how)
     described, slash, classifier = text.rpartition("/")
     embedding, at, how = described.partition("@")
     if not slash or not embedding:

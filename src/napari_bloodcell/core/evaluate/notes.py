@@ -94,20 +94,25 @@ def of_bundles(methods: Sequence[Method], table: CellTable, config: EvaluateConf
                 f"--methods {method.embedding} scores that as it is."
             )
         if method.frozen:
-            notes += _of_frozen(method, table)
+            notes += _of_frozen(method, table, is_adapted=config.protocol == "few-shot")
     return notes
 
 
-def _of_frozen(method: Method, table: CellTable) -> list[str]:
+def _of_frozen(method: Method, table: CellTable, *, is_adapted: bool) -> list[str]:
     bundle = load_bundle(method.embedding)
+    whole_one = f"({bundle.title}; {bundle.hash[:12]})"
+    is_what = (
+        f"is a bundle {whole_one}, as it is where no cell is corrected, else adapted"
+        if is_adapted
+        else f"is a bundle as it is {whole_one}: nothing of it was fitted here"
+    )
     notes = [
-        f"{method.name} is a bundle as it is ({bundle.title}; {bundle.hash[:12]}): nothing of it was fitted "
-        "here, its own outlines were used, also where a set has masks, and its best guess counts where it "
-        "says unidentified."
+        f"{method.name} {is_what}; its own outlines were used, also where a set has masks, and its best "
+        "guess counts where it says unidentified."
     ]
     labels = set(table.labels.tolist())
     whole = ({DEFAULT.coarse(name) for name in labels} - labels) & set(bundle.classifier.class_names)
-    if table.level == "fine" and whole:
+    if table.level == "fine" and whole and not is_adapted:
         notes.append(
             f"{method.name} names {', '.join(sorted(whole))} as a whole and is wrong wherever labels are "
             "finer: --level coarse compares what it can tell."

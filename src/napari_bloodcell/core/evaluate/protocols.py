@@ -6,7 +6,7 @@ A trial is one classifier. No patient, slide or picture is ever on both sides; `
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,19 +30,23 @@ class Trial:
     tests: tuple[tuple[str, Rows], ...]
     corrected: Rows  # cells of the target that a person has named; empty but in few-shot
     shots: int = 0
+    pool: Rows = field(default_factory=lambda: np.zeros(0, np.int64))  # those a person might be asked about
 
 
 def trials_of(
-    table: CellTable, config: EvaluateConfig, found: NDArray[np.bool_] | None = None
+    table: CellTable, config: EvaluateConfig, found: NDArray[np.bool_] | None = None, *, fits: bool = True
 ) -> tuple[list[Trial], list[str]]:
     """The trials of a protocol, and what a reader of its table must know. Cells that were not ``found`` are
-    not trained on, but are tried: they count as wrong."""
+    not trained on, but are tried: they count as wrong. ``fits``: something is trained; finished models alone
+    are tried on whole labs, or on the half of few-shot that is not corrected."""
+    if not fits and config.protocol != "few-shot":
+        return _whole_labs(table), []
     there = np.ones(len(table), bool) if found is None else found
     make = {"cross-domain": _cross_domain, "leave-one-lab-out": _leave_one_out, "few-shot": _few_shot}
     trials, notes = make[config.protocol](table, config)
     ready = []
     for trial in trials:
-        kept, dropped = _trainable(table, trial, there)
+        kept, dropped = _trainable(table, trial, there) if fits else (trial, [])
         ready.append(kept)
         notes += [
             f"{name}: one cell in {_learned_in(trial)}, so it was not trained there." for name in dropped
@@ -51,8 +55,7 @@ def trials_of(
     return ready, list(dict.fromkeys(notes))
 
 
-def whole_labs(table: CellTable) -> list[Trial]:
-    """Where nothing is trained: every lab is tried whole."""
+def _whole_labs(table: CellTable) -> list[Trial]:
     nobody = np.zeros(0, np.int64)
     return [
         Trial(source="", fold=0, train=nobody, tests=((lab, table.rows_of(lab)),), corrected=nobody)
@@ -62,7 +65,8 @@ def whole_labs(table: CellTable) -> list[Trial]:
 
 def check(group: NDArray[np.str_], trial: Trial) -> None:
     """A patient, slide or picture on both sides makes every figure worthless: refused."""
-    seen = set(group[trial.train].tolist()) | set(group[trial.corrected].tolist())
+    seen = set(group[trial.train].tolist()) | set(group[trial.pool].tolist())
+    seen |= set(group[trial.corrected].tolist())
     for lab, rows in trial.tests:
         leaking = sorted(seen & set(group[rows].tolist()))
         if leaking:
@@ -134,8 +138,8 @@ def _leave_one_out(table: CellTable, config: EvaluateConfig) -> tuple[list[Trial
 
 
 def _few_shot(table: CellTable, config: EvaluateConfig) -> tuple[list[Trial], list[str]]:
-    """Half of the target, by groups, is scored; the corrected cells come from the other half. More shots
-    keep the cells of fewer."""
+    """Half of the target, by groups, is scored; the corrected cells come from the other half, the pool. More
+    shots keep the cells of fewer."""
     trials, notes = [], []
     for place, target in enumerate(table.labs):
         others = np.flatnonzero(table.lab != target)
@@ -156,6 +160,7 @@ def _few_shot(table: CellTable, config: EvaluateConfig) -> tuple[list[Trial], li
                         tests=((target, scored),),
                         corrected=pool[:shots],
                         shots=shots,
+                        pool=pool,
                     )
                 )
         too_many = [str(shots) for shots in sorted(set(config.shots)) if shots > most]
@@ -180,13 +185,8 @@ def _trainable(table: CellTable, trial: Trial, found: NDArray[np.bool_]) -> tupl
     counts = Counter(table.labels[learned[found[learned]]].tolist())
     dropped = sorted(name for name, count in counts.items() if count < LEAST_TO_TRAIN)
     keep = found & ~np.isin(table.labels, dropped)
-    kept = Trial(
-        source=trial.source,
-        fold=trial.fold,
-        train=trial.train[keep[trial.train]],
-        tests=trial.tests,
-        corrected=trial.corrected[keep[trial.corrected]],
-        shots=trial.shots,
+    kept = replace(
+        trial, train=trial.train[keep[trial.train]], corrected=trial.corrected[keep[trial.corrected]]
     )
     if len(counts) - len(dropped) < 2:
         raise DataError(

@@ -17,8 +17,8 @@ from napari_bloodcell.core.evaluate.protocols import Trial
 from napari_bloodcell.core.evaluate.trials import TrialAnswers
 from napari_bloodcell.core.report import exact_limits
 
-FROZEN_KIND = "frozen bundle"
-TRAINED_ON = " (trained on)"  # beside a figure of a lab that a frozen bundle knows
+FROZEN_KIND, ADAPTED_KIND = "frozen bundle", "adapted bundle"
+TRAINED_ON = " (trained on)"  # beside a figure of a lab that a bundle knows from before
 Key = tuple[str, str, int]  # source ("" for all labs but the target), target, shots
 
 
@@ -76,7 +76,8 @@ class Score:
     accuracy_identified: float | None = None  # None where none was identified
     compared_with: str = ""  # the first method of the list; "" for that one
     differences: dict[str, Difference] = field(default_factory=dict)  # to it
-    frozen: bool = False  # a bundle as it is: nothing was fitted
+    frozen: bool = False  # a bundle: no classifier was fitted from nothing
+    adapted: str = ""  # inductive or transductive, where it learned from corrected cells
 
     @property
     def key(self) -> Key:
@@ -90,7 +91,8 @@ class Score:
     def kind(self) -> str:
         """How much of the lab tried it had seen, in words."""
         if self.frozen:
-            return FROZEN_KIND + TRAINED_ON * self.sees_target
+            adapted = f"{ADAPTED_KIND}, {self.adapted}" if self.adapted else FROZEN_KIND
+            return adapted + TRAINED_ON * self.sees_target
         return "transductive" if self.sees_target else "inductive"
 
     def to_json(self) -> dict[str, Any]:
@@ -191,6 +193,7 @@ def _score(
         ),
         risk_coverage=tuple((float(coverage[i]), float(risk[i])) for i in thin),
         frozen=method.frozen,
+        adapted=(method.how or "transductive") if method.frozen and key[2] else "",
     )
 
 

@@ -1,6 +1,6 @@
 """Scores -> the table as the papers print it: a row for each method, a column for each pair of labs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -160,7 +160,7 @@ def few_shot_tables(scores: Sequence[Score], metric: str) -> list[Table]:
                     if value is None
                     else f"{100 * value.value:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}]"
                 )
-            rows.append(Row(name=method, kind=_kind(list(by_shots.values())), cells=tuple(cells)))
+            rows.append(Row(name=method, kind=_kind_of_curve(by_shots), cells=tuple(cells)))
         tables.append(
             Table(
                 title=f"{TITLES[metric]}: {target}, by corrected cells",
@@ -169,6 +169,12 @@ def few_shot_tables(scores: Sequence[Score], metric: str) -> list[Table]:
             )
         )
     return tables
+
+
+def _kind_of_curve(by_shots: Mapping[int, Score]) -> str:
+    """A bundle is what it is with the most corrected cells; with none it is as it was."""
+    last = by_shots[max(by_shots)] if by_shots else None
+    return last.kind if last is not None and last.frozen else _kind(list(by_shots.values()))
 
 
 def published_tables() -> list[Table]:

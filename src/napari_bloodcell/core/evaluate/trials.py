@@ -1,7 +1,6 @@
 """Running trials: each is fitted and tried once, its answers are kept on disk, in one process or many."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from napari_bloodcell.core.evaluate.cells import CellTable
 from napari_bloodcell.core.evaluate.features import Features, vectors_of
 from napari_bloodcell.core.evaluate.methods import Method, fit
 from napari_bloodcell.core.evaluate.protocols import Rows, Trial
+from napari_bloodcell.core.evaluate.side_by_side import run_all
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import UNIDENTIFIED
 
@@ -30,6 +30,7 @@ class TrialAnswers:
     probabilities: NDArray[np.float32]  # rows x class_names
     class_names: tuple[str, ...]
     identified: NDArray[np.bool_]  # of the rows: False where it doubted the answer too much to give it
+    update: str = ""  # that an adapted bundle kept
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,50 +75,11 @@ def run_trials(
     todo = [place for place, answer in enumerate(answers) if answer is None]
     done = len(tasks) - len(todo)
     progress("Trying classifiers", done, len(tasks))
-    runs = _in_order if config.workers == 1 or len(todo) < 2 else _side_by_side
-    for place, answer in runs(shared, [(place, tasks[place]) for place in todo], config.workers):
+    for place, answer in run_all(_run, shared, [(place, tasks[place]) for place in todo], config.workers):
         answers[place] = answer
         done += 1
         progress("Trying classifiers", done, len(tasks))
     return [answer for answer in answers if answer is not None]
-
-
-def _in_order(
-    shared: Shared,
-    todo: Sequence[tuple[int, Task]],
-    workers: int,  # noqa: ARG001 (one)
-) -> Iterator[tuple[int, TrialAnswers]]:
-    for place, task in todo:
-        yield place, _run(shared, task)
-
-
-def _side_by_side(
-    shared: Shared, todo: Sequence[tuple[int, Task]], workers: int
-) -> Iterator[tuple[int, TrialAnswers]]:
-    """Whoever stops asking cancels what has not begun; what is finished is on disk."""
-    import multiprocessing
-
-    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_remember, initargs=(shared,))
-    try:
-        running = {pool.submit(_run_remembered, task): place for place, task in todo}
-        while running:
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield running.pop(future), future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-_remembered: dict[str, Shared] = {}
-
-
-def _remember(shared: Shared) -> None:
-    _remembered["shared"] = shared
-
-
-def _run_remembered(task: Task) -> TrialAnswers:
-    return _run(_remembered["shared"], task)
 
 
 def _run(shared: Shared, task: Task) -> TrialAnswers:

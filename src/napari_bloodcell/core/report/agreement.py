@@ -3,7 +3,7 @@
 Windows, terminal and reports call ``agreements``. Kappa is Cohen's, with the large-sample limits of Fleiss,
 Cohen and Everitt (1969); where two agree on all, the lower limit is that of the share they agree on, which is
 exact. All together is Krippendorff's alpha for classes (nominal; Krippendorff, "Computing Krippendorff's
-alpha-reliability", 2011), which takes readers who named different cells.
+alpha-reliability", 2011), which takes readers who named different cells; its limits are of cells drawn anew.
 """
 
 from collections import Counter
@@ -13,6 +13,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_bloodcell.core.report.differential import exact_limits
 from napari_bloodcell.core.report.readers import Cell, Reader
@@ -20,6 +21,8 @@ from napari_bloodcell.core.words import how_many
 
 LEAST_FOR_LIMITS = 20  # the limits are those of large samples
 THREE = 3  # two readers have their kappa
+DRAWS, SEED = 2_000, 0
+Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +48,7 @@ class Agreement:
         said = f"{first} and {second} agree on {self.agreed} of {self.cells} cells ({self.share:.0%})"
         if self.kappa is None:
             return f"{said}; kappa is not defined: both gave one class to all."
-        if self.low is None:
-            limits = f"fewer than {LEAST_FOR_LIMITS} cells: too few for its limits"
-        else:
-            limits = f"95 % limits {self.low:.2f} to {self.high:.2f}"
-        return f"{said}, Cohen's kappa {self.kappa:.2f} ({limits})."
+        return f"{said}, Cohen's kappa {self.kappa:.2f} ({_limits_told(self.low, self.high)})."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +59,8 @@ class Agreements:
     pairs: tuple[Agreement, ...]
     cells: int  # that two readers at least have named
     alpha: float | None  # None of two readers, and where all gave one and the same class
+    low: float | None  # of alpha; neither limit, where there are few cells
+    high: float | None
     disputed: tuple[tuple[Cell, tuple[str, ...]], ...]  # what each reader said; "" where nothing
 
     def texts(self) -> list[str]:
@@ -74,7 +75,8 @@ class Agreements:
         of = f"of the {how_many(self.cells, 'cell')} that two or more have named"
         if self.alpha is None:
             return f"All {len(self.readers)} readers: Krippendorff's alpha is not defined {of}: one class."
-        return f"All {len(self.readers)} readers: Krippendorff's alpha {self.alpha:.2f} {of}."
+        limits = _limits_told(self.low, self.high)
+        return f"All {len(self.readers)} readers: Krippendorff's alpha {self.alpha:.2f} ({limits}) {of}."
 
     def to_json(self) -> dict[str, Any]:
         pairs = [asdict(pair) | {"text": pair.text()} for pair in self.pairs]
@@ -85,6 +87,8 @@ class Agreements:
             "pairs": pairs,
             "cells": self.cells,
             "alpha": self.alpha,
+            "alpha_low": self.low,
+            "alpha_high": self.high,
             "text": self.text(),
         }
 
@@ -99,11 +103,15 @@ def agreements(readers: Sequence[Reader], always: Sequence[Reader] = ()) -> Agre
         return None
     named = {name for one in pairs for name in one.readers}
     some = [one for one in readers if one.name in named]
+    alpha = alpha_of(some) if len(some) >= THREE else None
+    low, high = (None, None) if alpha is None else _limits_of_alpha(some)
     return Agreements(
         readers=tuple(one.name for one in some),
         pairs=tuple(pairs),
         cells=sum(len(said) > 1 for said in _by_cell(some).values()),
-        alpha=alpha_of(some) if len(some) >= THREE else None,
+        alpha=alpha,
+        low=low,
+        high=high,
         disputed=tuple(
             (cell, tuple(one.answers.get(cell, "") for one in some))
             for cell, said in sorted(_by_cell(some).items())
@@ -135,18 +143,49 @@ def agreement(first: Reader, second: Reader) -> Agreement:
 def alpha_of(readers: Sequence[Reader]) -> float | None:
     """Krippendorff's alpha of classes: 1 - observed / expected disagreement, over all pairs of answers to one
     cell and over all pairs of answers. None where only one class was given."""
-    each = [Counter(said) for said in _by_cell(readers).values() if len(said) > 1]
-    total = Counter[str]()
-    for said in each:
-        total.update(said)
-    n = total.total()
-    expected = n**2 - sum(count**2 for count in total.values())
-    if not expected:
-        return None
-    observed = sum(
-        (said.total() ** 2 - sum(count**2 for count in said.values())) / (said.total() - 1) for said in each
-    )
-    return 1 - (n - 1) * observed / expected
+    kinds, times = _kinds_of_cells(readers)
+    alpha = float(_alphas(kinds, times[None])[0])
+    return None if np.isnan(alpha) else alpha
+
+
+def _limits_of_alpha(readers: Sequence[Reader]) -> tuple[float, float] | tuple[None, None]:
+    """From cells drawn anew; where all agree, no draw holds what was not seen yet: then the lower limit is
+    that of the share of cells agreed on, which is exact."""
+    kinds, times = _kinds_of_cells(readers)
+    cells = int(times.sum())
+    if cells < LEAST_FOR_LIMITS:
+        return None, None
+    drawn = np.random.default_rng(SEED).multinomial(cells, times / cells, size=DRAWS)
+    alphas = _alphas(kinds, drawn)
+    low, high = np.quantile(alphas[~np.isnan(alphas)], [0.025, 0.975])
+    if (kinds.max(axis=1) == kinds.sum(axis=1)).all():
+        total = times @ kinds
+        chance = float(total @ (total - 1) / (total.sum() * (total.sum() - 1)))
+        low = (exact_limits(cells, cells)[0] - chance) / (1 - chance)
+    return max(-1.0, float(low)), float(high)
+
+
+def _kinds_of_cells(readers: Sequence[Reader]) -> tuple[Counts, Counts]:
+    """Which answers cells got (kinds of cell x classes), and how many cells got these. Of cells that two or
+    more have named."""
+    said = [tuple(sorted(one)) for one in _by_cell(readers).values() if len(one) > 1]
+    times = Counter(said)
+    names = sorted({name for kind in times for name in kind})
+    kinds = [[kind.count(name) for name in names] for kind in times]
+    return np.array(kinds, np.int64).reshape(len(times), len(names)), np.array([*times.values()], np.int64)
+
+
+def _alphas(kinds: Counts, times: Counts) -> NDArray[np.float64]:
+    """Alpha of each row of ``times``, how often each kind of cell is there; nan where there is one class."""
+    answers = kinds.sum(axis=1)
+    total = times @ kinds
+    n = total.sum(axis=1)
+    expected = n**2 - (total**2).sum(axis=1)
+    observed = times @ ((answers**2 - (kinds**2).sum(axis=1)) / (answers - 1))
+    alphas: NDArray[np.float64] = np.full(len(times), np.nan)
+    there = expected > 0
+    alphas[there] = 1 - (n[there] - 1) * observed[there] / expected[there]
+    return alphas
 
 
 def joined(readers: Sequence[Reader], more: Sequence[Reader]) -> list[Reader]:
@@ -157,6 +196,12 @@ def joined(readers: Sequence[Reader], more: Sequence[Reader]) -> list[Reader]:
         answers = one.answers if known is None else {**one.answers, **known.answers}
         together[one.name] = Reader(name=one.name, answers=answers)
     return list(together.values())
+
+
+def _limits_told(low: float | None, high: float | None) -> str:
+    if low is None:
+        return f"fewer than {LEAST_FOR_LIMITS} cells: too few for its limits"
+    return f"95 % limits {low:.2f} to {high:.2f}"
 
 
 def _by_cell(readers: Sequence[Reader]) -> dict[Cell, list[str]]:

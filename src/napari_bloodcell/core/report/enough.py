@@ -23,11 +23,21 @@ class Enough:
     def text(self) -> str:
         if not self.counted:
             return f"No cells yet: count {self.target} at least."
-        known = f"{self.widest.replace('_', ' ')} is known to ± {self.half_width:.1f} points"
+        widest = self.widest.replace("_", " ")
+        known = f"{widest} is known to ± {self.half_width:.1f} points"
         if self.now:
             return f"Enough cells now: {self.counted} counted, and the least certain share, {known}."
-        why = f"{known}, ± {self.precision:g} is asked" if self.half_width > self.precision else known
-        return f"Not enough cells yet: about {self.more} more. {self.counted} counted; {why}."
+        missing = max(0, self.target - self.counted)
+        to_target = f"{missing} more to the target of {self.target}" if missing else ""
+        if self.half_width <= self.precision:
+            return f"Not enough cells yet: {to_target}; {known}."
+        until = (
+            f"until {widest}, now known to ± {self.half_width:.1f} points, is known to ± {self.precision:g}"
+        )
+        if self.more == missing:
+            return f"Not enough cells yet: {to_target}, which is likely enough {until}."
+        both = ", ".join(filter(None, [to_target, f"about {self.more} more {until}"]))
+        return f"Not enough cells yet: {both}."
 
 
 def enough(differential: Differential, precision: float) -> Enough:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_bloodcell.core.artifact import atomic_path, check_writable, write_bytes, write_json
 from napari_bloodcell.core.cell_tables import PERSON
+from napari_bloodcell.core.cells import by_name
 from napari_bloodcell.core.config.report import ReportConfig
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.report.agreement import Agreements, agreements, joined
@@ -53,7 +54,7 @@ from napari_bloodcell.core.report.slides import (
 )
 from napari_bloodcell.core.rows import csv_text, harmless_table
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
-from napari_bloodcell.core.words import how_many
+from napari_bloodcell.core.words import how_many, one_line, some_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -215,11 +216,10 @@ def _warnings(runs: Sequence[Run], failed: Sequence[Failure]) -> list[str]:
     warnings = []
     twins = [f"{twin} (the same as {run.place})" for run in runs for twin in run.twins]
     if failed:
-        warnings.append(
-            f"{len(failed)} of {how_many(len(failed) + len(runs) + len(twins), 'image')} failed and "
-            f"{'is' if len(failed) == 1 else 'are'} not counted: "
-            f"{named([f'{Path(one.image).name} ({one.reason})' for one in failed], '; ')}."
-        )
+        total = how_many(len(failed) + len(runs) + len(twins), "image")
+        head = f"{len(failed)} of {total} failed and {'is' if len(failed) == 1 else 'are'} not counted:"
+        each = some_of([f"{one_line(by_name(Path(one.image).name, one.reason))}" for one in failed])
+        warnings.append("\n- ".join([head, *each]))
     if twins:
         warnings.append(
             f"{how_many(len(twins), 'result')} left out, as the picture is counted already: {named(twins)}. "

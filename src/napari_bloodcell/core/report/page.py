@@ -54,10 +54,15 @@ def _head(report: "Report") -> str:
     return (
         f"<header><h1>{escape(report.config.title)}</h1>"
         f'<p class="warning">{escape(RESEARCH_USE)}</p>'
-        f"<p>{escape(report.made_of())}</p>"
-        + "".join(f'<p class="open"><b>{escape(text)}</b></p>' for text in report.warnings)
-        + "</header>"
+        f"<p>{escape(report.made_of())}</p>" + "".join(map(_warning, report.warnings)) + "</header>"
     )
+
+
+def _warning(text: str) -> str:
+    """Its first line, and a list of what it is about where there are more."""
+    head, *each = text.split("\n- ")
+    listed = "".join(f"<li>{escape(one)}</li>" for one in each)
+    return f'<p class="open"><b>{escape(head)}</b></p>' + (f"<ul>{listed}</ul>" if each else "")
 
 
 def _pooled(report: "Report") -> str:

@@ -57,7 +57,7 @@ def _said(report: "Report") -> list[str]:
         *report.calibration,
         report.made_of(),
     ]
-    return [line for text in said for line in textwrap.wrap(text, 100)]
+    return [line for text in said for part in text.splitlines() for line in textwrap.wrap(part, 100)]
 
 
 def _room(report: "Report") -> int:
