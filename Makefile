@@ -4,11 +4,16 @@
 PYTHON := .venv/bin/python
 # A screen for the GUI tests; other systems have one.
 SCREEN := $(if $(filter Linux,$(shell uname)),xvfb-run -a,)
+# Compiled modules are kept, whatever the shell says: without them each start of Python compiles torch and napari anew.
+export PYTHONDONTWRITEBYTECODE =
 
 demo: ## make a synthetic smear, count it with the model that ships, write demo-output/
 	@scripts/environment.sh run
 	@.venv/bin/napari-bloodcell demo --out demo-output
 
+# The processes share the cores. With a thread of torch for each core in each they wait for one another, several
+# times as long as they compute.
+test: export OMP_NUM_THREADS = 1
 test: ## all tests, those that open the real napari window included
 	@scripts/environment.sh test
 	@$(SCREEN) $(PYTHON) -m pytest -n logical --maxprocesses 4 --dist loadfile

@@ -1,5 +1,6 @@
 """Small drawn fields, for tests of what many images leave behind."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,11 @@ from napari_bloodcell.core.synthetic import make_smear
 
 def draw(path: Path, seed: int) -> Path:
     path.parent.mkdir(exist_ok=True)
-    smear = make_smear(SmearConfig(width_px=320, height_px=240, white_cells=2, seed=seed))
-    Image.fromarray(np.array(smear.image.pixels)).save(path)
+    Image.fromarray(_pixels(seed)).save(path)
     return path
+
+
+@cache
+def _pixels(seed: int) -> np.ndarray:
+    smear = make_smear(SmearConfig(width_px=320, height_px=240, white_cells=2, seed=seed))
+    return np.array(smear.image.pixels)

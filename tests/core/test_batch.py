@@ -12,7 +12,7 @@ from drawn_files import draw
 from PIL import Image
 
 from napari_bloodcell.core import results, store
-from napari_bloodcell.core.batch import Item, analyse_files
+from napari_bloodcell.core.batch import BatchResult, Item, analyse_files
 from napari_bloodcell.core.cell_tables import Correction, labels_for, read_cells
 from napari_bloodcell.core.config import AnalyseConfig, CountConfig, EngineConfig, ReadConfig, SmearConfig
 from napari_bloodcell.core.errors import ArtifactError, Cancelled, ConfigError, ImageError
@@ -28,6 +28,11 @@ FILES = {
     "cells.csv", "cells.parquet", "differential.csv", "differential.json", "differential.png", "labels.ome.tif",
     "nuclei.ome.tif", "overlay.png", "run.json",
 }  # fmt: skip
+
+
+def counted(*given: Any, **more: Any) -> BatchResult:
+    """Without the pictures of each image, which take longer than all the rest of so small a one."""
+    return analyse_files(*given, engine=EngineConfig(pictures=False), **more)
 
 
 def test_each_image_has_its_folder_and_the_run_its_pool(fields: Path, tmp_path: Path) -> None:
@@ -46,7 +51,7 @@ def test_a_picture_given_twice_and_one_without_cells_are_told(fields: Path, tmp_
     (fields / "copy.png").write_bytes((fields / "f1.png").read_bytes())
     Image.fromarray(np.full((240, 320, 3), (235, 230, 235), np.uint8)).save(fields / "glass.png")
     for _ in range(2):  # what is kept from before is told again
-        result = analyse_files([fields], tmp_path / "out")
+        result = counted([fields], tmp_path / "out")
         assert [(again.path.name, first.path.name) for again, first in result.twice()] == [
             ("f1.png", "copy.png")
         ]
@@ -75,7 +80,7 @@ def test_pictures_of_kinds_that_are_not_read_are_told(fields: Path, tmp_path: Pa
     (fields / "more" / ".hidden").mkdir(parents=True)
     for name in ("a.gif", "notes.txt", "more/B.CZI", "more/.hidden/c.gif", "more/.d.gif"):
         (fields / name).write_bytes(b"GIF89a")
-    result = analyse_files([fields], tmp_path / "out", "stain")
+    result = counted([fields], tmp_path / "out", "stain")
     assert [path.name for path in result.unread] == ["a.gif", "B.CZI"]
     assert result.told() == [
         "Passed over, as .czi or .gif is not read: 2 pictures, a.gif, B.CZI. Export as TIFF or PNG what is to "
@@ -85,10 +90,10 @@ def test_pictures_of_kinds_that_are_not_read_are_told(fields: Path, tmp_path: Pa
 
 def test_a_second_run_keeps_what_is_done(fields: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    analyse_files([fields], out)
+    counted([fields], out)
     before = (out / "f1" / "run.json").stat().st_mtime_ns
     draw(fields / "f3.png", 3)
-    again = analyse_files([fields], out)
+    again = counted([fields], out)
     assert [item.state for item in again.items] == ["kept", "kept", "done"]
     assert (out / "f1" / "run.json").stat().st_mtime_ns == before
 
@@ -102,17 +107,15 @@ def test_a_changed_image_setting_or_result_is_done_again(fields: Path, tmp_path:
         lambda: (out / "f1" / "cells.parquet").unlink(),
     ):
         change()
-        states.append(analyse_files([one], out).items[0].state)
-    states.append(
-        analyse_files([one], out, config=AnalyseConfig(count=CountConfig(target=400))).items[0].state
-    )
+        states.append(counted([one], out).items[0].state)
+    states.append(counted([one], out, config=AnalyseConfig(count=CountConfig(target=400))).items[0].state)
     assert states == ["done", "done", "done", "done"]
 
 
 def test_a_bad_image_costs_only_itself(fields: Path, tmp_path: Path) -> None:
     (fields / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing more")
     Image.fromarray(np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)).save(fields / "gray.png")
-    result = analyse_files([fields], tmp_path / "out")
+    result = counted([fields], tmp_path / "out")
     assert {item.path.name: item.state for item in result.items} == {
         "broken.png": "failed", "f1.png": "done", "f2.png": "done", "gray.png": "failed",
     }  # fmt: skip
@@ -153,10 +156,10 @@ def test_cancel_keeps_the_finished_images(fields: Path, tmp_path: Path) -> None:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        analyse_files([fields], tmp_path / "out", progress=stop)
+        counted([fields], tmp_path / "out", progress=stop)
     assert (tmp_path / "out" / "f1" / "run.json").is_file()
     assert not (tmp_path / "out" / "f2" / "run.json").exists()
-    assert [item.state for item in analyse_files([fields], tmp_path / "out").items] == ["kept", "done"]
+    assert [item.state for item in counted([fields], tmp_path / "out").items] == ["kept", "done"]
 
 
 def test_a_full_disk_is_named_and_leaves_no_half_result(
@@ -182,9 +185,7 @@ def test_what_is_hard_to_believe_of_an_image_is_told_once_for_all_of_a_kind(
         with Image.open(fields / f"{name}.png") as picture:
             Image.fromarray(255 - np.array(picture)).save(fields / f"inverted-{name}.png")
     for _ in range(2):  # of results that are kept too
-        (told,) = [
-            line for line in analyse_files([fields], tmp_path / "out", "stain").told() if "inverted" in line
-        ]
+        (told,) = [line for line in counted([fields], tmp_path / "out", "stain").told() if "inverted" in line]
         assert told.startswith("inverted-f1.png, inverted-f2.png: the picture looks inverted")
 
 
@@ -206,9 +207,7 @@ def test_one_path_is_taken_as_one_path_and_a_dict_is_no_config(fields: Path, tmp
 
 def test_two_files_of_one_name_do_not_share_a_folder(fields: Path, tmp_path: Path) -> None:
     other = draw(tmp_path / "other" / "f1.png", 5)
-    result = analyse_files(
-        [fields / "f1.png", other, draw(tmp_path / "other" / "f1.bmp", 6)], tmp_path / "out"
-    )
+    result = counted([fields / "f1.png", other, draw(tmp_path / "other" / "f1.bmp", 6)], tmp_path / "out")
     assert len({item.folder for item in result.items}) == 3
     assert not result.failed
 
@@ -219,11 +218,9 @@ def test_pages_of_one_file_are_images_of_their_own(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "multi.tif", pages, photometric="rgb")
     for page in (0, 1):
         config = AnalyseConfig(read=ReadConfig(um_per_px=0.08, page=page))
-        done = analyse_files([tmp_path / "multi.tif"], tmp_path / "out", config=config)
+        done = counted([tmp_path / "multi.tif"], tmp_path / "out", config=config)
         assert [item.state for item in done.items] == ["done"]
-        assert (
-            analyse_files([tmp_path / "multi.tif"], tmp_path / "out", config=config).items[0].state == "kept"
-        )
+        assert counted([tmp_path / "multi.tif"], tmp_path / "out", config=config).items[0].state == "kept"
     assert {path.parent.name for path in (tmp_path / "out").glob("*/run.json")} == {"multi", "multi-page1"}
     cells = read_cells([tmp_path / "out"])
     assert set(cells.image) == {"multi.tif", "multi.tif page 1"}
@@ -254,19 +251,19 @@ def test_an_output_that_cannot_be_written_is_named_before_any_work(fields: Path,
 @pytest.mark.parametrize("name", ["cells.parquet", "labels.ome.tif", "differential.json", "run.json"])
 def test_a_damaged_result_is_made_again(fields: Path, tmp_path: Path, name: str) -> None:
     one, out = fields / "f1.png", tmp_path / "out"
-    analyse_files([one], out)
+    counted([one], out)
     damaged = out / "f1" / name
     damaged.write_bytes(damaged.read_bytes()[:100])
-    assert analyse_files([one], out).items[0].state == "done"
-    assert analyse_files([one], out).items[0].state == "kept"
+    assert counted([one], out).items[0].state == "done"
+    assert counted([one], out).items[0].state == "kept"
 
 
 def test_another_file_of_the_same_name_overwrites_nothing(fields: Path, tmp_path: Path) -> None:
     other, out = draw(tmp_path / "other" / "f1.png", 5), tmp_path / "out"
-    first = analyse_files([fields / "f1.png"], out).items[0].folder
-    second = analyse_files([other], out).items[0].folder
+    first = counted([fields / "f1.png"], out).items[0].folder
+    second = counted([other], out).items[0].folder
     assert first != second
-    both = analyse_files([other, fields / "f1.png"], out)
+    both = counted([other, fields / "f1.png"], out)
     assert [(item.folder, item.state) for item in both.items] == [(second, "kept"), (first, "kept")]
     cells = pd.read_parquet(out / "cells.parquet")
     assert set(cells["source"]) <= {str(other), str(fields / "f1.png")}
@@ -274,10 +271,10 @@ def test_another_file_of_the_same_name_overwrites_nothing(fields: Path, tmp_path
 
 def test_results_inside_the_image_folder_are_no_images(fields: Path) -> None:
     for _ in range(2):
-        result = analyse_files([fields], fields / "results")
+        result = counted([fields], fields / "results")
         assert [item.path.name for item in result.items] == ["f1.png", "f2.png"]
     with pytest.raises(ImageError, match="lie in the output folder"):
-        analyse_files([fields], fields)
+        counted([fields], fields)
 
 
 def test_pictures_are_left_out_on_request_and_nothing_else(fields: Path, tmp_path: Path) -> None:
@@ -291,7 +288,7 @@ def test_the_pool_is_the_same_however_few_cells_are_held_at_a_time(
     fields: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.new("RGB", (64, 64), (230, 225, 240)).save(fields / "blank.png")
-    analyse_files([fields], tmp_path / "out", "stain")
+    counted([fields], tmp_path / "out", "stain")
     assert len(pd.read_parquet(tmp_path / "out" / "table")) == len(
         pd.read_parquet(tmp_path / "out" / "cells.parquet")
     )
@@ -299,7 +296,7 @@ def test_the_pool_is_the_same_however_few_cells_are_held_at_a_time(
     read = {"cells.parquet": pd.read_parquet, "cells.csv": pd.read_csv, "differential.json": Path.read_text}
     whole = [read[name](tmp_path / "out" / name) for name in names]
     monkeypatch.setattr(results, "ROWS", 1)
-    analyse_files([fields], tmp_path / "out", "stain")
+    counted([fields], tmp_path / "out", "stain")
     parts = [read[name](tmp_path / "out" / name) for name in names]
     pd.testing.assert_frame_equal(parts[0], whole[0])
     pd.testing.assert_frame_equal(parts[1], whole[1])
@@ -330,7 +327,7 @@ def test_rows_that_a_killed_run_did_not_hand_on_are_found_by_the_next(
 ) -> None:
     """The image was done in other settings, and the run died before its rows reached the table."""
     one, out = fields / "f1.png", tmp_path / "out"
-    analyse_files([one], out, "stain")
+    counted([one], out, "stain")
     other = AnalyseConfig(read=ReadConfig(um_per_px=0.09))
 
     def die(*_: object) -> None:
@@ -339,20 +336,20 @@ def test_rows_that_a_killed_run_did_not_hand_on_are_found_by_the_next(
     with monkeypatch.context() as patch:
         patch.setattr("napari_bloodcell.core.batch.add_to_table", die)
         with pytest.raises(KeyboardInterrupt):
-            analyse_files([one], out, "stain", other)
-    assert analyse_files([one], out, "stain", other).items[0].state == "kept"
+            counted([one], out, "stain", other)
+    assert counted([one], out, "stain", other).items[0].state == "kept"
     rows = pd.read_parquet(out / "table" / "slide=in" / "f1.parquet")
     assert set(rows["um_per_px"]) == {0.09}
 
 
 def test_a_summary_reads_no_file_that_is_still_being_written(fields: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    analyse_files([fields], out, "stain")
+    counted([fields], out, "stain")
     before = results.summarise(out)
     half = out / "table" / "slide=in" / ".f3-abcd1234.parquet"
     half.write_bytes(b"PAR1")
     assert results.summarise(out) == before
-    analyse_files([fields], out, "stain")
+    counted([fields], out, "stain")
     assert not half.exists()
 
 

@@ -170,7 +170,7 @@ def test_ten_workers_killed_at_random_moments_cost_nothing(fields: Path, tmp_pat
     assert len(killed) == 10
     assert len(result.items) == 40  # "kept" where a worker died between the last file and its word
     assert not result.failed
-    analyse_files([tmp_path / "in"], tmp_path / "one", MODEL)
+    analyse_files([tmp_path / "in"], tmp_path / "one", MODEL, engine=EngineConfig(pictures=False))
     assert tables(tmp_path / "out") == tables(tmp_path / "one")
 
 

@@ -40,14 +40,41 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
 
 @pytest.fixture(scope="session", autouse=True)
-def libraries_out_of_the_collector() -> None:
-    """Each window that a test closes is followed by a look through all objects for garbage: half a second with
-    those of the libraries, which never are."""
+def libraries() -> None:
     # Ours comes before torchvision: gui/task.py says why.
     for name in ("napari.qt", "sklearn.ensemble", "napari_bloodcell.gui.task", "torchvision"):
         import_module(name)
-    gc.collect()
-    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def libraries_out_of_the_collector(libraries: None) -> Iterator[None]:
+    """Each window that a test closes, and each layer that it takes away, is followed by a look through all objects
+    for garbage: half a second with those of the libraries, which never are. Some come with the first window."""
+    _freeze_what_is_new()
+    yield
+    _freeze_what_is_new()
+
+
+_frozen = 0
+
+
+def _freeze_what_is_new() -> None:
+    global _frozen  # noqa: PLW0603
+    if len(sys.modules) > _frozen:
+        gc.collect()
+        gc.freeze()
+        _frozen = len(sys.modules)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def manifests_read_once() -> Iterator[None]:
+    """napari reads those of all plugins with each window, and again for its preferences."""
+    from npe2 import PluginManifest
+
+    found = list(PluginManifest.discover())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PluginManifest, "discover", lambda *_, **__: iter(found))
+        yield
 
 
 @pytest.fixture(autouse=True)
