@@ -20,7 +20,7 @@ from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.report import count, exact_limits
 from napari_bloodcell.core.report.agreement import agreement, agreements, alpha_of, joined
 from napari_bloodcell.core.report.enough import enough
-from napari_bloodcell.core.report.gallery import SIDE_PX, _cut, _doubtful
+from napari_bloodcell.core.report.gallery import SIDE_PX, _doubtful, picture_of
 from napari_bloodcell.core.report.make import make_report
 from napari_bloodcell.core.report.readers import Reader, merge, read_readers, read_table
 from napari_bloodcell.core.store import write_analysis
@@ -539,7 +539,7 @@ def test_a_picture_that_is_gone_or_changed_is_not_shown(results: Path, tmp_path:
 
 def test_what_lies_beyond_the_picture_is_white_and_the_cell_said_to_be_cut_off() -> None:
     pixels = np.full((60, 80, 3), (200, 90, 160), np.uint8)
-    shown = _cut(pixels, (0, 10, 40, 50))  # with its margin, from x = -10 to 50
+    shown = picture_of(pixels, (0, 10, 40, 50))  # with its margin, from x = -10 to 50
     assert shown is not None
     beyond = round(10 / 60 * SIDE_PX)
     assert (shown[:, : beyond - 1] == 255).all()
