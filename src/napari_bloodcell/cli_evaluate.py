@@ -19,8 +19,9 @@ def evaluate(
 ) -> int:
     """Compare methods on labelled cells of several labs, in the layout of the papers, with intervals.
 
-    Writes table.md, table.csv, scores.csv, recalls.csv, predictions.csv (every answer), evaluation.json and
-    figures. Run it again to go on where it stopped. Differences are to the first method named.
+    Writes table.md, table.csv, scores.csv, recalls.csv, predictions.csv (every answer), labels_to_check.csv
+    and .html (labels the answers contradict), evaluation.json and figures. Run it again to go on where it
+    stopped. Differences are to the first method named.
 
     Parameters
     ----------

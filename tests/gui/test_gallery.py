@@ -454,6 +454,23 @@ def test_orders():
     assert np.argsort(order_of("distance", ids, features, shelf)).tolist() == [1, 0]
     assert np.argsort(order_of("size", ids, features, shelf)).tolist() == [1, 0]
     assert np.argsort(order_of("number", ids, features, shelf)).tolist() == [0, 1]
+    assert np.argsort(order_of("contradicted", ids, features, shelf), kind="stable").tolist() == [0, 1]
+
+
+def test_cells_named_against_the_model_come_first_the_surest_of_it_before_the_others():
+    rows = [  # the model's guess and how sure it is, what the cell is now, and who said so
+        ("neutrophil", 0.6, "neutrophil", "person ada"),
+        ("neutrophil", 0.7, "monocyte", "person ada"),
+        ("lymphocyte", 0.9, "monocyte", "person ada"),
+        ("lymphocyte", 0.99, "unidentified", "person ada"),
+        ("lymphocyte", 0.98, "monocyte", "model nano"),
+        (np.nan, np.nan, "monocyte", "person ada"),
+        ("neutrophil", 0.97, "neutrophil_banded", "person ada"),  # no contradiction: it is told more finely
+    ]
+    features = pd.DataFrame(rows, columns=["best", "cell_type_prob", "cell_type", "cell_type_source"])
+    features = features.astype({"best": "category", "cell_type": "category"})
+    order = order_of("contradicted", np.arange(7), features, Shelf(pixels=None, boxes={}, areas={}))
+    assert np.argsort(order, kind="stable").tolist() == [2, 1, 0, 3, 4, 5, 6]
 
 
 def test_boxes_and_areas_of_cells():

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_bloodcell.core.records import UNIDENTIFIED
+from napari_bloodcell.core.taxonomy import DEFAULT
 from napari_bloodcell.gui import classes, layers
 from napari_bloodcell.gui.gallery_view import Tile
 from napari_bloodcell.gui.shelf import Column, Shelf
@@ -25,7 +27,20 @@ def order_of(by: str, ids: Any, features: Any, shelf: Shelf) -> Any:
         if isinstance(shelf.areas, Column):
             return -shelf.areas.of(ids)
         return -np.array([shelf.areas.get(cell, 0) for cell in ids.tolist()], float)
+    if by == "contradicted":
+        return np.where(_is_contradicted(features), -sureness(features), 1.0)
     return ids.astype(float)
+
+
+def _is_contradicted(features: Any) -> Any:
+    """A person named it otherwise than the model: one of both slipped. A finer name is no other."""
+    if not {"best", "cell_type", "cell_type_source"} <= set(features):
+        return np.zeros(len(features), bool)
+    text = features[["best", "cell_type", "cell_type_source"]].astype(object).fillna("").astype(str)
+    said, best = text["cell_type"], text["best"]
+    is_named = text["cell_type_source"].str.startswith(classes.PERSON) & ~said.isin(("", UNIDENTIFIED))
+    is_same = (said == best) | (said.map(DEFAULT.coarse) == best) | (best.map(DEFAULT.coarse) == said)
+    return (is_named & (best != "") & ~is_same).to_numpy()
 
 
 def sureness(features: Any) -> Any:
