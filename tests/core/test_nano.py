@@ -1,5 +1,9 @@
 """The segmenter that ships: what its card says is true of the file in the package."""
 
+import inspect
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +12,7 @@ import pytest
 from napari_bloodcell.core.artifact import read_json
 from napari_bloodcell.core.datasets import load_dataset, split_of
 from napari_bloodcell.core.finetune import read_cells
+from napari_bloodcell.core.sam import original
 from napari_bloodcell.core.sam.files import hash_file
 from napari_bloodcell.core.sam.model import CellSam, load_model
 from napari_bloodcell.core.sam.train.cells import cells_of, join
@@ -29,6 +34,29 @@ def test_the_file_is_the_one_that_was_scored(nano: CellSam) -> None:
     assert body["file"] == hash_file(path)
     assert hash_file(path) in path.with_suffix(".md").read_text()
     assert body["leave_out"] is None
+
+
+def test_it_is_read_without_what_takes_longer_to_load_than_torch() -> None:
+    """torchvision (by the front door of segment-anything) and torch's compiler (by weights without values)
+    made every command and every worker start some three seconds later."""
+    program = (
+        "import sys\n"
+        "from napari_bloodcell.core.sam.model import load_model\n"
+        "from napari_bloodcell.core.segment.choose import shipped_weights\n"
+        "load_model(shipped_weights())\n"
+        "assert not {'torchvision', 'torch._dynamo'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_its_networks_are_those_of_segment_anything() -> None:
+    for ours in (original.ImageEncoderViT, original.MaskDecoder, original.Attention):
+        package = find_spec("segment_anything")
+        assert package is not None
+        assert package.origin is not None
+        file = Path(inspect.getfile(ours))
+        assert file.parent == Path(package.origin).parent / "modeling"
 
 
 def test_it_is_small_and_tells_nucleus_from_cytoplasm(nano: CellSam) -> None:

@@ -9,9 +9,10 @@ from functools import cache
 from typing import Literal
 
 import torch
-from segment_anything.modeling.image_encoder import add_decomposed_rel_pos, get_rel_pos
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (as everybody writes it)
+
+from napari_bloodcell.core.sam.original import add_decomposed_rel_pos, get_rel_pos
 
 Mode = Literal["fused", "exact"]
 

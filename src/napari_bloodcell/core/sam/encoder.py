@@ -3,11 +3,11 @@
 from functools import partial
 
 import torch
-from segment_anything.modeling.image_encoder import ImageEncoderViT
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from napari_bloodcell.core.sam.attention import FastLinear, Mode, SplitAttention
+from napari_bloodcell.core.sam.original import ImageEncoderViT
 from napari_bloodcell.core.sam.variants import PATCH_PX, Variant
 
 Detail = tuple[Tensor, Tensor]  # B x C x H/4 x W/4 and B x C x H/8 x W/8

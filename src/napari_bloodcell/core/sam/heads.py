@@ -5,10 +5,10 @@
 """
 
 import torch
-from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import Tensor, nn
 
 from napari_bloodcell.core.sam.encoder import Detail, convolve
+from napari_bloodcell.core.sam.original import MaskDecoder, PromptEncoder, TwoWayTransformer
 from napari_bloodcell.core.sam.variants import PATCH_PX, Variant
 
 # Made fresh in a cell head; all else starts as the checkpoint has it (methods, section 1).

@@ -33,6 +33,7 @@ from napari_bloodcell.core.sam.variants import (
 from napari_bloodcell.core.sam.weights import find_weights
 
 CELLS = "cells."
+LARGE_DIM = 512  # of an encoder whose first values take longer to make up than torch's compiler to load
 CHANNEL_NAMES = {2: ("background", "cell"), 3: ("background", "cytoplasm", "nucleus")}
 
 
@@ -130,7 +131,7 @@ def from_checkpoint(checkpoint: Checkpoint, *, channels: int = 3, seed: int = 0)
     own = {key for key in ready if key.startswith(CELLS)}
     if own:
         channels = int(ready[f"{CELLS}mask_decoder.mask_tokens.weight"].shape[0])
-    with torch.device("meta"):
+    with _to_be_filled(variant):
         model = CellSam(variant, channels)
     if not own:
         with fresh_numbers(seed):
@@ -200,6 +201,14 @@ def fresh_numbers(seed: int) -> Iterator[None]:
     """Weights made in this block depend on the seed alone, and nothing outside notices."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _to_be_filled(variant: Variant) -> Iterator[None]:
+    """For weights that a file brings. On the device "meta" they are given no values first; but that loads
+    torch's compiler, which takes longer than the values of a small model."""
+    with fresh_numbers(0) if variant.dim < LARGE_DIM else torch.device("meta"):
         yield
 
 

@@ -7,11 +7,11 @@ first block depends on the image alone is kept, and only the one mask that is an
 """
 
 import torch
-from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from napari_bloodcell.core.sam.heads import PromptHead
+from napari_bloodcell.core.sam.original import Attention, TwoWayAttentionBlock
 
 
 class QuickHead:
