@@ -22,7 +22,7 @@ from napari_bloodcell.core.config import AnalyseConfig, SegmentConfig, SlideConf
 from napari_bloodcell.core.errors import ArtifactError, Cancelled, EngineError, ImageError, SegmentError
 from napari_bloodcell.core.export import export_cells
 from napari_bloodcell.core.image.lazy import LazyImage
-from napari_bloodcell.core.report.gallery import _cut
+from napari_bloodcell.core.report.gallery import picture_of
 from napari_bloodcell.core.report.make import make_report
 from napari_bloodcell.core.results import summarise
 from napari_bloodcell.core.segment import StainSegmenter
@@ -400,7 +400,7 @@ def test_pictures_of_doubtful_cells_of_a_slide_are_read_piece_by_piece(
     assert len(report.doubtful) == len(boxes) > 0
     for cell in report.doubtful:
         box = boxes.loc[cell.cell_id, ["x0", "y0", "x1", "y1"]].tolist()
-        np.testing.assert_array_equal(cell.pixels, _cut(pixels, box))
+        np.testing.assert_array_equal(cell.pixels, picture_of(pixels, box))
     write_ome_tiff(tmp_path / "a.ome.tif", 255 - pixels)
     changed = make_report([tmp_path / "out"], tmp_path / "report")
     assert [cell.pixels for cell in changed.doubtful] == [None] * len(boxes)
