@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from pace import slowness
 
 from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.gui.stain import StainPreview
@@ -91,7 +92,7 @@ def test_the_slider_moves_the_picture_at_once(viewer, ready, press_run, qtbot):
         ready.strength.setValue(value)
         settle(ready, qtbot)
         taken.append(time.process_time() - begin)
-    assert min(taken) < 0.1
+    assert min(taken) < 0.1 * slowness()
 
 
 def test_a_slider_dragged_fast_ends_where_it_was_let_go(viewer, ready, press_run, qtbot):
