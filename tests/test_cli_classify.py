@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from napari_bloodcell.cli import main
-from napari_bloodcell.cli_notes import why_kept
 from napari_bloodcell.core.embed.measurements import DETAILED, SCALE_FREE
 from napari_bloodcell.core.errors import DataError
 
@@ -331,20 +330,3 @@ def test_where_no_update_is_better_the_exit_code_says_that_there_is_no_new_model
     assert code == 3
     assert f"Nothing was written to {tmp_path / 'new'}: go on with {tmp_path / 'own'}." in told
     assert not (tmp_path / "new").exists()
-
-
-def told_of(loss: float, right: float, *, other: float = 2.0) -> str:
-    """Why an update is kept with this loss, right for so many; before it a loss of 1, and half of them."""
-    judged = {"none": (1.0, 0.5), "refit, second opinion": (loss, right), "restain": (other, 0.4)}
-    held_out = {name: {"loss": loss, "accuracy": right} for name, (loss, right) in judged.items()}
-    return why_kept({"update": "refit, second opinion", "held_out": held_out})
-
-
-def test_an_update_that_names_fewer_corrected_cells_right_says_why_it_is_kept() -> None:
-    assert told_of(0.8, 0.4).startswith(
-        "refit, second opinion names fewer of the corrected cells right (40.0%, 50.0% before). It is kept because "
-        "its loss is lower (0.800, 1.000 before)"
-    )
-    assert "is not clearly higher (1.100, 1.000 before; two standard errors" in told_of(1.1, 0.4, other=0.9)
-    assert told_of(0.8, 0.5) == ""
-    assert told_of(1.1, 0.4) == ""  # the table has said that nothing speaks clearly against it

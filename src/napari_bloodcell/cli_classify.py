@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from napari_bloodcell.cli_notes import why_kept
 from napari_bloodcell.cli_progress import progress_bar
 from napari_bloodcell.cli_report import OwnClasses
 from napari_bloodcell.core.config import AdaptConfig, ClassifierConfig, ClassifyConfig, SuggestConfig
@@ -117,7 +116,6 @@ def adapt(  # noqa: PLR0913 (each is a flag)
         Name of the lab, kept in the model.
     """
     from napari_bloodcell.core.adapt.files import adapt_on_tables
-    from napari_bloodcell.core.bundle import load_bundle
     from napari_bloodcell.core.datasets.own_classes import with_own
 
     with progress_bar() as progress:
@@ -133,8 +131,6 @@ def adapt(  # noqa: PLR0913 (each is a flag)
             progress=progress,
         )
     print(text)
-    if is_better and (why := why_kept(load_bundle(out).provenance["adapted"][-1])):
-        print(why)
     return 0 if is_better else NOTHING_BETTER
 
 

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from napari_bloodcell.core.datasets import Dataset
 
 
-NO_UPDATE = "none"  # as adaptations call the model before them
 EMPTY = (
     'An argument is empty (""): a variable of the shell that is not set, perhaps. Name what is meant '
     '("." is the folder you are in), or leave the flag out.'
@@ -44,27 +43,6 @@ def told_in_words(error: "CycloptsError") -> Any:
         f"Nothing here takes {words}. Files and folders belong before the first --option; most options take "
         "one value, and are written again for each further one; a name with a space in it needs quotes. "
         f"What there is: {command} --help"
-    )
-
-
-def why_kept(done: Mapping[str, Any]) -> str:
-    """Of an adaptation, as its bundle tells it: why an update is kept that names fewer of the corrected cells
-    right. Empty where it does not, or where the table above says it already."""
-    held_out, update = done["held_out"], done["update"]
-    kept, before = held_out[update], held_out[NO_UPDATE]
-    least = min(held_out, key=lambda name: held_out[name]["loss"])
-    if kept["accuracy"] >= before["accuracy"] or least == NO_UPDATE:
-        return ""
-    losses = f"{kept['loss']:.3f}, {before['loss']:.3f} before"
-    why = (
-        f"its loss is lower ({losses}), so that the right class gets more probability"
-        if kept["loss"] < before["loss"]
-        else f"its loss is not clearly higher ({losses}; two standard errors would be)"
-    )
-    return (
-        f"{update} names fewer of the corrected cells right ({kept['accuracy']:.1%}, "
-        f"{before['accuracy']:.1%} before). It is kept because {why}: corrected cells are few and often the "
-        "hardest of a lab, and one more or less that is right says little. `classify undo` takes it back."
     )
 
 

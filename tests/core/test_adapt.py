@@ -266,6 +266,20 @@ def test_keeping_the_update_of_forests_against_the_loss_is_told(home: Classifier
     assert "do not speak clearly against refit, second opinion" in done.text()
 
 
+def test_an_update_that_names_fewer_corrected_cells_right_says_why_it_is_kept(home: Classifier) -> None:
+    def told(loss: float, right: float) -> str:
+        before = Judged(name="none", loss=1.0, accuracy=0.5, balanced=0.5)
+        refit = Judged(name="refit", loss=loss, accuracy=right, balanced=0.5)
+        return Adaptation(
+            lab="c", corrected=10, kept="refit", judged=(before, refit), before=home, classifier=home
+        ).text()
+
+    assert "refit names fewer of the corrected cells right, but" in told(0.8, 0.4)
+    assert "(loss 0.800, 1.000 before)" in told(0.8, 0.4)
+    assert "fewer" not in told(0.8, 0.5)
+    assert "fewer" not in told(1.1, 0.4)  # that nothing speaks clearly against it is told instead
+
+
 def test_vectors_that_do_not_fit_are_refused(home: Classifier) -> None:
     cells, labels = made(10, 5)
     with pytest.raises(ClassifyError, match="Embed the cells with the model's own bundle"):

@@ -75,12 +75,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes most of the time of so small a run."""
-    monkeypatch.setattr("napari_bloodcell.core.evaluate.files.draw_all", lambda *a: [])
-
-
-@pytest.fixture
 def labs(tmp_path: Path, pictures: list[tuple[str, np.ndarray]]) -> list[Path]:
     matek(tmp_path / "matek", pictures[:15])
     acevedo(tmp_path / "acevedo", pictures[15:])

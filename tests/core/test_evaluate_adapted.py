@@ -28,16 +28,6 @@ CONFIG = EvaluateConfig(
 pytestmark = pytest.mark.usefixtures("no_figures", "own_cache")
 
 
-@pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_bloodcell.core.evaluate.files.draw_all", lambda *a: [])
-
-
-@pytest.fixture
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BLOODCELL_CACHE", str(tmp_path_factory.getbasetemp() / "adapted-cache"))
-
-
 @pytest.fixture(scope="module")
 def labs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_labs(tmp_path_factory.mktemp("two-labs"), cells=24)

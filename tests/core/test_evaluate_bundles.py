@@ -24,16 +24,6 @@ QUICK = EvaluateConfig(protocol="leave-one-lab-out", settings="published", boots
 pytestmark = pytest.mark.usefixtures("no_figures", "own_cache")
 
 
-@pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_bloodcell.core.evaluate.files.draw_all", lambda *a: [])
-
-
-@pytest.fixture
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BLOODCELL_CACHE", str(tmp_path_factory.getbasetemp() / "bundles-cache"))
-
-
 @pytest.fixture(scope="module")
 def labs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two labs of twelve drawn cells, without masks."""
@@ -131,6 +121,8 @@ def test_cells_it_was_trained_on_are_told_beside_the_figure(labs: Path, tmp_path
     assert row.cells[0].endswith("(trained on)")
     assert "trained on" not in row.cells[1]
     assert any(f"{made} was trained on cells of north" in note for note in found.notes)
+    judges = {one.lab: one.judge for one in found.judged}
+    assert judges == {"north": f"{made}, north (trained on)", "south": f"{made}, south"}
     assert labs_of(load_bundle("nano")) >= {"jtsc", "cellavision", "bccd"}
 
 

@@ -20,16 +20,7 @@ from napari_bloodcell.core.evaluate import evaluate
 
 METHOD = ["measurements/logistic"]
 QUICK = EvaluateConfig(protocol="leave-one-lab-out", settings="published", bootstrap=100)
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BLOODCELL_CACHE", str(tmp_path_factory.getbasetemp() / "told-cache"))
-
-
-@pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_bloodcell.core.evaluate.files.draw_all", lambda *a: [])
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")

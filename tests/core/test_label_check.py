@@ -14,13 +14,7 @@ from napari_bloodcell.core.evaluate import evaluate
 from napari_bloodcell.core.evaluate.label_check import _merit
 
 CONFIG = EvaluateConfig(settings="published", folds=3, bootstrap=100)
-
-
-@pytest.fixture(autouse=True)
-def quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Vectors of these cells alone; drawing figures takes most of the time."""
-    monkeypatch.setenv("BLOODCELL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("napari_bloodcell.core.evaluate.files.draw_all", lambda *a: [])
+pytestmark = pytest.mark.usefixtures("no_figures", "own_cache")
 
 
 @pytest.fixture(scope="module")

@@ -87,6 +87,14 @@ class Adaptation:
                 f"{least} is not clearly better than {self.kept} on so few cells, or is wrong more often "
                 "than no update: the gentler one is kept."
             )
+        by_name = {one.name: one for one in self.judged}
+        before, kept = by_name[NO_UPDATE], by_name[self.kept]
+        if kept.accuracy < before.accuracy and kept.loss < before.loss:
+            lines.append(
+                f"{kept.name} names fewer of the corrected cells right, but gives the right class more "
+                f"probability (loss {kept.loss:.3f}, {before.loss:.3f} before), which says more of so few "
+                "cells. It can be undone."
+            )
         if self.kept == NO_UPDATE:
             lines.append("No update was better: the model stays as it is. Correct more cells and try again.")
         return "\n".join(lines)

@@ -26,13 +26,12 @@ from napari_bloodcell.core.evaluate.frozen import said_of
 from napari_bloodcell.core.evaluate.learned import INDUCTIVE
 from napari_bloodcell.core.evaluate.methods import Method
 from napari_bloodcell.core.evaluate.protocols import Rows, Trial
-from napari_bloodcell.core.evaluate.side_by_side import run_all
+from napari_bloodcell.core.evaluate.side_by_side import run_missing
 from napari_bloodcell.core.evaluate.trials import TrialAnswers
 from napari_bloodcell.core.progress import Progress, silent
 
 VERSION = 1  # raise it when a draw would answer otherwise
 REFUSED = "too few cells or classes to learn from"
-STAGE = "Adapting bundles"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,18 +74,13 @@ def adapted_answers(
     """Of each bundle and trial, in order. What ``folder`` holds already is not adapted again."""
     shared = Shared(table=table, features=features)
     draws = _draws(shared, work, folder, config)
-    answers = [_kept(draw) for draw in draws]
-    todo = [(place, draws[place]) for place, answer in enumerate(answers) if answer is None]
-    done = len(draws) - len(todo)
-    progress(STAGE, done, len(draws))
-    for place, answer in run_all(_run, shared, todo, config.workers):
-        answers[place] = answer
-        done += 1
-        progress(STAGE, done, len(draws))
+    answers = run_missing(
+        _run, shared, draws, _kept, workers=config.workers, stage="Adapting bundles", progress=progress
+    )
     found = {
         (draw.method, id(trial)): answer
         for draw, own in zip(draws, answers, strict=True)
-        for trial, answer in zip(draw.trials, own or (), strict=True)
+        for trial, answer in zip(draw.trials, own, strict=True)
     }
     return [found[method, id(trial)] for method, trial in work]
 

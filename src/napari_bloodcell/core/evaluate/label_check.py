@@ -15,7 +15,7 @@ from napari_bloodcell.core.errors import BloodcellError
 from napari_bloodcell.core.evaluate.cells import CellTable
 from napari_bloodcell.core.evaluate.methods import Method
 from napari_bloodcell.core.evaluate.protocols import Trial
-from napari_bloodcell.core.evaluate.scores import Score
+from napari_bloodcell.core.evaluate.scores import TRAINED_ON, Score
 from napari_bloodcell.core.evaluate.table import column_name
 from napari_bloodcell.core.evaluate.trials import TrialAnswers
 from napari_bloodcell.core.image import read_image
@@ -28,9 +28,10 @@ from napari_bloodcell.core.uncertainty.contradicted import contradicted
 NAME = "labels_to_check"
 MOST_PICTURED = 100
 WHAT_THEY_ARE = (
-    "A classifier that had not seen these labels contradicts them: it is as sure of another class as it is, "
-    "on average, of the cells that carry that class. Either may be wrong. Labels put right from this list "
-    "alone flatter every figure: where label and model agree by mistake, nothing is listed."
+    "A classifier contradicts these labels: it is as sure of another class as it is, on average, of the "
+    "cells that carry that class. Either may be wrong. It had not seen the labels, but where (trained on) "
+    "stands beside it: that is a bundle made with cells of the lab, and it finds less. Labels put right "
+    "from this list alone flatter every figure: where label and model agree by mistake, nothing is listed."
 )
 
 Answers = Sequence[tuple[tuple[Method, Trial], TrialAnswers]]
@@ -80,7 +81,11 @@ def labels_to_check(
 
 def _merit(score: Score) -> tuple[bool, float]:
     """A bundle that learnt the labels says what they say."""
-    return not (score.frozen and score.sees_target), score.metrics["accuracy"].value
+    return not _has_learnt_there(score), score.metrics["accuracy"].value
+
+
+def _has_learnt_there(score: Score) -> bool:
+    return score.frozen and score.sees_target
 
 
 def _of_column(answers: Answers, score: Score) -> list[TrialAnswers]:
@@ -96,7 +101,7 @@ def _of_column(answers: Answers, score: Score) -> list[TrialAnswers]:
 def _judge(table: CellTable, answers: Sequence[TrialAnswers], score: Score) -> Judged:
     rows, names, probabilities = _averaged(answers, table.rows_of(score.target))
     labels = table.labels[rows]
-    judge = f"{score.method}, {column_name(score.key)}"
+    judge = f"{score.method}, {column_name(score.key)}" + TRAINED_ON * _has_learnt_there(score)
     against = contradicted(probabilities, names, labels)
     found = [
         ToCheck(

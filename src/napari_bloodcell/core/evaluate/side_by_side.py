@@ -5,12 +5,34 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from typing import Any, TypeVar
 
+from napari_bloodcell.core.progress import Progress
+
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
 
 
-def run_all(
+def run_missing(  # noqa: PLR0913 (what to run, and how)
+    run: Callable[[Shared, Task], Answer],
+    shared: Shared,
+    tasks: Sequence[Task],
+    kept: Callable[[Task], Answer | None],
+    *,
+    workers: int,
+    stage: str,
+    progress: Progress,
+) -> list[Answer]:
+    """The answers of all tasks, in order. Those that are ``kept`` from an earlier run are not run again."""
+    answers = {place: answer for place, task in enumerate(tasks) if (answer := kept(task)) is not None}
+    progress(stage, len(answers), len(tasks))
+    todo = [(place, task) for place, task in enumerate(tasks) if place not in answers]
+    for place, answer in _run_all(run, shared, todo, workers):
+        answers[place] = answer
+        progress(stage, len(answers), len(tasks))
+    return [answers[place] for place in range(len(tasks))]
+
+
+def _run_all(
     run: Callable[[Shared, Task], Answer], shared: Shared, tasks: Sequence[tuple[int, Task]], workers: int
 ) -> Iterator[tuple[int, Answer]]:
     """The number of each task with its answer, as they come."""

@@ -13,7 +13,7 @@ from napari_bloodcell.core.evaluate.cells import CellTable
 from napari_bloodcell.core.evaluate.features import Features, vectors_of
 from napari_bloodcell.core.evaluate.methods import Method, fit
 from napari_bloodcell.core.evaluate.protocols import Rows, Trial
-from napari_bloodcell.core.evaluate.side_by_side import run_all
+from napari_bloodcell.core.evaluate.side_by_side import run_missing
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import UNIDENTIFIED
 
@@ -71,15 +71,9 @@ def run_trials(
         )
         for method, trial in work
     ]
-    answers = [_kept(task) for task in tasks]
-    todo = [place for place, answer in enumerate(answers) if answer is None]
-    done = len(tasks) - len(todo)
-    progress("Trying classifiers", done, len(tasks))
-    for place, answer in run_all(_run, shared, [(place, tasks[place]) for place in todo], config.workers):
-        answers[place] = answer
-        done += 1
-        progress("Trying classifiers", done, len(tasks))
-    return [answer for answer in answers if answer is not None]
+    return run_missing(
+        _run, shared, tasks, _kept, workers=config.workers, stage="Trying classifiers", progress=progress
+    )
 
 
 def _run(shared: Shared, task: Task) -> TrialAnswers:
