@@ -258,6 +258,12 @@ def test_cancel_keeps_the_images_that_are_counted(viewer, quick, made_up, two, c
     assert quick.task.message.text().startswith("Cancelled; what was finished is kept. Counted smear.")
     assert "smear cells" in names(viewer)
     assert "other cells" not in names(viewer)
+    assert not viewer.layers[
+        "smear cells"
+    ].visible  # they would be taken for those of other, which lies over it
+    assert quick.task.message.text().endswith(
+        "Its picture smear is covered by other: hide that layer to see it. Its outlines are hidden too."
+    )
 
 
 @pytest.fixture
@@ -300,6 +306,23 @@ def test_cancel_in_the_second_half_keeps_the_outlines(  # noqa: PLR0917
     classify = open_panel("Classify")
     assert classify.cells.value == cells
     assert classify.task.run_button.isEnabled()
+
+
+def test_outlines_that_a_cancel_keeps_are_not_shown_on_another_picture(  # noqa: PLR0917
+    viewer, panel, halted, add_smear, click, wait, qtbot
+):
+    add_smear()
+    add_smear().name = "other"
+    qtbot.waitUntil(lambda: panel.bundle.findData("stain") >= 0, timeout=60_000)
+    panel.bundle.setCurrentIndex(panel.bundle.findData("stain"))
+    panel.scope.value = "all"
+    click(panel.task.run_button)
+    qtbot.waitUntil(halted.is_set, timeout=60_000)
+    click(panel.task.cancel_button)
+    wait(panel)
+    assert not viewer.layers["smear cells"].visible
+    assert not viewer.layers["smear nuclei"].visible
+    assert panel.task.message.text().endswith("Its outlines are hidden too.")
 
 
 def sized(made_up, guesses):

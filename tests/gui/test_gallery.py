@@ -454,7 +454,7 @@ def test_orders():
     assert np.argsort(order_of("distance", ids, features, shelf)).tolist() == [1, 0]
     assert np.argsort(order_of("size", ids, features, shelf)).tolist() == [1, 0]
     assert np.argsort(order_of("number", ids, features, shelf)).tolist() == [0, 1]
-    assert np.argsort(order_of("contradicted", ids, features, shelf), kind="stable").tolist() == [0, 1]
+    assert np.argsort(order_of("disputed", ids, features, shelf), kind="stable").tolist() == [0, 1]
 
 
 def test_cells_named_against_the_model_come_first_the_surest_of_it_before_the_others():
@@ -469,7 +469,7 @@ def test_cells_named_against_the_model_come_first_the_surest_of_it_before_the_ot
     ]
     features = pd.DataFrame(rows, columns=["best", "cell_type_prob", "cell_type", "cell_type_source"])
     features = features.astype({"best": "category", "cell_type": "category"})
-    order = order_of("contradicted", np.arange(7), features, Shelf(pixels=None, boxes={}, areas={}))
+    order = order_of("disputed", np.arange(7), features, Shelf(pixels=None, boxes={}, areas={}))
     assert np.argsort(order, kind="stable").tolist() == [2, 1, 0, 3, 4, 5, 6]
 
 

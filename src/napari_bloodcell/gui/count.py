@@ -84,6 +84,7 @@ class CountCells(ImagePanel):
         self.ask_folder = partial(ask.folder, self, "Folder for the result")
         self.counted: calls.Counted | None = None
         self._then_count = False
+        self._asked: Sequence[layers.Picture] = ()  # what was to be counted
         self._followed: list[tuple[Labels, Analysis]] = []  # the cells that this panel counted last
 
         self.scope = Chooser(
@@ -168,6 +169,7 @@ class CountCells(ImagePanel):
             self.task.say(str(error), error=True)
             return
         # The call must not hold the panel.
+        self._asked = pictures
         finished = self._finished
         finished.begin()
         bundle = self.bundle.currentData()
@@ -201,17 +203,20 @@ class CountCells(ImagePanel):
         if counted.outlined is not None:
             yield from self._add_outlines(counted.outlined)
             told.append(_told_outlined(counted.outlined))
-        if not counted.fields:
-            self.task.say(" ".join(told))
-            return
-        pictures = [one.picture for one in counted.fields]
-        hide_other_outlines(self.viewer, [*pictures, *_outlined(counted)])
-        told += _told_all([(one.analysis, one.picture.is_in(self.viewer)) for one in counted.fields])
+        hide_other_outlines(self.viewer, self._asked)  # what was not reached may lie over what was
+        pictures = _kept(counted)
+        if counted.fields:
+            told += _told_all([(one.analysis, one.picture.is_in(self.viewer)) for one in counted.fields])
         if not self._closed:
             if len(pictures) == 1:
-                told += [hidden_by(self.viewer, cells) for cells, _ in self._followed]
+                told.append(self._told_hidden(pictures[0]))
             between = " " if len(pictures) == 1 else "\n"
             self.task.say(between.join(filter(None, (*told, *counted.refused))))
+
+    def _told_hidden(self, picture: layers.Picture) -> str:
+        made = self._made_on(picture)
+        why = hidden_by(self.viewer, made[-1]) if made else ""
+        return f"{why} Its outlines are hidden too." if why and not made[-1].visible else why
 
     def _add_outlines(self, one: calls.OnlyOutlined) -> Iterator[None]:
         if one.picture.is_in(self.viewer):
@@ -253,10 +258,14 @@ class CountCells(ImagePanel):
 
     def _follow(self, field: calls.Field) -> None:
         """What a person corrects is in Differential; here stays what the model said, and says so."""
-        made = [one for one in outlines(self.viewer) if _lies_on(one, field.picture)]
+        made = self._made_on(field.picture)
         if made:
             self._followed.append((made[-1], field.analysis))
             made[-1].events.features.connect(self._corrected)
+
+    def _made_on(self, picture: layers.Picture) -> "list[Labels]":
+        """The last ones at the end."""
+        return [one for one in outlines(self.viewer) if _lies_on(one, picture)]
 
     def _unfollow(self) -> None:
         for cells, _ in self._followed:
@@ -285,8 +294,9 @@ class CountCells(ImagePanel):
         self.research_use.setText(RESEARCH_USE)
 
 
-def _outlined(counted: calls.Counted) -> "Sequence[layers.Picture]":
-    return [] if counted.outlined is None else [counted.outlined.picture]
+def _kept(counted: calls.Counted) -> list[layers.Picture]:
+    outlined = [] if counted.outlined is None else [counted.outlined.picture]
+    return [*(one.picture for one in counted.fields), *outlined]
 
 
 def _told_outlined(one: calls.OnlyOutlined) -> str:

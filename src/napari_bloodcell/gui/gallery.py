@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels
     from napari.viewer import Viewer
 
-SORTS = ("doubt", "distance", "size", "number", "contradicted")
+SORTS = ("doubt", "distance", "size", "number", "disputed")
 SHOWS = ("all cells", "in doubt", "not seen yet", "seen")
 MOST_SHOWN = 20_000  # of one layer: more than anybody looks through
 LOWEST_VIEW_PX = 260
@@ -50,7 +50,7 @@ Every cell as a small picture under the name of its class; *unidentified* comes 
 - **Arrow keys** go from cell to cell: after a key, → leads to the next one. With **Key goes on** ticked the
   key itself goes there, where one cell is chosen.
 - **Sort** puts those first that deserve a look; **Show** leaves out the others. Undo and Redo as everywhere.
-  *Contradicted* finds slips: cells a person named otherwise than the model, the ones it is surest of first.
+  *Disputed* finds slips: cells a person named otherwise than the model, the ones it is surest of first.
 - Below stand typical cells of the class of the picture you clicked: those a person has confirmed, or those
   the model is surest of.
 """
@@ -79,7 +79,7 @@ class Gallery(CellsPanel):
         self.choices.addRow("Reader", self.reader)
         self.sort = self._box(
             SORTS,
-            "Which cells come first: the least sure, the furthest from the known, the largest; contradicted: "
+            "Which cells come first: the least sure, the furthest from the known, the largest; disputed: "
             "those a person named otherwise than the model, by how sure it is.",
         )
         self.show_only = self._box(SHOWS, "Which cells are shown.")

@@ -27,12 +27,12 @@ def order_of(by: str, ids: Any, features: Any, shelf: Shelf) -> Any:
         if isinstance(shelf.areas, Column):
             return -shelf.areas.of(ids)
         return -np.array([shelf.areas.get(cell, 0) for cell in ids.tolist()], float)
-    if by == "contradicted":
-        return np.where(_is_contradicted(features), -sureness(features), 1.0)
+    if by == "disputed":
+        return np.where(_is_disputed(features), -sureness(features), 1.0)
     return ids.astype(float)
 
 
-def _is_contradicted(features: Any) -> Any:
+def _is_disputed(features: Any) -> Any:
     """A person named it otherwise than the model: one of both slipped. A finer name is no other."""
     if not {"best", "cell_type", "cell_type_source"} <= set(features):
         return np.zeros(len(features), bool)
