@@ -57,8 +57,8 @@ def test_cells_to_the_target_and_those_to_close_limits_are_told_apart() -> None:
         "known to ± 18.7 points, is known to ± 9."
     )
     assert enough(few, 15).text() == (
-        "Not enough cells yet: 70 more to the target of 100, which is likely enough until neutrophil, now known "
-        "to ± 18.7 points, is known to ± 15."
+        "Not enough cells yet: 70 more to the target of 100, by which neutrophil, now known to ± 18.7 points, is "
+        "likely known to ± 15."
     )
     assert enough(few, 20).text() == (
         "Not enough cells yet: 70 more to the target of 100; neutrophil is known to ± 18.7 points."

@@ -31,13 +31,12 @@ class Enough:
         to_target = f"{missing} more to the target of {self.target}" if missing else ""
         if self.half_width <= self.precision:
             return f"Not enough cells yet: {to_target}; {known}."
-        until = (
-            f"until {widest}, now known to ± {self.half_width:.1f} points, is known to ± {self.precision:g}"
-        )
+        now = f"{widest}, now known to ± {self.half_width:.1f} points,"
         if self.more == missing:
-            return f"Not enough cells yet: {to_target}, which is likely enough {until}."
-        both = ", ".join(filter(None, [to_target, f"about {self.more} more {until}"]))
-        return f"Not enough cells yet: {both}."
+            by_then = f"by which {now} is likely known to ± {self.precision:g}"
+            return f"Not enough cells yet: {to_target}, {by_then}."
+        until = f"about {self.more} more until {now} is known to ± {self.precision:g}"
+        return f"Not enough cells yet: {', '.join(filter(None, [to_target, until]))}."
 
 
 def enough(differential: Differential, precision: float) -> Enough:
