@@ -6,7 +6,6 @@ import json
 import threading
 import time
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from napari_bloodcell.core.errors import BloodcellError, Cancelled
 from napari_bloodcell.core.report import count
 from napari_bloodcell.gui import classes
 from napari_bloodcell.gui.count import CountCells
-from napari_bloodcell.gui.count_calls import new_folder, sizes_of
+from napari_bloodcell.gui.count_calls import new_folder
 from napari_bloodcell.gui.tally import rows_of
 from napari_bloodcell.gui.task import under_way
 
@@ -359,24 +358,6 @@ def test_guesses_that_are_alike_need_no_word(quick, made_up, two, press_run):
     assert quick.counted is not None
     assert not quick.sizes.isVisible()
     assert not quick.size_button.isVisible()
-
-
-def test_the_size_that_a_file_says_is_that_of_the_others_too():
-    def field(um, source, shape=(30, 40)):
-        masks = SimpleNamespace(um_per_px=um, scale_source=source, labels=np.zeros(shape))
-        return SimpleNamespace(analysis=SimpleNamespace(masks=masks))
-
-    said, guess = field(0.1, "given"), field(0.11, "red cells")
-    assert sizes_of([said, guess]).for_all == 0.1
-    assert "of 1 image it was guessed from red cells (0.11 µm)." in sizes_of([said, guess]).text
-    assert sizes_of([said, guess, field(0.2, "given")]).for_all is None
-    assert sizes_of([said, said]) is None
-    assert sizes_of([said, field(0.11, "red cells", (40, 40))]) is None
-    unknown = field(None, "unknown")
-    assert sizes_of([unknown, guess]).for_all == 0.11
-    assert "(0.11 µm), of 1 image it is not known." in sizes_of([unknown, guess]).text
-    assert sizes_of([unknown, said]).for_all == 0.1
-    assert sizes_of([unknown, unknown]) is None
 
 
 def test_counting_again_adds_and_never_overwrites(viewer, quick, add_smear, press_run):

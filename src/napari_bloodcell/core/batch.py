@@ -22,6 +22,7 @@ from napari_bloodcell.core.pipeline import check_config
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.report import Differential, count, write_differential
 from napari_bloodcell.core.report.patients import Patient, keep_patients, write_patients
+from napari_bloodcell.core.report.pixel_sizes import sizes_of
 from napari_bloodcell.core.report.provenance import LISTING, WAITING, Made, differences, named, pooled_in
 from napari_bloodcell.core.results import (
     add_to_table,
@@ -75,6 +76,10 @@ class BatchResult:
             "of them away and run this again."
             for again, first in self.twice()
         ]
+        sizes = sizes_of([item.size for item in self.items if item.size])
+        if sizes:
+            one = f" Count again with --read.um-per-px {sizes.for_all:g}." if sizes.for_all else ""
+            lines.append(f"{sizes.text}{one}")
         if self.empty:
             names = _named([item.path for item in self.empty])
             lines.append(f"No white cell was found in {how_many(len(self.empty), 'image')}: {names}.")

@@ -12,8 +12,9 @@ from napari_bloodcell.core.image import hash_file, name_of, read_image
 from napari_bloodcell.core.image.lazy import LazyImage, hash_of_source
 from napari_bloodcell.core.pipeline import analyse
 from napari_bloodcell.core.progress import Progress, silent, within
+from napari_bloodcell.core.report.pixel_sizes import SizeOf
 from napari_bloodcell.core.slide.analysis import analyse_slide, open_slide
-from napari_bloodcell.core.store import is_done, notes_of, write_analysis
+from napari_bloodcell.core.store import is_done, notes_of, size_of, write_analysis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +44,15 @@ class Item:
     worker: str = ""
     sha256: str = ""  # of the picture; empty where it was not read
     notes: tuple[str, ...] = ()  # what a person should know of it
+    size: SizeOf | None = None  # None where it failed or has no cells
 
 
 def do(job: Job, bundle: Bundle | None = None, *, progress: Progress = silent) -> Item:
     """A bad image fails alone; a folder that cannot be written stops the batch: it would fail them all."""
     item = _do(job, bundle, progress)
-    return item if item.state == "failed" else replace(item, notes=notes_of(item.folder))
+    if item.state == "failed":
+        return item
+    return replace(item, notes=notes_of(item.folder), size=size_of(item.folder))
 
 
 def _do(job: Job, bundle: Bundle | None, progress: Progress) -> Item:

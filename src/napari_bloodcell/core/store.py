@@ -17,6 +17,7 @@ from napari_bloodcell.core.picture import draw_overlay
 from napari_bloodcell.core.pipeline import Analysis, versions
 from napari_bloodcell.core.records import ABOUT_CELL, AS_SET
 from napari_bloodcell.core.report import RESEARCH_USE, write_differential
+from napari_bloodcell.core.report.pixel_sizes import SizeOf
 from napari_bloodcell.core.rows import harmless_table
 
 if TYPE_CHECKING:
@@ -134,6 +135,19 @@ def notes_of(folder: Path) -> tuple[str, ...]:
     return tuple(
         note for note in map(str, found) if not note.startswith(ABOUT_CELL) and not note.endswith(AS_SET)
     )
+
+
+def size_of(folder: Path) -> SizeOf | None:
+    """The pixel size that an analysis measured its cells with; None where it found none."""
+    try:
+        _, body = read_json(folder / RUN, "run")
+    except ArtifactError:
+        return None
+    if not body["cells"]:
+        return None
+    image, scale = body["image"], body["scale"]
+    shape = (image["height_px"], image["width_px"])
+    return SizeOf(shape_px=shape, um_per_px=scale["um_per_px"], source=scale["from"])
 
 
 def is_done(folder: Path, image_sha256: str, bundle_hash: str, config: AnalyseConfig) -> bool:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from napari_bloodcell.core.pipeline import Analysis
     from napari_bloodcell.core.report import Differential
+    from napari_bloodcell.core.report.pixel_sizes import Sizes
 
 ONE, ALL = "one", "all"
 CORRECTED = (
@@ -104,7 +105,7 @@ class CountCells(ImagePanel):
         self.sizes, self.size_button = Wrapped(), QPushButton()
         self.size_button.setToolTip("Sets it under Advanced > Read, for these and later images.")
         self.size_button.clicked.connect(self._count_in_one_size)
-        self._sizes: calls.Sizes | None = None
+        self._sizes: Sizes | None = None
         self.results = [
             *(self.table, self.by_slide, self.state, self.sizes, self.size_button, self.export_button)
         ]
@@ -242,7 +243,7 @@ class CountCells(ImagePanel):
         self.by_slide.setVisible(len(each) > 1)
         self._show_sizes(calls.sizes_of(counted.fields))
 
-    def _show_sizes(self, sizes: calls.Sizes | None) -> None:
+    def _show_sizes(self, sizes: "Sizes | None") -> None:
         """Guesses that differ are told, and how all images get one size."""
         self._sizes, for_all = sizes, None if sizes is None else sizes.for_all
         self.sizes.setText("" if sizes is None else sizes.text)

@@ -3,13 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from napari_bloodcell.core.config import AnalyseConfig
 from napari_bloodcell.core.errors import BloodcellError, Cancelled
 from napari_bloodcell.core.progress import Progress, within
-from napari_bloodcell.core.words import how_many
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.differential_calls import folder_names
 from napari_bloodcell.gui.task import Partial
@@ -20,9 +18,7 @@ if TYPE_CHECKING:
     from napari_bloodcell.core.pipeline import Analysis
     from napari_bloodcell.core.records import Masks, SmearImage
     from napari_bloodcell.core.report import Differential
-
-GUESSED, GIVEN = "red cells", "given"  # where a pixel size is from
-ALIKE = 0.02  # so far guesses may differ and need no word
+    from napari_bloodcell.core.report.pixel_sizes import Sizes
 
 Analyse = Callable[[layers.Picture, str, AnalyseConfig, Progress], "tuple[Analysis, pd.DataFrame]"]
 
@@ -142,34 +138,17 @@ def _kept(finished: Finished, picture: layers.Picture, config: AnalyseConfig) ->
     return Counted(fields=fields, pooled=pooled, outlined=outlined)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """What is to be told of pixel sizes that were guessed image by image. ``for_all``: what all images could
-    have, in µm; None where files say sizes that differ."""
+def sizes_of(fields: Sequence[Field]) -> "Sizes | None":
+    """What is to be told of pixel sizes that were guessed image by image."""
+    from napari_bloodcell.core.report.pixel_sizes import SizeOf, sizes_of
 
-    text: str
-    for_all: float | None
-
-
-def sizes_of(fields: Sequence[Field]) -> Sizes | None:
-    """None where there is nothing to tell: images of several sizes, all pixel sizes alike, or none known."""
-    shapes = {one.analysis.masks.labels.shape for one in fields}
-    known = [(one.analysis.masks.um_per_px, one.analysis.masks.scale_source) for one in fields]
-    guessed = sorted(um for um, source in known if um and source == GUESSED)
-    said = sorted({um for um, source in known if um and source == GIVEN})
-    unknown = sum(um is None for um, _ in known)
-    every = sorted([*guessed, *said])
-    if len(shapes) > 1 or not every or not (guessed or unknown):
-        return None
-    if not unknown and every[-1] <= (1 + ALIKE) * every[0]:
-        return None
-    for_all = None if len(said) > 1 else float(f"{said[0] if said else median(guessed):.3g}")
-    parts = [f"of {how_many(unknown, 'image')} it is not known"] if unknown else []
-    if guessed:
-        span = f"{guessed[0]:.3g}" + (f" to {guessed[-1]:.3g}" if len(guessed) > 1 else "")
-        parts.insert(0, f"of {how_many(len(guessed), 'image')} it was guessed from red cells ({span} µm)")
-    text = f"The pixel size: {', '.join(parts)}. Images taken with one camera and lens have one size."
-    return Sizes(text=text, for_all=for_all)
+    counted = [one.analysis.masks for one in fields if len(one.analysis.masks)]
+    return sizes_of(
+        [
+            SizeOf(shape_px=one.labels.shape, um_per_px=one.um_per_px, source=one.scale_source)
+            for one in counted
+        ]
+    )
 
 
 def prepare(progress: Progress) -> list[str]:
