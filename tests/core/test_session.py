@@ -216,6 +216,14 @@ def test_a_crash_before_the_end_was_written_costs_nothing(worked_on):
         assert len(session.events) == lines + 1
 
 
+def test_whose_an_image_is_stands_with_it(worked_on):
+    folder, key = worked_on
+    for patient, told in (("Mrs B.", ", patient Mrs B."), ("", "")):
+        with Session(folder, who="ada") as session:
+            session.record([Change(action="patient", image=key, new=patient)])
+        assert f"2 cells, 1 changed by hand{told}  " in describe(folder)
+
+
 def test_a_session_without_an_end_is_one_of_an_older_release(worked_on):
     folder, _ = worked_on
     (folder / "audit-end.json").unlink()

@@ -77,7 +77,7 @@ def read_work(folder: Path, config: ReportConfig = ReportConfig()) -> SessionWor
     names = _names(content)
     cells = {key: found for key in content.images if (found := content.cells(key)) is not None}
     firsts = _first_classes(content.trail.events)
-    whose = {e.image: str(e.new or "") for e in content.trail.events if e.action == "patient"}
+    whose = content.trail.patients()
     runs = {
         key: replace(_run(content, key, found, names[key], firsts), patient=whose.get(key, ""))
         for key, found in cells.items()

@@ -56,6 +56,11 @@ class Trail:
     intact_bytes: int
     torn: bytes = b""
 
+    def patients(self) -> dict[str, str]:
+        """Whose each image is, where a person said it."""
+        said = {e.image: str(e.new or "") for e in self.events if e.action == "patient"}
+        return {image: name for image, name in said.items() if name}
+
 
 def read_trail(folder: Path) -> Trail:
     path = Path(folder) / AUDIT

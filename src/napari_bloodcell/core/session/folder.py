@@ -25,6 +25,7 @@ from napari_bloodcell.core.errors import BloodcellError, SessionError
 from napari_bloodcell.core.image import hash_file, read_image
 from napari_bloodcell.core.session.audit import AUDIT, AuditFile, Change, Event, Trail, read_trail
 from napari_bloodcell.core.session.cells import SessionCells, read_cells, with_changes, write_cells
+from napari_bloodcell.core.words import one_line
 
 if TYPE_CHECKING:
     from napari_bloodcell.core.records import SmearImage
@@ -224,11 +225,13 @@ def describe(folder: Path) -> str:
     images = "1 image" if len(content.images) == 1 else f"{len(content.images)} images"
     lines = [f"{content.folder}: {images}, {len(events)} lines of audit"]
     lines.append(f"people: {', '.join(people) or 'none'}; changes by hand: {len(by_hand)}")
+    patients = content.trail.patients()
     for key, record in content.images.items():
         cells = content.cells(key)
         found = "no cells yet" if cells is None else f"{len(cells.table)} cells"
         changed = len({e.cell_id for e in by_hand if e.image == key})
-        lines.append(f"  {record.name}  {found}, {changed} changed by hand  {record.file}")
+        of = f", patient {one_line(patients[key])}" if key in patients else ""
+        lines.append(f"  {record.name}  {found}, {changed} changed by hand{of}  {record.file}")
     lines += content.lost()
     if content.trail.torn:
         lines.append("The last line of the audit was cut short by a crash; opening the session mends it.")
