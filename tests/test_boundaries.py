@@ -139,7 +139,15 @@ def test_widgets_do_not_import_each_other(path: Path) -> None:
     shared |= {"segment_calls", "correct", "corrections", "prompt_layers"}
     shared |= {"reader"}  # no widget: results as layers, for the samples too
     shared |= {"train_calls", "train_methods", "train_data", "train_result", "curves"}
-    shared |= {"places", "class_keys", "gallery_order", "wrapped", "ask", "next_field"}  # no panels either
+    shared |= {
+        "places",
+        "class_keys",
+        "gallery_order",
+        "wrapped",
+        "unwrapped",
+        "ask",
+        "next_field",
+    }  # no panels either
     shared |= {"loading", "followers", "in_order", "key_goes_on", "by_hand"}
     shared |= {"gallery_view", "shelf", "slide_layers", "differential_calls", "session_calls", "preferences"}
     shared |= {"veil", "legend", "count_calls"}

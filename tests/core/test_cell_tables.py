@@ -56,6 +56,18 @@ def test_a_table_that_holds_several_vectors_gives_those_a_model_takes(tmp_path: 
     assert plain.embeddings.embedder == MeasurementEmbedder().hash
 
 
+def test_an_empty_place_in_a_column_is_no_class_and_no_slide(tmp_path: Path) -> None:
+    told = {"cell_type": ["monocyte", None, None, "band"], "slide": ["s1", None, "s1", None]}
+    images = ["a.png", "a.png", "b.png", "b.png"]
+    for path in (tmp_path / "t.parquet", tmp_path / "t.csv"):
+        written = frame(**told).assign(image=images)
+        written.to_parquet(path) if path.suffix == ".parquet" else written.to_csv(path)
+        cells = read_cells(path)
+        assert list(cells.label) == ["monocyte", "", "", "neutrophil_banded"]
+        assert cells.group is not None
+        assert list(cells.group) == ["s1", "a.png", "s1", "b.png"]
+
+
 def test_tables_are_joined_with_lab_and_slide(tmp_path: Path) -> None:
     frame(**{"class": ["mono", "unknown"] * 2, "lab": "a", "slide": "s1"}).to_csv(tmp_path / "a.csv")
     frame(**{"class": "eosinophil", "lab": "b", "slide": "s2"}).to_parquet(tmp_path / "b.parquet")

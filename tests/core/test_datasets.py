@@ -486,6 +486,11 @@ def labelled(tmp_path: Path) -> Path:
     return root
 
 
+def test_a_column_without_a_name_is_no_patient(labelled: Path) -> None:
+    write(labelled / "labels.csv", ",image,class\n0,1.png,monocyte\n1,2.png,band\n")  # as pandas writes it
+    assert [cell.group for cell in load_dataset(labelled).cells] == [None, None]
+
+
 def test_a_labelled_folder_gives_group_scale_and_mask_where_known(labelled: Path) -> None:
     found = load_dataset(labelled)
     one, two = found.cells

@@ -9,6 +9,7 @@ import pytest
 from embed_parts import crops, tiny_sam
 from sam_parts import TINY
 
+from napari_bloodcell.core import cell_tables
 from napari_bloodcell.core.config import FeatureConfig, JudgeConfig
 from napari_bloodcell.core.embed.aligned import AlignedEmbedder, Pool, align_labs, make_space
 from napari_bloodcell.core.embed.collection import embed_masks, write
@@ -231,6 +232,26 @@ def test_no_cells_make_an_empty_table(tmp_path: Path, suffix: str) -> None:
     assert len(found) == 0
     write(tmp_path / f"cells{suffix}", found)
     assert (tmp_path / f"cells{suffix}").is_file()
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_vectors_of_a_trained_embedder_are_found_by_its_folder_and_keep_their_hash(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = SimpleNamespace(kind="mine", hash="h1", names=("a", "b"), embed=lambda crops, **_: two_each(crops))
+    write(tmp_path / f"cells{suffix}", embed_masks(*field(3), {"emb": made}))
+    monkeypatch.setattr(cell_tables, "find_embedder", lambda name: {"deep/emb": made, "emb": made}[str(name)])
+    for name in ("deep/emb", "emb"):
+        cells = cell_tables.read_cells(tmp_path / f"cells{suffix}", name)
+        assert cells.embeddings.values.tolist() == [[0, 1], [0, 1], [0, 1]]
+        assert cells.embeddings.embedder == "h1"
+    made.hash = "trained anew"
+    again = cell_tables.read_cells(tmp_path / f"cells{suffix}", "deep/emb")
+    assert again.embeddings.embedder == ("h1" if suffix == ".parquet" else "trained anew")
+
+
+def two_each(crops: Any) -> Any:
+    return SimpleNamespace(values=np.tile(np.array([0.0, 1.0], np.float32), (len(crops), 1)))
 
 
 def test_an_unknown_ending_is_refused(tmp_path: Path) -> None:

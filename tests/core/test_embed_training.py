@@ -10,7 +10,8 @@ from embed_parts import SHAPE, crops, key, made_cells, open_small, tiny_sam
 from sam_parts import TINY
 
 from napari_bloodcell.core.config import AlignConfig, BcsamConfig, DorlConfig, FeatureConfig, TrainConfig
-from napari_bloodcell.core.datasets import CellImage
+from napari_bloodcell.core.datasets import CellImage, Dataset
+from napari_bloodcell.core.embed import trained
 from napari_bloodcell.core.embed.kinds import with_kinds
 from napari_bloodcell.core.embed.recipe import BcsamRecipe, DorlRecipe
 from napari_bloodcell.core.embed.sam_embedder import SamEmbedder
@@ -58,6 +59,28 @@ def test_batches_are_the_same_each_time_and_differ_between_epochs(tmp_path: Path
     one, again, other = (next(iter(recipe.batches(epoch))) for epoch in (1, 1, 2))
     assert all(torch.equal(one[name], again[name]) for name in one)
     assert not torch.equal(one["noise"], other["noise"])
+
+
+@pytest.mark.parametrize("config", [BcsamConfig(batch=12), SMALL], ids=["bcsam", "dorl"])
+def test_another_seed_of_the_loop_trains_otherwise_and_the_same_one_alike(
+    tmp_path: Path, config: BcsamConfig | DorlConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(VARIANTS, "tiny", TINY)
+    monkeypatch.setattr(trained, "prepare", lambda *_, **__: cells)
+    sam = tiny_sam()
+    cells = made_cells_of(tmp_path / "store", sam.map_shape(FeatureConfig(input_px=64)))
+    config = replace(config, features=FeatureConfig(input_px=64))
+    one, again, other = (
+        trained.train_embedder(
+            Dataset(name="x", root=tmp_path, cells=()),
+            sam,
+            tmp_path / f"run-{run}",
+            config,
+            replace(LOOP, epochs=1, seed=seed),
+        )[1].hash
+        for run, seed in enumerate((5, 5, 6))
+    )
+    assert one == again != other
 
 
 @pytest.mark.parametrize("method", ["bcsam", "dorl"])

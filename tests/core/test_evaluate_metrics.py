@@ -179,6 +179,25 @@ def test_where_no_cell_was_scored_there_is_no_figure() -> None:
     assert few.rows[0].cells == ("50.0 [0.0, 100.0]", "-")
 
 
+def test_what_is_possible_is_told_for_each_bundle_that_knows_other_classes() -> None:
+    def score(method: str, ceiling: float) -> Score:
+        value = Value(value=0.5, low=0.0, high=1.0, spread=0.0)
+        return Score(
+            method=method, sees_target=False, source="", target="a", shots=0, cells=4, not_found=0,
+            classifiers=1, metrics={"accuracy": value}, majority=0.5, ceiling=ceiling, calibration_error=0.0,
+            surest_half=0.0, recalls=(), class_names=("a", "b"), confusion=(), reliability=(), risk_coverage=(),
+        )  # fmt: skip
+
+    for names in (("nano", "own", "forest"), ("own", "forest", "nano")):
+        scores = [score(name, 0.75 if name == "nano" else 1.0) for name in names]
+        possible = {
+            row.name: row.cells[0] for row in wide_table(scores, "accuracy", "leave-one-lab-out").rows[4:]
+        }
+        assert possible == {"most possible for nano": "75.0", "most possible for own, forest": "100.0"}
+    (row,) = wide_table([score("x", 1.0), score("y", 1.0)], "accuracy", "leave-one-lab-out").rows[3:]
+    assert row.name == "most possible"
+
+
 def test_a_paired_difference_is_that_of_a_plain_loop_and_narrower_than_of_two_samples() -> None:
     rng = np.random.default_rng(8)
     truth, slides = rng.integers(0, 3, 120), rng.integers(0, 25, 120)

@@ -218,6 +218,25 @@ def test_other_pillow_modes_are_converted(mode: str, tmp_path: Path) -> None:
     assert any("CMYK" in note for note in image.notes) == (mode == "CMYK")
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "CMYK", "HSV", "LAB", "YCbCr", "RGB", "RGBA"])
+def test_a_picture_in_pillows_hands_is_what_its_file_would_be(mode: str) -> None:
+    picture = Image.fromarray(PICTURE).convert(mode)
+    image = read_image(picture)
+    wanted = picture.convert("RGBA" if mode in ("LA", "RGBA") else "RGB").convert("RGB")
+    np.testing.assert_array_equal(image.pixels, np.asarray(wanted))
+    assert any("converted to RGB" in note for note in image.notes) == (
+        mode in ("CMYK", "HSV", "LAB", "YCbCr")
+    )
+
+
+def test_a_pixel_size_that_is_set_counts_for_an_image_that_is_read_already() -> None:
+    image = read_image(PICTURE, ReadConfig(um_per_px=0.1))
+    assert read_image(image) is image
+    other = read_image(image, ReadConfig(um_per_px=0.2))
+    assert (image.um_per_px, other.um_per_px, other.sha256) == (0.1, 0.2, image.sha256)
+    assert other.notes[-1] == "pixel size 0.2 µm instead of 0.1 µm as set"
+
+
 def test_palette_with_a_transparent_colour_is_blended_on_white(tmp_path: Path) -> None:
     indices = np.zeros((20, 20), np.uint8)
     indices[:, 10:] = 1

@@ -199,6 +199,16 @@ def test_a_class_that_a_person_gave_is_counted_whatever_the_model_knows() -> Non
     assert count(["monocyte"] * 2, known=FOUR, reviewed=1).unknown == ("basophil",)
 
 
+def test_a_class_that_was_looked_for_and_not_found_has_its_limits() -> None:
+    d = count(["monocyte"] * 100, known=["monocyte", "blast", "smudge_cell"])
+    (blast,) = [row for row in d.rows if row.class_name == "blast"]
+    assert (blast.n, blast.low) == (0, 0)
+    assert blast.high == pytest.approx(3.62, abs=0.01)
+    assert "smudge_cell" not in [row.class_name for row in d.rows]
+    fine = [row.class_name for row in count(["monocyte"], FINE, known=["monocyte", "neutrophil_banded"]).rows]
+    assert fine == ["neutrophil_banded", "monocyte", UNIDENTIFIED]
+
+
 def test_what_was_signed_before_classes_could_be_unknown_stays_signed() -> None:
     d = count(["monocyte"])
     before = {name: value for name, value in to_json(d).items() if name != "unknown"}

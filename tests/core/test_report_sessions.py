@@ -94,6 +94,19 @@ def test_corrected_classes_count_and_who_reviewed_them_is_said(desk: Desk) -> No
     assert report.agreement is None
 
 
+def test_a_count_that_a_readers_table_has_changed_is_not_the_signed_one(desk: Desk, tmp_path: Path) -> None:
+    desk.sign("ada")
+    (signed,) = desk.report().sign_off
+    table = tmp_path / "bo.csv"
+    for kind, told in (("neutrophil", []), ("lymphocyte", ["1 cell of it is counted as bo named it."])):
+        table.write_text(
+            f"image,cell_id,cell_type\nfield.png,1,{kind}\n"
+        )  # a banded neutrophil in the session
+        first, *more = desk.report(readers=[table]).sign_off
+        assert first == signed
+        assert [text.partition("another one: ")[2] for text in more] == told
+
+
 def test_two_people_who_named_the_same_cells_are_compared(desk: Desk) -> None:
     for cell, kind in enumerate(KINDS[:4], 1):
         desk.say("ada", cell, kind, kind)

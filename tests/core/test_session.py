@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -221,7 +222,36 @@ def test_whose_an_image_is_stands_with_it(worked_on):
     for patient, told in (("Mrs B.", ", patient Mrs B."), ("", "")):
         with Session(folder, who="ada") as session:
             session.record([Change(action="patient", image=key, new=patient)])
-        assert f"2 cells, 1 changed by hand{told}  " in describe(folder)
+        assert f"2 cells, 1 named by a person{told}  " in describe(folder)
+
+
+@pytest.mark.parametrize("new_folder", [False, True], ids=["gone", "another"])
+def test_a_folder_that_is_renamed_while_open_takes_nothing_and_goes_on_when_it_is_back(
+    worked_on, cells, new_folder
+):
+    folder, key = worked_on
+    moved = folder.with_name("moved")
+    with Session(folder, who="ada") as session:
+        lines = len(session.events)
+        folder.rename(moved)
+        if new_folder:
+            Session(folder, who="bo").close()
+        before = sorted(folder.iterdir()) if new_folder else []
+        for write in (
+            lambda: session.record([classify(key, 1, "monocyte", "neutrophil")]),
+            lambda: session.save_cells(key, cells),
+            lambda: session.set_aside(key),
+        ):
+            with pytest.raises(SessionError, match="not there any more|another file"):
+                write()
+        assert not new_folder or sorted(folder.iterdir()) == before
+        if new_folder:
+            shutil.rmtree(folder)
+        assert not folder.exists()  # nothing made it again
+        moved.rename(folder)
+        session.record([classify(key, 1, "monocyte", "neutrophil")])
+        assert len(session.events) == lines + 1
+    assert read_session(folder).cells(key).table["cell_type"][0] == "neutrophil"
 
 
 def test_a_session_without_an_end_is_one_of_an_older_release(worked_on):
@@ -464,7 +494,7 @@ def test_the_command_line_shows_exports_and_refuses(worked_on, tmp_path, capsys)
         assert left.value.code == 0
     told = capsys.readouterr().out
     assert "1 image, " in told
-    assert "2 cells, 1 changed by hand" in told
+    assert "2 cells, 1 named by a person" in told
     assert "classify,unidentified,lymphocyte" in told
     with pytest.raises(SystemExit) as left:
         main(["session", "info", str(tmp_path)])

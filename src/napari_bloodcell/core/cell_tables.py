@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from napari_bloodcell.core.artifact import write_bytes
 from napari_bloodcell.core.cell_places import CellPlaces, names_apart
 from napari_bloodcell.core.embed.choose import find_embedder
+from napari_bloodcell.core.embed.collection import ABOUT
 from napari_bloodcell.core.embed.measurements import OF_TABLES, MeasurementEmbedder
 from napari_bloodcell.core.errors import DataError, TaxonomyError
 from napari_bloodcell.core.image import place_of
-from napari_bloodcell.core.records import COULD_BE, FITS_NONE, UNIDENTIFIED, Embeddings
+from napari_bloodcell.core.records import COULD_BE, FITS_NONE, PERSON, UNIDENTIFIED, Embeddings
 from napari_bloodcell.core.rows import Row, csv_text, delimiter_of, plain, read_rows, whole_number
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 CLASS_COLUMNS = ("class", "cell_type", "label")
 GROUP_COLUMNS = ("group", "slide", "patient")
 NO_CLASS = frozenset({"", "unknown", "unlabelled", "unidentified", "nan"})
-SOURCE, PERSON = "cell_type_source", "person"  # how the source begins where a person decided
+SOURCE = "cell_type_source"
 # What `classify suggest` writes beside a guess; who has no column person there has looked at nothing.
 GUESS_COLUMNS = ("probability", "second", "second_prob")
 CORRECTION_COLUMNS = ("image", "cell_id", "cell_type", "person")
@@ -81,7 +82,7 @@ def read_cells(
         raise DataError("The tables hold vectors of different embedders. Embed all cells with the same one.")
     frames = [frame for frame, _, _, _ in parts]
     values = np.concatenate([values for _, values, _, _ in parts])
-    groups = [_column(frame, GROUP_COLUMNS) for frame in frames]
+    groups = [_groups(frame) for frame in frames]
     known = [group for group in groups if group is not None]
     return CellVectors(
         embeddings=Embeddings(
@@ -91,7 +92,7 @@ def read_cells(
             embedder=hashes.pop(),
         ),
         image=np.concatenate([_texts(frame, "image") for frame in frames]),
-        source=np.concatenate([_sources(frame) for frame in frames]),
+        source=np.concatenate([_texts(frame, "source") for frame in frames]),
         cell_id=np.concatenate([_ids(frame) for frame in frames]),
         label=np.concatenate([_labels(frame, taxonomy if labelled else None) for frame in frames]),
         lab=np.concatenate([_texts(frame, "lab", "unnamed") for frame in frames]),
@@ -207,13 +208,17 @@ def _read(
         values = frame[list(measured.names)].to_numpy(np.float32)
         return frame, values, measured.names, measured.hash
     name = embedder or MeasurementEmbedder.kind
-    columns = [column for column in frame.columns if column.removeprefix(f"{name}_").isdigit()]
-    if not columns:
+    # In a table a trained embedder is called as its folder is.
+    short = next((one for one in (name, Path(name).name) if f"{one}_0" in frame.columns), "")
+    if not short:
         raise DataError(
             f"{path} holds no vectors of embedder {name!r}. Name the one it holds with --embedder, or make "
             "them: napari-bloodcell embed cells."
         )
-    return frame, frame[columns].to_numpy(np.float32), tuple(columns), find_embedder(name).hash
+    columns = [column for column in frame.columns if column.removeprefix(f"{short}_").isdigit()]
+    told = frame.attrs.get(ABOUT, {}).get("embedders", {}).get(short)
+    hash_ = str(told["hash"]) if told else find_embedder(name).hash
+    return frame, frame[columns].to_numpy(np.float32), tuple(columns), hash_
 
 
 def _measured(columns: "pd.Index[str]", embedder: str, wanted: str) -> MeasurementEmbedder | None:
@@ -238,7 +243,7 @@ def _read_anndata(
         data = anndata.read_h5ad(path)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} cannot be read ({error}). Check the path, or write it again.") from error
-    known = data.uns.get("napari_bloodcell", {}).get("embedders", {})
+    known = data.uns.get(ABOUT, {}).get("embedders", {})
     name = embedder or (next(iter(known)) if len(known) == 1 else "")
     if name not in known or f"X_{name}" not in data.obsm:
         raise DataError(f"{path} holds vectors of: {', '.join(known) or 'none'}. Name one with --embedder.")
@@ -255,15 +260,15 @@ def _column(frame: "pd.DataFrame", names: Sequence[str]) -> NDArray[np.str_] | N
 def _texts(frame: "pd.DataFrame", name: str, otherwise: str = "") -> NDArray[np.str_]:
     if name not in frame.columns:
         return np.full(len(frame), otherwise, dtype=np.str_)
-    texts: NDArray[np.str_] = frame[name].astype(str).map(plain).to_numpy().astype(np.str_)
+    there = frame[name].astype(object).where(frame[name].notna(), "")
+    texts: NDArray[np.str_] = there.astype(str).map(plain).to_numpy().astype(np.str_)
     return texts
 
 
-def _sources(frame: "pd.DataFrame") -> NDArray[np.str_]:
-    """A table of text has an empty place where it has no path."""
-    if "source" not in frame.columns:
-        return np.full(len(frame), "", dtype=np.str_)
-    return _texts(frame[["source"]].fillna(""), "source")
+def _groups(frame: "pd.DataFrame") -> NDArray[np.str_] | None:
+    """The cells of an image whose slide is not told belong together, and to no others."""
+    told = _column(frame, GROUP_COLUMNS)
+    return None if told is None else np.where(told == "", _texts(frame, "image"), told)
 
 
 def _ids(frame: "pd.DataFrame") -> NDArray[np.int64]:

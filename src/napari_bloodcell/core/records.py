@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_bloodcell.core.errors import BloodcellError
 
 UNIDENTIFIED = "unidentified"
+PERSON = "person"  # how the source of a class begins where a person decided
 ABOUT_CELL = "cell "  # how a note of one cell begins
 AS_SET = " as set"  # how a note of what a person asked for ends
 COULD_BE, FITS_NONE = "could be ", "fits no class"  # doubts that leave a cell its class begin so

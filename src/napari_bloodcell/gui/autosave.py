@@ -6,7 +6,7 @@ that changes it is recorded, and a panel that is closed loses nothing. Writing i
 
 import atexit
 import weakref
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from napari_bloodcell.core.session import Change, Lines, Outlines, Pending, Sess
 from napari_bloodcell.core.session.pending import Job
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.in_order import InOrder
+from napari_bloodcell.gui.unwrapped import unwrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,14 +89,17 @@ class OpenSession(QObject):
         if changes:
             self._hand_in(Lines(changes=changes, who=self.session.who))
 
-    def watch(self, layer: "Labels", nuclei: "Labels | None", key: str) -> None:
-        """From now on the outlines of this layer are kept in the session, at once and after each change."""
+    def watch(
+        self, layer: "Labels", nuclei: "Labels | None", key: str, among: Container[Any] | None = None
+    ) -> None:
+        """From now on the outlines of this layer are kept in the session, at once and after each change.
+        ``among``: the layers of the viewer it is in; there may be several viewers."""
         if key in self._watched:
             self._watched.pop(key).stop()
         ours = layer.metadata.get(layers.KEY, {})
         link = {"folder": str(self.session.folder), "image": key}
         layer.metadata = layer.metadata | {layers.KEY: {"role": layers.CELLS} | ours | {LINK: link}}
-        self._watched[key] = _Watched(self, layer, nuclei, key)
+        self._watched[key] = _Watched(self, unwrapped(layer), nuclei, key, among)
 
     def replace(self, key: str) -> None:
         """Other outlines are coming for this image; those kept stay in the folder under another name."""
@@ -110,6 +114,10 @@ class OpenSession(QObject):
     def held(self, key: str) -> "Labels | None":
         """The layer whose outlines are kept of an image; None where there is none, or it was let go."""
         return self._watched[key].layer if key in self._watched else None
+
+    def shows(self, key: str) -> bool:
+        """Whether that layer is in its viewer still."""
+        return key in self._watched and self._watched[key].is_shown
 
     def knows(self, key: str) -> bool:
         """Whether outlines of this image are or were laid out in this window."""
@@ -173,8 +181,16 @@ class OpenSession(QObject):
 class _Watched:
     """Outlines of one layer: compared with what was saved last, when the brush has come to rest."""
 
-    def __init__(self, session: OpenSession, layer: "Labels", nuclei: "Labels | None", key: str) -> None:
+    def __init__(
+        self,
+        session: OpenSession,
+        layer: "Labels",
+        nuclei: "Labels | None",
+        key: str,
+        among: Container[Any] | None,
+    ) -> None:
         self._session, self._key = session, key
+        self._among = (lambda: None) if among is None else weakref.ref(unwrapped(among))
         self._layer = weakref.ref(layer)
         self._nuclei = (lambda: None) if nuclei is None else weakref.ref(nuclei)
         self._told: Any = None  # the outlines that the audit knows of
@@ -192,6 +208,11 @@ class _Watched:
     @property
     def layer(self) -> "Labels | None":
         return self._layer()
+
+    @property
+    def is_shown(self) -> bool:
+        among = self._among()
+        return among is not None and self._layer() in among
 
     def stop(self) -> None:
         self._timer.stop()
@@ -233,9 +254,13 @@ def behind() -> str:
 
 
 def session_of(layer: "Labels") -> tuple[OpenSession | None, str]:
-    """The open session a layer belongs to, and the key of its image in it."""
+    """The open session a layer belongs to, and the key of its image in it. A copy of the layer has its link
+    too, and is not kept."""
     link = layer.metadata.get(layers.KEY, {}).get(LINK)
-    return (_open.get(link["folder"]), link["image"]) if link else (None, "")
+    one = _open.get(link["folder"]) if link else None
+    if link is None or one is None or one.held(link["image"]) is not unwrapped(layer):
+        return None, ""
+    return one, link["image"]
 
 
 def changed_outlines(before: Any, after: Any, key: str) -> list[Change]:

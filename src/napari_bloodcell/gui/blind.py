@@ -124,7 +124,7 @@ class BlindReading(CellsPanel):
         self._veil.lifted.connect(self._say_hidden)
         self._marks = Marks(napari_viewer, stays=True)
         self._picker = CellPicker(napari_viewer, self._on_view, self._picked, also_hidden=True)
-        self.reader = ReaderName("Your name or sign: the answers are kept under it.")
+        self.reader = ReaderName("Your name or sign: the answers are kept under it.", is_guest=True)
         self.choices.addRow("Reader", self.reader)
         self._build()
         self.task.pressed.connect(self._begin)

@@ -38,17 +38,27 @@ class Chooser(_Box):
         self.setToolTip(tooltip)
         keep_narrow(self)
         self._values: list[Any] = []
+        self._is_held = False  # somebody has chosen
         self.currentIndexChanged.connect(self.changed)
+        self.activated.connect(self._hold)
 
-    def offer(self, options: Sequence[tuple[str, Any]], *, else_: Any = None) -> None:
-        """What was chosen stays, if it is still there; if not, it is ``else_``, or the first."""
+    def _hold(self, _index: int = 0) -> None:
+        self._is_held = True
+
+    def offer(
+        self, options: Sequence[tuple[str, Any]], *, else_: Any = None, unless_chosen: Any = None
+    ) -> None:
+        """What was chosen stays, if it is still there; if not, it is ``else_``, or the first.
+        ``unless_chosen``: taken until somebody has chosen."""
         before = self.value
+        self._is_held &= any(before is value for _, value in options)
         self.blockSignals(True)
         self.clear()
         self._values = [value for _, value in options]
         for text, _ in options:
             self.addItem(text)
-        wanted = next((one for one in (before, else_) if one is not None and one in self._values), None)
+        wishes = (before if self._is_held else unless_chosen, before, else_)
+        wanted = next((one for one in wishes if one is not None and one in self._values), None)
         self.setCurrentIndex(0 if wanted is None else self._values.index(wanted))
         self.blockSignals(False)
         if self.value != before:
@@ -61,6 +71,7 @@ class Chooser(_Box):
 
     @value.setter
     def value(self, wanted: Any) -> None:
+        self._hold()
         self.setCurrentIndex(self._values.index(wanted))
 
     @property

@@ -17,10 +17,11 @@ from napari_bloodcell.core.errors import BloodcellError, SegmentError
 from napari_bloodcell.core.segment import edit as editing
 from napari_bloodcell.gui import autosave, by_hand, classes, layers
 from napari_bloodcell.gui.corrected_rows import rows_after, without_match
-from napari_bloodcell.gui.followers import go_with
+from napari_bloodcell.gui.followers import go_with, make_copies_their_own
 from napari_bloodcell.gui.outlines import image_of, nuclei_of, outlines, picture_under, shown_plane
 from napari_bloodcell.gui.steps import at_once
 from napari_bloodcell.gui.task import Latest
+from napari_bloodcell.gui.unwrapped import unwrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -269,17 +270,18 @@ _heard: set[Corrections] = set()
 
 def corrections_of(viewer: "Viewer", cells: "Labels") -> Corrections:
     """Whoever asks for those of a layer gets the same ones."""
-    layer = _unwrapped(cells)
+    layer = unwrapped(cells)
     for one in _heard:
         if one.layer is layer:
             return one
-    made = Corrections(_unwrapped(viewer), layer)
+    made = Corrections(unwrapped(viewer), layer)
     _heard.add(made)
     return made
 
 
 def hear_all(viewer: "Viewer") -> None:
     """From now on what is drawn on layers whose table is ours is in the table, whichever panel is open."""
+    make_copies_their_own(outlines(viewer), [one.layer for one in _heard])
     for layer in outlines(viewer):
         if _is_ours(layer):
             with suppress(SegmentError):  # stacks, and slides read piece by piece, are not corrected
@@ -298,11 +300,6 @@ def _is_ours(layer: "Labels") -> bool:
     columns = set(layer.features)
     is_table = "cell_type_source" in columns or columns == {"index", "label"}
     return "index" in columns and (is_table or layers.role_of(layer) == layers.CELLS)
-
-
-def _unwrapped(one: Any) -> Any:
-    """Plugins are handed the viewer, and some layers, in a wrapping that goes before they do."""
-    return getattr(one, "__wrapped__", one)
 
 
 def _pixels(layer: "Labels", viewer: "Viewer", edit: editing.Edit) -> tuple[Any, ...]:

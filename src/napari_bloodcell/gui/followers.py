@@ -1,13 +1,15 @@
 """Layers that go with another: what is being added with its image, rims and marks with their cells."""
 
+import uuid
 import weakref
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer
 
 from napari_bloodcell.gui import layers
+from napari_bloodcell.gui.unwrapped import unwrapped
 
 if TYPE_CHECKING:
     from napari.layers import Labels, Layer
@@ -25,8 +27,24 @@ def while_there(viewer: "Viewer", picture: layers.Picture, steps: Iterator[None]
         yield
     del steps  # what it had begun it ends
     for layer in list(viewer.layers):
-        if layer not in before and _image_of(layer) == image_id:
+        if layer not in before and image_id_of(layer) == image_id:
             viewer.layers.remove(layer)
+
+
+def make_copies_their_own(cells: "Sequence[Labels]", known: "Container[Labels | None]") -> None:
+    """A layer that napari duplicated says of itself what the first one does: rims, nuclei and corrections of
+    the one would be those of the other. ``known``: layers that have been heard before."""
+    first: set[str] = set()
+    for layer in sorted(cells, key=lambda one: unwrapped(one) not in known):  # of two, they are no copies
+        ours = layer.metadata.get(layers.KEY, {})
+        made = None if layer.multiscale else ours.get("made")  # a slide's is its name
+        if made in first and layers.role_of(layer) == layers.CELLS:
+            own = {name: said for name, said in ours.items() if name != "session"} | {
+                "made": uuid.uuid4().hex
+            }
+            layer.metadata = layer.metadata | {layers.KEY: own}
+        elif made:
+            first.add(made)
 
 
 def go_with(viewer: "Viewer", cells: "Labels") -> None:
@@ -50,5 +68,5 @@ def _take_out(of: "weakref.ref[Viewer]", made: str | None, cells_id: str) -> Non
             viewer.layers.remove(one)
 
 
-def _image_of(layer: "Layer") -> str:
+def image_id_of(layer: "Layer") -> str:
     return str(layer.metadata.get(layers.KEY, {}).get("image", {}).get("layer_id", ""))

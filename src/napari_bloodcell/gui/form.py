@@ -102,6 +102,7 @@ def section(title: str, content: QWidget, *, unfolded: bool = False) -> QWidget:
 
     def mark(is_open: bool) -> None:
         folding.setText(f"{'▾' if is_open else '▸'}  {title}")
+        content.setEnabled(is_open)  # folded away it is only of no height: the Tab key would still go there
 
     folding.toggled.connect(mark)
     mark(unfolded)

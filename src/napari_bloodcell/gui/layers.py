@@ -123,7 +123,7 @@ def picture_of(layer: "Layer | None", viewer: "Viewer", index: tuple[int, ...] |
         source=layer.source.path,
         um_per_px=_um_per_px(layer),
         is_sized=any(layer.scale[-2:] != 1),
-        placement=_placement(layer, lead, index),
+        placement=placement_on(layer, lead, index),
         lead=lead,
         layer=weakref.ref(layer),
     )
@@ -140,7 +140,7 @@ def _shown_index(layer: "Image", viewer: "Viewer") -> tuple[int, ...]:
     return tuple(min(max(round(float(at)), 0), size - 1) for at, size in zip(point, extent, strict=False))
 
 
-def _placement(layer: "Image", lead: int, index: tuple[int, ...]) -> dict[str, Any]:
+def placement_on(layer: "Image", lead: int, index: tuple[int, ...]) -> dict[str, Any]:
     """Where layers on this plane lie: as the image, the axes before the plane's own at the shown index."""
     kept = lead + 2
     scale, translate = layer.scale[-kept:], layer.translate[-kept:].copy()

@@ -20,9 +20,11 @@ def next_field(viewer: "Viewer", done: "Labels") -> "tuple[Labels | None, str]":
     if not left:
         every = "every cell" if len(known) < 2 else f"every cell of all {len(known)} fields"
         return None, f"A person has seen {every}."
-    cells = how_many(sum(map(_unseen, left)), "cell")
-    fields = how_many(len(left), "field")
-    return left[0], f"Every cell of {done.name} is seen; {cells} in {fields} are left. Now {left[0].name}."
+    unseen = sum(map(_unseen, left))
+    there = (
+        f"{how_many(unseen, 'cell')} in {how_many(len(left), 'field')} {'is' if unseen == 1 else 'are'} left"
+    )
+    return left[0], f"Every cell of {done.name} is seen; {there}. Now {left[0].name}."
 
 
 def _unseen(cells: "Labels") -> int:

@@ -29,6 +29,7 @@ from napari_bloodcell.gui.counted_once import counted_once
 from napari_bloodcell.gui.followers import while_there
 from napari_bloodcell.gui.outlines import outlines
 from napari_bloodcell.gui.task import MARKED, Call, Run, Task, is_taken_out
+from napari_bloodcell.gui.with_image import follow_images
 from napari_bloodcell.gui.wrapped import Wrapped
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Panel(QScrollArea):
         """The layers have changed. napari calls this for every docked widget."""
         if not self._closed:
             hear_all(self.viewer)
+            follow_images(self.viewer)
             self.layers_changed()
 
     def layers_changed(self) -> None:
@@ -304,7 +306,8 @@ class CellsPanel(Panel):
         together = counted_once(found) if self._several else []
         if len(together) > 1:
             options = [(f"All {len(together)} layers", ALL), *self.options_of(together), *options]
-        self.cells.offer(options, else_=self._begun_with(found, together))
+        every = ALL if len(together) > 1 else None  # also where the first one was there alone before
+        self.cells.offer(options, else_=self._begun_with(found, together), unless_chosen=every)
         self.empty.setVisible(not found)
         self.sample_button.setVisible(not found)
         self.task.set_ready(bool(found))

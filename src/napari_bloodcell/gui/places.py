@@ -8,6 +8,7 @@ import numpy as np
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.outlines import image_of, shown_plane
 from napari_bloodcell.gui.rims import boxes_of
+from napari_bloodcell.gui.unwrapped import unwrapped
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
@@ -126,7 +127,7 @@ class Uncovered:
 
     def __init__(self, viewer: "Viewer") -> None:
         self._viewer = viewer
-        self._of = id(getattr(viewer, "__wrapped__", viewer))  # each panel gets a proxy of its own
+        self._of = id(unwrapped(viewer))  # each panel gets a proxy of its own
 
     @property
     def hides(self) -> bool:

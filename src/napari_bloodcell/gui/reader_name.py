@@ -21,14 +21,15 @@ def _said() -> _Said:
 
 
 class ReaderName(QLineEdit):
-    """``name`` is never empty."""
+    """``name`` is never empty. ``is_guest``: it is somebody else's for a while; other panels are not told."""
 
-    def __init__(self, tooltip: str, parent: QWidget | None = None) -> None:
+    def __init__(self, tooltip: str, parent: QWidget | None = None, *, is_guest: bool = False) -> None:
         super().__init__(_said().name or preferences.reader(), parent)
         self.setToolTip(tooltip)
         self.textChanged.connect(self._say_who_else)
         self._say_who_else()
-        self.editingFinished.connect(self._tell)
+        if not is_guest:
+            self.editingFinished.connect(self._tell)
         _said().told.connect(self._hear)
 
     @property

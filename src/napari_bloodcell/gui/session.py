@@ -135,7 +135,7 @@ class SessionPanel(Panel):
     def _watch(self, session: OpenSession, key: str, cells: "Labels", nuclei: "Labels") -> None:
         """Unless the person has closed it while its layers were still coming."""
         if self.session is session:
-            session.watch(cells, nuclei, key)
+            session.watch(cells, nuclei, key, self.viewer.layers)
 
     def _take(self, session: OpenSession) -> None:
         self.session = session
@@ -187,7 +187,7 @@ class SessionPanel(Panel):
                 continue
             if self.session.knows(key):  # the person has taken the old outlines out
                 self.session.replace(key)
-            self.session.watch(layer, nuclei_of(layer, self.viewer), key)
+            self.session.watch(layer, nuclei_of(layer, self.viewer), key, self.viewer.layers)
             self.session.record(session_calls.said_before(layer.metadata[layers.KEY], key))
             n += 1
         kept = f"{n} layer{'' if n == 1 else 's'} of cells {'is' if n == 1 else 'are'} kept in the session."
@@ -215,7 +215,7 @@ class SessionPanel(Panel):
         """An image has one set of outlines in a session: another must not take its place unasked."""
         assert self.session is not None
         held = self.session.held(key)
-        if held is not None and held in self.viewer.layers:
+        if held is not None and self.session.shows(key):
             return f"the session keeps {held.name} for this image. Remove that layer to have this one kept."
         if not self.session.knows(key) and self.session.session.has_cells(key):
             return (

@@ -1,5 +1,6 @@
 """Opening a session and laying its images and cells out in the viewer again."""
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -133,6 +134,7 @@ def _lay_out_cells(
         "layer_id": picture.layer_id,
         "layer": picture.name,
     }
+    metadata["made"] = uuid.uuid4().hex  # the layers of before may be open still
     features = layers.features_of(kept.cells.table)
     nuclei_labels = (kept.cells.labels * kept.cells.nucleus).astype(np.int32)
     nuclei = yield from layers.add_plain(viewer, picture, layers.NUCLEI, nuclei_labels, metadata, shown=False)

@@ -70,8 +70,6 @@ class BcsamConfig(Config):
     """Weight of the discrepancy between labs, beside 1 - SSIM."""
     tell_lab: Annotated[bool, Knob("Tell the decoder the lab")] = False
     """The decoder is told the lab, so that the embedding need not hold its stain. Off, as published."""
-    seed: Annotated[int, Knob("Seed", low=0, high=2_147_483_647)] = 0
-    """Start of the weights and of the order of cells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +99,6 @@ class DorlConfig(Config):
     """Blocks of the encoder."""
     decoder_depth: Annotated[int, Knob("Decoder blocks", low=1, high=48)] = 4
     """Blocks of the decoder."""
-    seed: Annotated[int, Knob("Seed", low=0, high=2_147_483_647)] = 0
-    """Start of the weights, of the masks and of the order of cells."""
 
 
 @dataclass(frozen=True, kw_only=True)

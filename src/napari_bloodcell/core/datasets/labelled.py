@@ -119,7 +119,7 @@ def _cell(
         path,
         (named.class_name if named else None) or UNLABELLED,
         root.name,
-        group=extra.get(group_column or "") or None,
+        group=(extra.get(group_column) or None) if group_column else None,
         um_per_px=scale,
         mask_path=_mask(root, extra.get("mask", "")),
     )

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 SEGMENTER = "stain-watershed"
 PIECE = 256  # cells cut out and described at a time
 UNKNOWN = "unknown"
+ABOUT = "napari_bloodcell"  # under which a table tells what its vectors are of
 PLACE = ("cell", "image", "lab", "class", "cell_id", "x0", "y0", "x1", "y1")
 
 
@@ -146,7 +147,7 @@ def to_anndata(cells: EmbeddedCells) -> "anndata.AnnData":
         var=_frame_of(list(COLUMNS)),
         obsm={f"X_{name}": values for name, values in cells.vectors.items()} | {"spatial": centres},
         uns={
-            "napari_bloodcell": cells.provenance,
+            ABOUT: cells.provenance,
             "spatialdata_attrs": {
                 "region": sorted(set(cells.table["image"])),
                 "region_key": "region",
@@ -183,6 +184,7 @@ def write(path: Path, cells: EmbeddedCells) -> None:
         for name, values in cells.vectors.items()
     ]
     frame = pd.concat([cells.table, *wide], axis=1)
+    frame.attrs = {ABOUT: cells.provenance}  # goes into the .parquet
     with atomic_path(path) as temporary:
         if path.suffix == ".csv":
             harmless_table(frame).to_csv(temporary, index=False, float_format="%.6g")

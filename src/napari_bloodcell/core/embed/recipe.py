@@ -35,7 +35,10 @@ class AlignedRecipe(Recipe):
 
     bf16_on_processors = True
 
-    def __init__(self, cells: TrainingCells, config: BcsamConfig | DorlConfig, sam_hash: str) -> None:
+    def __init__(
+        self, cells: TrainingCells, config: BcsamConfig | DorlConfig, sam_hash: str, *, seed: int = 0
+    ) -> None:
+        """``seed``: of the weights, the order of cells and the masks."""
         align = config.align
         if not len(cells.train):
             raise TrainingError(f"{self.name}: there are no cells to train on. Add cells.")
@@ -45,11 +48,11 @@ class AlignedRecipe(Recipe):
                 f"{self.name}: {told} enough cells to be aligned, and aligning takes two labs at least. Add "
                 "cells of another lab, or train without it: --alignment 0 --align.conditional 0."
             )
-        self.cells = with_kinds(cells, align.clusters, config.seed) if align.conditional else cells
-        self.config, self.sam_hash = config, sam_hash
+        self.cells = with_kinds(cells, align.clusters, seed) if align.conditional else cells
+        self.config, self.sam_hash, self.seed = config, sam_hash, seed
         self.reader = CellReader(self.cells)
         self.steps_per_epoch = -(-len(cells.train) // config.batch)
-        with fresh_numbers(config.seed):
+        with fresh_numbers(seed):
             # twice as fast on a processor
             self.module: nn.Module = self.make().to(memory_format=torch.channels_last)
 
@@ -63,18 +66,23 @@ class AlignedRecipe(Recipe):
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"config": self.config.to_json(), "cells": self.cells.hash, "sam": self.sam_hash}
+        return {
+            "config": self.config.to_json(),
+            "cells": self.cells.hash,
+            "sam": self.sam_hash,
+            "seed": self.seed,
+        }
 
     def batches(self, epoch: int) -> Iterable[Batch]:
-        order = np.random.default_rng([self.config.seed, ORDER, epoch])
-        masks = np.random.default_rng([self.config.seed, MASKS, epoch])
+        order = np.random.default_rng([self.seed, ORDER, epoch])
+        masks = np.random.default_rng([self.seed, MASKS, epoch])
         chosen = balanced(self.cells.domain, self.cells.train, self.config.batch, order)
         for places, tokens, targets in self.reader.ahead(chosen):
             yield self._batch(places, tokens, targets) | self.noise(places, masks)
 
     def validate(self) -> dict[str, float]:
         """The loss on the held-out cells; on those trained on where none are held out."""
-        rng = np.random.default_rng([self.config.seed, ORDER])
+        rng = np.random.default_rng([self.seed, ORDER])
         held = np.flatnonzero(self.cells.held_out)
         places = rng.permutation(held if len(held) else self.cells.train)[:JUDGED]
         pieces = np.array_split(places, max(1, round(len(places) / self.config.batch)))

@@ -109,9 +109,9 @@ def train_embedder(  # noqa: PLR0913 (what to train on, how, and where to)
     recipe: BcsamRecipe | DorlRecipe
     kind: type[TrainedEmbedder]
     if isinstance(config, BcsamConfig):
-        recipe, kind = BcsamRecipe(cells, config, sam.hash), BcsamEmbedder
+        recipe, kind = BcsamRecipe(cells, config, sam.hash, seed=loop.seed), BcsamEmbedder
     else:
-        recipe, kind = DorlRecipe(cells, config, sam.hash), DorlEmbedder
+        recipe, kind = DorlRecipe(cells, config, sam.hash, seed=loop.seed), DorlEmbedder
     run = train(recipe, loop, out, resume=resume, watch=watch, progress=progress)
     embedder = kind(sam, recipe.module.network.cpu(), config.features, told(recipe, cells, run))
     embedder.save(out)

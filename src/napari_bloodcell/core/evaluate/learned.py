@@ -90,14 +90,14 @@ def train_embedder(
 
 def _bcsam(dataset: Dataset, folder: Path, config: EvaluateConfig, progress: Progress) -> Embedder:
     # One lab alone has nothing to be aligned with.
-    settings = BcsamConfig(seed=config.seed)
+    settings = BcsamConfig()
     if len(dataset.domains) < 2:
         settings = replace(settings, alignment=0.0)
     return _aligned(dataset, folder, settings, _loop(BCSAM_TRAINING, config), progress)
 
 
 def _dorl(dataset: Dataset, folder: Path, config: EvaluateConfig, progress: Progress) -> Embedder:
-    settings = DorlConfig(seed=config.seed)
+    settings = DorlConfig()
     if len(dataset.domains) < 2:
         settings = replace(settings, alignment=0.0)
     return _aligned(dataset, folder, settings, _loop(DORL_TRAINING, config), progress)

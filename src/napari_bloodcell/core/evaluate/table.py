@@ -67,8 +67,7 @@ def wide_table(scores: Sequence[Score], metric: str, protocol: str) -> Table:
             own.append(score)
     rows = [_own_row(name, own, keys, metric, with_means) for name, own in by_method.items()]
     if metric == "accuracy":
-        first = next((own for own in by_method.values() if own and not own[0].frozen), None)
-        rows += _lines(first or next(iter(by_method.values()), []), keys, with_means)
+        rows += _lines(by_method, keys, with_means)
     if protocol != "few-shot":
         for published in tables_for(protocol, tuple((k[0], k[1]) for k in keys)):
             if published.metric == metric:
@@ -103,21 +102,32 @@ def _kind(scores: Sequence[Score]) -> str:
     return "transductive" if seen else "inductive"
 
 
-def _lines(scores: Sequence[Score], keys: Sequence[Key], with_means: bool) -> list[Row]:
-    """What costs nothing, and what cannot be passed; the same for every method that is fitted."""
-    by_key = {score.key: score for score in scores}
-    rows = []
-    for name, of in (("one answer for all", "majority"), ("most possible", "ceiling")):
-        values = [getattr(by_key[key], of) if key in by_key else None for key in keys]
-        there = [
-            (by_key[key].in_domain, 100 * value)
-            for key, value in zip(keys, values, strict=True)
-            if value is not None
-        ]
-        cells = ["-" if value is None else f"{100 * value:.1f}" for value in values]
-        kind = "commonest class" if of == "majority" else "classes trained"
-        rows.append(Row(name=name, kind=kind, cells=(*cells, *_means(there, with_means))))
+def _lines(by_method: Mapping[str, Sequence[Score]], keys: Sequence[Key], with_means: bool) -> list[Row]:
+    """What costs nothing, and what cannot be passed: methods that are fitted share it, a bundle as it is
+    knows classes of its own."""
+    majority = {score.key: score.majority for own in by_method.values() for score in own}
+    ceilings: list[tuple[list[str], dict[Key, float]]] = []
+    for name, own in by_method.items():
+        ceiling = {score.key: score.ceiling for score in own}
+        if not ceiling:
+            continue
+        alike = (g for g in ceilings if all(g[1].get(key, value) == value for key, value in ceiling.items()))
+        names, values = next(alike, ([], {}))
+        if not names:
+            ceilings.append((names, values))
+        names.append(name)
+        values.update(ceiling)
+    rows = [_line("one answer for all", "commonest class", majority, keys, with_means)]
+    for names, values in ceilings:
+        of = f" for {', '.join(names)}" if len(ceilings) > 1 else ""
+        rows.append(_line(f"most possible{of}", "classes trained", values, keys, with_means))
     return rows
+
+
+def _line(name: str, kind: str, values: Mapping[Key, float], keys: Sequence[Key], with_means: bool) -> Row:
+    there = [(key[0] == key[1], 100 * values[key]) for key in keys if key in values]
+    cells = [f"{100 * values[key]:.1f}" if key in values else "-" for key in keys]
+    return Row(name=name, kind=kind, cells=(*cells, *_means(there, with_means)))
 
 
 def _published_rows(published: PublishedTable, keys: Sequence[Key], with_means: bool) -> list[Row]:

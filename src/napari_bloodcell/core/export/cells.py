@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_bloodcell.core.cell_tables import PERSON
 from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.errors import ArtifactError
 from napari_bloodcell.core.export.polygons import Polygon, polygons
 from napari_bloodcell.core.image import hash_file
-from napari_bloodcell.core.records import IntArray
+from napari_bloodcell.core.records import PERSON, IntArray
 from napari_bloodcell.core.report.sessions import full_table
 from napari_bloodcell.core.report.slides import Run
 from napari_bloodcell.core.session import SessionCells, read_session

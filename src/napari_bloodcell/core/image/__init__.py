@@ -31,10 +31,10 @@ from napari_bloodcell.core.image.pixels import (
     to_rgb,
 )
 from napari_bloodcell.core.image.plate import fields_in, name_of, well_of
-from napari_bloodcell.core.image.rasters import read_raster
+from napari_bloodcell.core.image.rasters import decode, read_raster
 from napari_bloodcell.core.image.said import from_viewer
 from napari_bloodcell.core.image.tiff import read_tiff
-from napari_bloodcell.core.records import SmearImage
+from napari_bloodcell.core.records import AS_SET, SmearImage
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -81,10 +81,19 @@ def read_image(
 ) -> SmearImage:
     """Read a file, an OME-Zarr folder or an array (numpy, dask, zarr, anything with ``__array__``)."""
     if isinstance(source, SmearImage):
-        return source
+        return _sized(source, config)
     if isinstance(source, str | os.PathLike):
         return _from_path(Path(source).expanduser(), config, name)
     return from_array(source, config, name=name)
+
+
+def _sized(image: SmearImage, config: ReadConfig) -> SmearImage:
+    """Read already; a pixel size that is set counts all the same."""
+    if config.um_per_px is None or config.um_per_px == image.um_per_px:
+        return image
+    instead = "" if image.um_per_px is None else f" instead of {image.um_per_px:.6g} µm"
+    note = f"pixel size {config.um_per_px:.6g} µm{instead}{AS_SET}"
+    return dataclasses.replace(image, um_per_px=float(config.um_per_px), notes=(*image.notes, note))
 
 
 def from_array(
@@ -95,6 +104,11 @@ def from_array(
     if array is None:
         raise ImageError("No image was given (None). Pass a file path, or an array of H x W x 3.")
     lazy: Any = array
+    notes: tuple[str, ...] = ()
+    if type(array).__module__.startswith("PIL."):  # a palette's numbers are no colours, nor are those of CMYK
+        check_size(lazy.height, lazy.width, config, where)
+        decoded = decode(lazy.convert("RGBA") if lazy.mode == "LA" else lazy)
+        lazy, notes = decoded.array, decoded.notes
     if hasattr(lazy, "shape") and hasattr(lazy, "dtype"):  # dask, zarr and the like: refused before computed
         _check_array(tuple(lazy.shape), lazy.dtype, config, where)
     try:
@@ -107,7 +121,12 @@ def from_array(
     axes = _check_array(samples.shape, samples.dtype, config, where)
     moved, _ = channels_last(samples, axes, where)
     image = _finish(
-        Raw(array=moved), config, where, name=name or "image", sha256=_hash_array(samples), source=source
+        Raw(array=moved, notes=notes),
+        config,
+        where,
+        name=name or "image",
+        sha256=_hash_array(samples),
+        source=source,
     )
     if np.may_share_memory(image.pixels, samples):
         return dataclasses.replace(image, pixels=image.pixels.copy())

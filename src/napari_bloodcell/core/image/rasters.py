@@ -26,7 +26,7 @@ def read_raster(path: Path, kind: str, config: ReadConfig) -> Raw:
             check_size(header.size[1], header.size[0], config, where)
             check_page(1, config.page, where)
             deep = kind == "PNG" and _png_depth(path) == 16
-            raw = _decode_deep_png(path) if deep else _decode(header)
+            raw = _decode_deep_png(path) if deep else decode(header)
             return _with_metadata(raw, header, kind)
     except DECODER_ERRORS as error:
         raise ImageError(
@@ -71,7 +71,8 @@ def _decode_deep_png(path: Path) -> Raw:
     return Raw(array=array, gray_alpha=array.ndim == 3 and array.shape[2] == 2)
 
 
-def _decode(image: "ImageFile") -> Raw:
+def decode(image: "ImageFile") -> Raw:
+    """A picture that Pillow holds, its colours as red, green and blue."""
     image.load()
     mode = image.mode
     if "transparency" in image.info or mode in ("LA", "PA", "La", "RGBa"):

@@ -81,11 +81,11 @@ def count(
     known: Collection[str] = (),
 ) -> Differential:
     """The differential of a list of class names, or of how many there are of each; zero cells give an empty
-    one. ``known``: the classes that the model can name, where that is known."""
+    one. ``known``: the classes that the model can name, where that is known: none found has limits too."""
     outside_names = NOT_IN_DENOMINATOR | PER_HUNDRED
     tally: Counter[str] = Counter()
     for label, number in (labels if isinstance(labels, Mapping) else Counter(labels)).items():
-        tally[_counted_as(str(label), config.level, taxonomy)] += number
+        tally[counted_as(str(label), config.level, taxonomy)] += number
     total = sum(n for name, n in tally.items() if name not in outside_names)
     unknown = (
         ()
@@ -93,7 +93,8 @@ def count(
         else _not_known(tally, config.level, known, taxonomy)
     )
     rows = []
-    for name in _row_order(tally, config.level):
+    nameable = {counted_as(name, config.level, taxonomy) for name in known}
+    for name in _row_order(tally, config.level, nameable):
         if name in outside_names or name in unknown:
             continue
         low, high = exact_limits(tally[name], total, config.confidence)
@@ -158,7 +159,7 @@ def exact_limits(n: float, total: int, confidence: float = 0.95) -> tuple[float,
     return low, high
 
 
-def _counted_as(name: str, level: str, taxonomy: Taxonomy) -> str:
+def counted_as(name: str, level: str, taxonomy: Taxonomy) -> str:
     return name if level == "fine" or name == UNIDENTIFIED else taxonomy.coarse(name)
 
 
@@ -168,15 +169,16 @@ def _not_known(
     """Of the classes that every differential shows. One that a person gave is counted all the same."""
     if not known or level != "coarse":
         return ()
-    nameable = {_counted_as(name, level, taxonomy) for name in known}
+    nameable = {counted_as(name, level, taxonomy) for name in known}
     return tuple(name for name in COARSE if name not in nameable and not tally[name])
 
 
-def _row_order(tally: Counter[str], level: str) -> list[str]:
-    """Known classes first, in the order labs print them; then the others found; doubt last."""
-    expected = list(COARSE) if level == "coarse" else [n for n in FINE if n in tally]
+def _row_order(tally: Counter[str], level: str, nameable: Collection[str]) -> list[str]:
+    """Known classes first, in the order labs print them; then the others, found or looked for; doubt last."""
+    there = {*tally, *nameable}
+    expected = list(COARSE) if level == "coarse" else [n for n in FINE if n in there]
     # A coarse label is valid at the fine level too: it is shown as its own row.
-    others = sorted(set(tally) - set(expected) - {UNIDENTIFIED})
+    others = sorted(there - set(expected) - {UNIDENTIFIED})
     return [*expected, *others, UNIDENTIFIED]
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_bloodcell.core.artifact import atomic_path, check_writable, write_bytes, write_json
-from napari_bloodcell.core.cell_tables import PERSON
 from napari_bloodcell.core.cells import by_name
 from napari_bloodcell.core.config.report import ReportConfig
 from napari_bloodcell.core.progress import Progress, silent
+from napari_bloodcell.core.records import PERSON
 from napari_bloodcell.core.report.agreement import Agreements, agreements, joined
 from napari_bloodcell.core.report.counting import (
     ALL,
@@ -24,6 +24,7 @@ from napari_bloodcell.core.report.counting import (
 from napari_bloodcell.core.report.differential import (
     NOT_KNOWN,
     RESEARCH_USE,
+    counted_as,
     to_json,
 )
 from napari_bloodcell.core.report.gallery import Doubtful, Shown, doubtful_rows, pictures
@@ -142,7 +143,9 @@ def make_report(  # noqa: PLR0913 (what is given, and how)
     runs = with_patients(read_runs(results, [run for work in works for run in work.runs]), patients)
     others, notes = readers_of(works)
     check_writable(Path(out))
-    table, people = answered(together(runs), people)
+    ours = together(runs)
+    table, people = answered(ours, people)
+    others_said = _counted_otherwise(ours, table, config)
     patients_found, patients_told = count_patients(runs, table, config)
     if config.slide_by == "image":
         runs = each_alone(runs)
@@ -163,7 +166,9 @@ def make_report(  # noqa: PLR0913 (what is given, and how)
         doubtful=tuple(doubtful),
         notes=(*_notes(runs), *notes),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
-        sign_off=_sign_off([signature for work in works for signature in work.signatures], bool(works)),
+        sign_off=_sign_off(
+            [signature for work in works for signature in work.signatures], bool(works), others_said, people
+        ),
         comments=tuple(dict.fromkeys(text for work in works for text in work.comments)),
         failed=tuple(failed),
         warnings=(
@@ -178,15 +183,34 @@ def make_report(  # noqa: PLR0913 (what is given, and how)
     return report
 
 
+def _counted_otherwise(before: "pd.DataFrame", after: "pd.DataFrame", config: ReportConfig) -> int:
+    """How many cells fall into another class of the count."""
+    return sum(
+        counted_as(was, config.count.level, DEFAULT) != counted_as(now, config.count.level, DEFAULT)
+        for was, now in zip(before["cell_type"], after["cell_type"], strict=True)
+    )
+
+
 def _agreement(people: Sequence[Reader], others: Sequence[Reader]) -> Agreements | None:
     """Of the tables, and of the sessions' people. Who has a table and worked in a session is one person."""
     return agreements(joined(people, others), always=people)
 
 
-def _sign_off(signatures: Sequence[Signature], has_sessions: bool) -> tuple[str, ...]:
+def _sign_off(
+    signatures: Sequence[Signature], has_sessions: bool, others_said: int, people: Sequence[Reader]
+) -> tuple[str, ...]:
+    """``others_said``: how many cells count as ``people``'s tables say, and otherwise in the session."""
     if not signatures:
         return ("Not signed yet.",) if has_sessions else ()
-    return tuple(signature.text() for signature in signatures)
+    texts = [signature.text() for signature in signatures]
+    if others_said:
+        it = "it" if others_said == 1 else "them"
+        named = f"as {' and '.join(one.name for one in people)} named {it}"
+        texts.append(
+            f"Those signatures are under the session's own count. The count of this report is another one: "
+            f"{how_many(others_said, 'cell')} of it {'is' if others_said == 1 else 'are'} counted {named}."
+        )
+    return tuple(texts)
 
 
 def _notes(runs: Sequence[Run]) -> tuple[str, ...]:

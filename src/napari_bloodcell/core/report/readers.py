@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from napari_bloodcell.core.cell_tables import PERSON, by_person
+from napari_bloodcell.core.cell_tables import by_person
 from napari_bloodcell.core.errors import DataError, TaxonomyError
-from napari_bloodcell.core.records import UNIDENTIFIED
+from napari_bloodcell.core.records import PERSON, UNIDENTIFIED
 from napari_bloodcell.core.rows import read_rows, whole_number
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 

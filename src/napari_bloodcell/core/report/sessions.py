@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_bloodcell.core.cell_tables import PERSON
 from napari_bloodcell.core.config import CountConfig
 from napari_bloodcell.core.config.report import ReportConfig
-from napari_bloodcell.core.records import UNIDENTIFIED
+from napari_bloodcell.core.records import PERSON, UNIDENTIFIED
 from napari_bloodcell.core.report.differential import Differential, count_cells, digest_of
 from napari_bloodcell.core.report.readers import Cell, Reader
 from napari_bloodcell.core.report.signed import CELLS, Looked, cells_digest, is_unchanged, outlines_hash

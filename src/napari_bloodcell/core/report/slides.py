@@ -10,10 +10,10 @@ import numpy as np
 
 from napari_bloodcell.core.artifact import read_json
 from napari_bloodcell.core.cell_places import CellPlaces, names_apart
-from napari_bloodcell.core.cell_tables import PERSON
 from napari_bloodcell.core.errors import ArtifactError, DataError
 from napari_bloodcell.core.image import hash_file
 from napari_bloodcell.core.inputs import slides_apart
+from napari_bloodcell.core.records import PERSON
 from napari_bloodcell.core.report.by_slide import slides_of
 from napari_bloodcell.core.report.patients import check_slides, patients_of, read_patients
 from napari_bloodcell.core.report.provenance import Failure, failures_in

@@ -133,6 +133,7 @@ class AuditFile:
         """All in one write, on disk when this returns. ``who`` and ``when``: of changes made before."""
         if not changes:
             return
+        self.check_there()
         who, when = who or self.who, when or now()
         events: list[Event] = []
         lines: list[bytes] = []
@@ -143,10 +144,6 @@ class AuditFile:
             before = _hash(line)
             events.append(event)
             lines.append(line)
-        if self._file.closed:
-            raise SessionError(
-                f"The session {self.path.parent} is closed, and the last change is not kept. Open it again."
-            )
         end = os.fstat(self._file.fileno()).st_size
         try:
             rest = memoryview(b"".join(lines))
@@ -163,6 +160,27 @@ class AuditFile:
         self._last_hash = before
         with suppress(ArtifactError):  # the lines are on the disk; the end is written with the next ones
             write_bytes(self.path.with_name(END), json.dumps({"n": self.n, "hash": before}).encode())
+
+    def check_there(self) -> None:
+        """A folder that was renamed or deleted takes the open file along, and lines into it would be lost.
+        Where file numbers change by themselves (some network drives), the size tells."""
+        if self._file.closed:
+            raise SessionError(
+                f"The session {self.path.parent} is closed, and the last change is not kept. Open it again."
+            )
+        ours = os.fstat(self._file.fileno())
+        try:
+            there = self.path.stat()
+        except OSError as error:
+            raise SessionError(
+                f"{self.path} is not there any more ({error.strerror}): the session's folder was renamed, "
+                "moved or deleted. What is changed from now on is not saved. Put it back under its name."
+            ) from error
+        if not os.path.samestat(ours, there) and ours.st_size != there.st_size:
+            raise SessionError(
+                f"{self.path} is another file than the one that was opened. What is changed from now on is "
+                "not saved. Put the session's folder back in its place."
+            )
 
     def close(self) -> None:
         self._file.close()

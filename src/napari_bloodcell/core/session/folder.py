@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any, Self
 from napari_bloodcell.core.artifact import atomic_path, check_writable, read_json, write_bytes, write_json
 from napari_bloodcell.core.errors import BloodcellError, SessionError
 from napari_bloodcell.core.image import hash_file, read_image
+from napari_bloodcell.core.records import PERSON
 from napari_bloodcell.core.session.audit import AUDIT, AuditFile, Change, Event, Trail, read_trail
 from napari_bloodcell.core.session.cells import SessionCells, read_cells, with_changes, write_cells
-from napari_bloodcell.core.words import one_line
+from napari_bloodcell.core.words import how_many, one_line
 
 if TYPE_CHECKING:
     from napari_bloodcell.core.records import SmearImage
@@ -99,6 +100,7 @@ class Session:
         file = _file_of(image)  # new, or moved since
         if file is None:
             file = f"image-{key}.png"
+            self._audit.check_there()
             _write_png(self.folder / file, image)
         record = {
             "name": image.name,
@@ -115,6 +117,7 @@ class Session:
         """Outlines and table of an image as they are now. ``changes`` says what differs, a line a cell.
         ``holds``: the last line of the audit that is in them, where they were taken before now."""
         path = self._cells_of(key)
+        self._audit.check_there()
         self.record(changes)
         # The file first: were the line first, a crash between would leave a line about a file not there.
         sha256 = write_cells(path, cells, holds=self._audit.n if holds is None else holds)
@@ -128,6 +131,7 @@ class Session:
     def set_aside(self, key: str) -> None:
         """Other outlines take the place of those kept: these stay in the folder under another name."""
         path = self._cells_of(key)
+        self._audit.check_there()
         if path.exists():
             kept = path.with_name(f"{path.stem}-until-{self._audit.n}{path.suffix}")
             path.replace(kept)
@@ -228,16 +232,22 @@ def describe(folder: Path) -> str:
     patients = content.trail.patients()
     for key, record in content.images.items():
         cells = content.cells(key)
-        found = "no cells yet" if cells is None else f"{len(cells.table)} cells"
-        changed = len({e.cell_id for e in by_hand if e.image == key})
+        found = "no cells yet" if cells is None else _told_of(cells)
         of = f", patient {one_line(patients[key])}" if key in patients else ""
-        lines.append(f"  {record.name}  {found}, {changed} changed by hand{of}  {record.file}")
+        lines.append(f"  {record.name}  {found}{of}  {record.file}")
     lines += content.lost()
     if content.trail.torn:
         lines.append("The last line of the audit was cut short by a crash; opening the session mends it.")
     if events:
         lines.append(f"last change: {events[-1].when} by {events[-1].who}")
     return "\n".join(lines)
+
+
+def _told_of(cells: SessionCells) -> str:
+    """As they are now: what was undone, or said of outlines that were set aside, is in the audit alone."""
+    sources = cells.table.get("cell_type_source", ())
+    named = sum(str(source).startswith(PERSON) for source in sources)
+    return f"{how_many(len(cells.table), 'cell')}, {named} named by a person"
 
 
 def person() -> str:
