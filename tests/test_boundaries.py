@@ -144,7 +144,8 @@ def test_widgets_do_not_import_each_other(path: Path) -> None:
         "class_keys",
         "gallery_order",
         "wrapped",
-        "unwrapped",
+        "napari_ways",
+        "with_image",
         "ask",
         "next_field",
     }  # no panels either

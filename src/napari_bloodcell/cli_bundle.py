@@ -92,27 +92,33 @@ def build(  # noqa: PLR0913 (each is a flag)
     folder: Path,
     /,
     *,
-    classifier: Path,
     title: str,
     card: Path,
+    classifier: Path | None = None,
     base: str = "nano",
+    segmenter: str | None = None,
+    adapter: Path | None = None,
     embedder: str | None = None,
     stains: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
 ) -> int:
-    """Put a bundle together from a trained classifier and the parts of another bundle.
+    """Put a bundle together from a classifier or a segmenter of yours and the parts of another bundle.
 
     Parameters
     ----------
     folder: Path
         Folder of the new bundle; its name is the bundle's name.
-    classifier: Path
-        Classifier file of `classify train`.
     title: str
         What it is, honestly, in one line.
     card: Path
         Its model card (.md): what it is, how good, and where not to use it.
+    classifier: Path
+        Classifier file of `classify train`.
     base: str
-        Bundle whose segmenter (and embedder, without --embedder) is taken.
+        Bundle from which all that is not named is taken.
+    segmenter: str
+        What outlines the cells: "nano", "vit_b" and the like, or a checkpoint file.
+    adapter: Path
+        Folder of `train adapter`, for that segmenter ("nano" where none is named).
     embedder: str
         Kind of an embedder, or the folder of a trained one.
     stains: list[Path]
@@ -122,7 +128,15 @@ def build(  # noqa: PLR0913 (each is a flag)
     from napari_bloodcell.core.bundle.describe import describe
 
     model = put_together(
-        folder, classifier, title=title, card=card, base=base, embedder=embedder or "", stains=stains or ()
+        folder,
+        classifier,
+        title=title,
+        card=card,
+        base=base,
+        segmenter=segmenter or "",
+        adapter=adapter,
+        embedder=embedder or "",
+        stains=stains or (),
     )
     print(describe(model))
     return 0

@@ -13,6 +13,7 @@ from napari_bloodcell.core.bundle.archive import opened
 from napari_bloodcell.core.bundle.describe import build, describe
 from napari_bloodcell.core.bundle.members import MANIFEST
 from napari_bloodcell.core.errors import ArtifactError
+from napari_bloodcell.core.segment import StainSegmenter
 from napari_bloodcell.core.stain.profile import StainProfile
 
 
@@ -192,6 +193,30 @@ def test_a_manifest_without_what_it_needs_is_refused(tmp_path: Path) -> None:
     (tmp_path / "own" / MANIFEST).write_text(json.dumps([1]))
     with pytest.raises(ArtifactError, match="has no header"):
         load_bundle(tmp_path / "own")
+
+
+def test_a_bundle_is_built_from_another_segmenter_or_an_adapter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, object]] = []
+
+    def found(name: str, adapter: Path | None) -> StainSegmenter:
+        asked.append((name, adapter))
+        return StainSegmenter()
+
+    monkeypatch.setattr("napari_bloodcell.core.bundle.describe.find_segmenter", found)
+    (tmp_path / "card.md").write_text("# mine\nResearch use only.\n")
+    nano, told = load_bundle("nano"), {"title": "mine", "card": tmp_path / "card.md"}
+    own = build(tmp_path / "own", adapter=tmp_path / "my-adapter", **told)  # type: ignore[arg-type]
+    other = build(tmp_path / "other", segmenter="vit_b", **told)  # type: ignore[arg-type]
+    assert asked == [("nano", tmp_path / "my-adapter"), ("vit_b", None)]
+    assert own.segmenter.kind == StainSegmenter.kind != nano.segmenter.kind
+    assert own.classifier.hash == other.classifier.hash == nano.classifier.hash
+    assert own.provenance["adapter"] == "my-adapter"
+    assert own.provenance["data"] == nano.provenance["data"]  # it knows these labs still
+    assert [one.name for one in own.stains] == [one.name for one in nano.stains]
+    with pytest.raises(ArtifactError, match="Name a classifier, a segmenter or an adapter"):
+        build(tmp_path / "same", **told)  # type: ignore[arg-type]
 
 
 def test_a_bundle_is_built_from_a_classifier_file_and_another_bundle(tmp_path: Path) -> None:

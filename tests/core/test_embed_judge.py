@@ -11,8 +11,9 @@ from sam_parts import TINY
 
 from napari_bloodcell.core import cell_tables
 from napari_bloodcell.core.config import FeatureConfig, JudgeConfig
+from napari_bloodcell.core.datasets import CellImage
 from napari_bloodcell.core.embed.aligned import AlignedEmbedder, Pool, align_labs, make_space
-from napari_bloodcell.core.embed.collection import embed_masks, write
+from napari_bloodcell.core.embed.collection import _numbers, embed_masks, write
 from napari_bloodcell.core.embed.judge import judge, table, to_json
 from napari_bloodcell.core.embed.measurements import MeasurementEmbedder
 from napari_bloodcell.core.embed.sam_embedder import pool_parts
@@ -248,6 +249,20 @@ def test_vectors_of_a_trained_embedder_are_found_by_its_folder_and_keep_their_ha
     made.hash = "trained anew"
     again = cell_tables.read_cells(tmp_path / f"cells{suffix}", "deep/emb")
     assert again.embeddings.embedder == ("h1" if suffix == ".parquet" else "trained anew")
+
+
+def test_cells_of_one_picture_have_numbers_of_their_own(tmp_path: Path) -> None:
+    a, b = tmp_path / "a.png", tmp_path / "b.png"
+    listed = [CellImage(path, "monocyte", "lab") for path in (a, b, a, a)]
+    assert _numbers(listed) == [1, 1, 2, 3]
+
+
+def test_a_table_made_for_one_embedder_is_read_with_it(tmp_path: Path) -> None:
+    made = SimpleNamespace(kind="mine", hash="h1", names=("a", "b"), embed=lambda crops, **_: two_each(crops))
+    write(tmp_path / "cells.parquet", embed_masks(*field(3), {"mine": made}))
+    assert cell_tables.read_cells(tmp_path / "cells.parquet").embeddings.embedder == "h1"
+    wanted = MeasurementEmbedder().hash  # of a model that takes these
+    assert cell_tables.read_cells(tmp_path / "cells.parquet", wanted=wanted).embeddings.embedder == wanted
 
 
 def two_each(crops: Any) -> Any:

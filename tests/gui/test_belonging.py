@@ -1,15 +1,22 @@
 """Which layers belong together: copies are their own, ours go where their image goes, and no cell counts twice."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from napari.layers._layer_actions import _duplicate_layer
+from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton
 
+from napari_bloodcell.core.batch import analyse_files
+from napari_bloodcell.core.config import AnalyseConfig, EngineConfig, ReadConfig
+from napari_bloodcell.core.progress import silent
+from napari_bloodcell.core.segment import StainSegmenter
 from napari_bloodcell.core.session import read_session
-from napari_bloodcell.gui import autosave, classes
+from napari_bloodcell.gui import autosave, classes, layers
 from napari_bloodcell.gui.counted_once import counted_once
-from napari_bloodcell.gui.outlines import nuclei_of, outlines
+from napari_bloodcell.gui.outlines import nuclei_of, outlined, outlines
 
 pytestmark = pytest.mark.gui
 
@@ -146,6 +153,47 @@ def test_a_picture_that_was_moved_between_two_counts_counts_once(
     press_run(panel)
     assert len(outlines(viewer)) == 2
     assert len(counted_once(outlines(viewer))) == 1
+
+
+def test_a_session_opened_to_look_at_beside_its_cells_counts_once_and_has_its_own_rims(viewer, kept, counted):
+    folder = kept.session.session.folder
+    kept.session.close()
+    viewer.open(str(folder / "session.json"), plugin="napari-bloodcell")
+    (shown,) = [one for one in outlines(viewer) if one is not counted]
+    assert counted_once([counted, shown]) == [shown]
+    assert classes.classes_layer(viewer, shown) is not classes.classes_layer(viewer, counted)
+
+
+def test_a_result_opened_beside_the_cells_of_its_file_counts_once(
+    viewer, open_panel, smear, made_up, tmp_path
+):
+    path = tmp_path / "field.png"
+    Image.fromarray(smear.image.pixels).save(path)
+    analyse_files([path], tmp_path / "out", bundle="stain", engine=EngineConfig(pictures=False))
+    (image,) = viewer.open(str(path), plugin="napari")
+    panel = open_panel("Count cells")
+    taken = layers.picture_of(image, viewer)
+    analysis, table = made_up(taken, "nano", AnalyseConfig(), silent)
+    list(layers.add_analysis(viewer, taken, analysis, table, layers.rims_of(analysis.masks.labels)))
+    viewer.open(str(tmp_path / "out" / "field" / "run.json"), plugin="napari-bloodcell")
+    panel.reset_choices()
+    assert len(outlines(viewer)) == 2
+    assert len(counted_once(outlines(viewer))) == 1
+
+
+def test_cells_keep_the_pixel_size_that_was_guessed_when_they_were_found(viewer, add_counted, smear):
+    image = viewer.add_image(smear.image.pixels.copy(), name="plain")
+    taken = layers.picture_of(image, viewer)
+    read = taken.read(ReadConfig())
+    assert read.um_per_px is None
+    masks = replace(StainSegmenter().segment(read), um_per_px=0.12, scale_source="red cells")
+    list(layers.add_masks(viewer, taken, read, masks, AnalyseConfig()))
+    again = outlined(viewer.layers["plain cells"], viewer).read()[1]
+    assert (again.um_per_px, again.scale_source) == (0.12, "red cells")
+    image.scale = (0.2, 0.2)
+    image.units = ("um", "um")
+    said = outlined(viewer.layers["plain cells"], viewer).read()[1]
+    assert (said.um_per_px, said.scale_source) == (0.2, "given")
 
 
 @pytest.mark.parametrize("name", ["Differential", "Gallery"])

@@ -10,6 +10,7 @@ from qtpy.QtTest import QTest
 from napari_bloodcell.core.errors import ArtifactError
 from napari_bloodcell.core.report.readers import read_table
 from napari_bloodcell.gui import classes, layers
+from napari_bloodcell.gui.napari_ways import camera_of
 from napari_bloodcell.gui.veil import OUTLINES
 
 pytestmark = pytest.mark.gui
@@ -266,11 +267,11 @@ def in_field(viewer, cells, cell):
 def test_a_click_in_the_field_chooses_the_cell_and_the_next_key_names_it(
     viewer, counted, reading, tmp_path, qtbot
 ):
-    centre = layers.camera_of(viewer).center
+    centre = camera_of(viewer).center
     first, last = keys(reading)[0], keys(reading)[-1]
     in_field(viewer, counted, last[1])
     assert reading.view.chosen == [last]
-    assert layers.camera_of(viewer).center == centre
+    assert camera_of(viewer).center == centre
     (lines,) = [one for one in viewer.layers if layers.role_of(one) == OUTLINES]
     assert np.any(lines.data)
     assert viewer.window._qt_window.focusWidget() is reading.view

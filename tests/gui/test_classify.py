@@ -12,6 +12,7 @@ from qtpy.QtTest import QTest
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.gui import adapting, classes, layers, outlines
 from napari_bloodcell.gui.classify_calls import read_classes, review_order, said_of
+from napari_bloodcell.gui.napari_ways import camera_of
 from napari_bloodcell.gui.outlines import image_of
 from napari_bloodcell.gui.places import hidden_by
 
@@ -351,10 +352,10 @@ def test_the_next_cell_is_the_least_sure_and_a_key_goes_on(viewer, panel, counte
     last = int(classes.ids(counted)[-1])
     assert panel.current == last
     assert panel.about.text().startswith(f"Cell {last}: ")
-    centre = layers.camera_of(viewer).center[-2:]
+    centre = camera_of(viewer).center[-2:]
     panel._pressed("1")
     assert panel.current == int(classes.ids(counted)[-2])
-    assert not np.allclose(layers.camera_of(viewer).center[-2:], centre)
+    assert not np.allclose(camera_of(viewer).center[-2:], centre)
 
 
 def test_the_next_cell_is_seen_where_another_picture_covers_its_own(viewer, panel, counted, click, smear):

@@ -9,6 +9,7 @@ from scipy import ndimage as ndi
 
 from napari_bloodcell.gui import layers, prompt_layers, segment_calls
 from napari_bloodcell.gui.correct import BY_STAIN
+from napari_bloodcell.gui.napari_ways import camera_of
 from napari_bloodcell.gui.selection import MARKS
 from napari_bloodcell.gui.task import Partial, under_way
 
@@ -293,7 +294,7 @@ def test_the_view_is_what_the_window_shows(viewer, add_smear, qtbot):
     viewer.reset_view()
     qtbot.wait(50)
     assert segment_calls.view_of(image, viewer) is None
-    camera = layers.camera_of(viewer)
+    camera = camera_of(viewer)
     camera.zoom *= 4
     camera.center = (16.0, 21.0)
     qtbot.wait(100)

@@ -10,6 +10,7 @@ from scipy import ndimage as ndi
 
 from napari_bloodcell.gui import classes, corrections, layers, prompt_layers
 from napari_bloodcell.gui.correct import BY_STAIN
+from napari_bloodcell.gui.napari_ways import camera_of
 
 pytestmark = pytest.mark.gui
 
@@ -150,7 +151,7 @@ def test_a_correction_is_undone_after_a_model_has_given_the_table_more_columns(p
 def click_on(viewer, layer, cell, modifier):
     """A real click on the picture, in the middle of a cell."""
     canvas = viewer.window._qt_viewer.canvas.native
-    camera = layers.camera_of(viewer)
+    camera = camera_of(viewer)
     depth = ndi.distance_transform_edt(np.pad(layer.data == cell, 1))[1:-1, 1:-1]
     place = layer.data_to_world(np.unravel_index(depth.argmax(), depth.shape))
     size = np.array([canvas.height(), canvas.width()])

@@ -15,6 +15,7 @@ from napari_bloodcell.core.report import count
 from napari_bloodcell.core.session import Change
 from napari_bloodcell.gui import autosave, classes, layers
 from napari_bloodcell.gui.differential_calls import folder_names
+from napari_bloodcell.gui.napari_ways import camera_of
 
 pytestmark = pytest.mark.gui
 
@@ -227,9 +228,9 @@ def test_a_second_reader_is_compared_and_the_disputed_cells_are_a_click_away(
     assert "not compared" not in panel.agreement.text()
     assert panel.disputed.count() == 1
     above = viewer.add_image(np.zeros_like(viewer.layers["smear"].data), name="above", scale=counted.scale)
-    before = np.array(layers.camera_of(viewer).center)
+    before = np.array(camera_of(viewer).center)
     panel.disputed.itemClicked.emit(panel.disputed.item(0))
-    assert not np.allclose(layers.camera_of(viewer).center, before)
+    assert not np.allclose(camera_of(viewer).center, before)
     assert not above.visible  # it lies over the picture of the cell
     np.testing.assert_array_equal(viewer.layers["chosen cells"].data > 0, counted.data == rows[0][0])
     classes.give(viewer, {counted: [rows[0][0]]}, "basophil", "ada")

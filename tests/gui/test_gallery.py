@@ -11,6 +11,7 @@ from qtpy.QtTest import QTest
 
 from napari_bloodcell.gui import classes, layers
 from napari_bloodcell.gui.gallery_order import order_of
+from napari_bloodcell.gui.napari_ways import camera_of
 from napari_bloodcell.gui.selection import MARKS, marked
 from napari_bloodcell.gui.shelf import Shelf, shelf_of, square
 
@@ -63,7 +64,7 @@ def test_a_click_centres_the_viewer_on_the_cell_and_tells_about_it(viewer, panel
     y, x = np.argwhere(counted.data == key[1]).min(axis=0)
     bottom, right = np.argwhere(counted.data == key[1]).max(axis=0) + 1
     wanted = counted.data_to_world(((y + bottom) / 2, (x + right) / 2))
-    np.testing.assert_allclose(layers.camera_of(viewer).center[-2:], wanted)
+    np.testing.assert_allclose(camera_of(viewer).center[-2:], wanted)
     assert panel.said.text().startswith(f"Cell {key[1]}: ")
     assert panel.typical.isVisible()
     assert panel.view.chosen == [key]

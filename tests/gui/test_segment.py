@@ -5,7 +5,8 @@ import pytest
 
 from napari_bloodcell.core.config import SmearConfig
 from napari_bloodcell.core.synthetic import make_smear
-from napari_bloodcell.gui import layers, segment_calls
+from napari_bloodcell.gui import segment_calls
+from napari_bloodcell.gui.napari_ways import camera_of
 
 pytestmark = pytest.mark.gui
 
@@ -38,7 +39,7 @@ def test_an_uneven_lamp_is_told_and_the_image_stays(viewer, panel, press_run):
     assert "Note: dim: the light was uneven" in panel.task.message.text()
     panel.image.value = image
     panel.scope.value = "view"
-    layers.camera_of(viewer).zoom *= 2
+    camera_of(viewer).zoom *= 2
     press_run(panel)
     assert "Note: the light was uneven" in panel.task.message.text()
     panel.scope.value = "whole"

@@ -203,6 +203,9 @@ def _read(
             f"The columns of {path} are not separated by commas: a spreadsheet has written it anew, and may "
             "have changed its numbers. Give the table as it was written, or the .parquet beside it."
         )
+    known = frame.attrs.get(ABOUT, {}).get("embedders", {})
+    if not (embedder or wanted) and len(known) == 1:
+        embedder = next(iter(known))  # what it was made for; measurements are in every table
     measured = _measured(frame.columns, embedder, wanted)
     if measured is not None:
         values = frame[list(measured.names)].to_numpy(np.float32)
@@ -216,8 +219,7 @@ def _read(
             "them: napari-bloodcell embed cells."
         )
     columns = [column for column in frame.columns if column.removeprefix(f"{short}_").isdigit()]
-    told = frame.attrs.get(ABOUT, {}).get("embedders", {}).get(short)
-    hash_ = str(told["hash"]) if told else find_embedder(name).hash
+    hash_ = str(known[short]["hash"]) if short in known else find_embedder(name).hash
     return frame, frame[columns].to_numpy(np.float32), tuple(columns), hash_
 
 

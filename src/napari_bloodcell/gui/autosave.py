@@ -17,7 +17,7 @@ from napari_bloodcell.core.session import Change, Lines, Outlines, Pending, Sess
 from napari_bloodcell.core.session.pending import Job
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.in_order import InOrder
-from napari_bloodcell.gui.unwrapped import unwrapped
+from napari_bloodcell.gui.napari_ways import unwrapped
 
 if TYPE_CHECKING:
     import pandas as pd

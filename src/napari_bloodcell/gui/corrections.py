@@ -18,10 +18,10 @@ from napari_bloodcell.core.segment import edit as editing
 from napari_bloodcell.gui import autosave, by_hand, classes, layers
 from napari_bloodcell.gui.corrected_rows import rows_after, without_match
 from napari_bloodcell.gui.followers import go_with, make_copies_their_own
+from napari_bloodcell.gui.napari_ways import unwrapped
 from napari_bloodcell.gui.outlines import image_of, nuclei_of, outlines, picture_under, shown_plane
 from napari_bloodcell.gui.steps import at_once
 from napari_bloodcell.gui.task import Latest
-from napari_bloodcell.gui.unwrapped import unwrapped
 
 if TYPE_CHECKING:
     import pandas as pd

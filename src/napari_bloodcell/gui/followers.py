@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QTimer
 
 from napari_bloodcell.gui import layers
-from napari_bloodcell.gui.unwrapped import unwrapped
+from napari_bloodcell.gui.napari_ways import unwrapped
 
 if TYPE_CHECKING:
     from napari.layers import Labels, Layer
@@ -37,7 +37,7 @@ def make_copies_their_own(cells: "Sequence[Labels]", known: "Container[Labels | 
     first: set[str] = set()
     for layer in sorted(cells, key=lambda one: unwrapped(one) not in known):  # of two, they are no copies
         ours = layer.metadata.get(layers.KEY, {})
-        made = None if layer.multiscale else ours.get("made")  # a slide's is its name
+        made = ours.get("made")
         if made in first and layers.role_of(layer) == layers.CELLS:
             own = {name: said for name, said in ours.items() if name != "session"} | {
                 "made": uuid.uuid4().hex

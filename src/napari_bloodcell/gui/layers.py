@@ -89,16 +89,6 @@ def name_of(image_name: str, role: str) -> str:
     return f"{stem.removesuffix('.ome') if is_file else image_name} {role}"
 
 
-def camera_of(viewer: "Viewer") -> Any:
-    """napari 0.9 moved it."""
-    return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
-
-
-def grid_of(viewer: "Viewer") -> Any:
-    """napari 0.9 moved it."""
-    return viewer.canvas.grid if hasattr(viewer, "canvas") else viewer.grid
-
-
 def role_of(layer: "Layer") -> str:
     """What a layer of ours is: "cells", "nuclei", "stain preview" ...; empty for the person's own."""
     ours = layer.metadata.get(KEY)
@@ -250,7 +240,9 @@ def add_masks(
     from napari.utils.colormaps import DirectLabelColormap
 
     metadata = _made_from(picture, image, config, bundle=None) | {"segmenter": masks.segmenter}
-    features = features_of(pd.DataFrame({"cell_id": masks.cell_id, "touches_border": masks.touches_border}))
+    sized = {"um_per_px": masks.um_per_px or np.nan, "scale_source": masks.scale_source}
+    found = {"cell_id": masks.cell_id, "touches_border": masks.touches_border}
+    features = features_of(pd.DataFrame(found | sized))
     rims = DirectLabelColormap(color_dict={None: NUCLEUS, 0: "transparent"})
     contour = OUTLINE_PX if masks.labels.size <= LARGEST_OUTLINED_PX else 0
     opacity = 0.8 if contour else 0.25  # a filled nucleus must still be seen through

@@ -5,7 +5,7 @@ A person's own Labels layer is welcome too: its image is one of the same size, i
 """
 
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.slide_layers import is_slide
 
 if TYPE_CHECKING:
+    import pandas as pd
     from napari.layers import Image, Labels, Layer
     from napari.viewer import Viewer
 
@@ -31,6 +32,7 @@ class Outlined:
     nuclei: Any  # or None: they are found by stain
     cells: "weakref.ref[Labels]"
     name: str
+    size: tuple[float, str] | None = None  # the pixel size that its cells were measured with, and whence
 
     def read(self, config: ReadConfig = ReadConfig()) -> tuple[SmearImage, Masks]:
         """Slow: call it in a task."""
@@ -47,7 +49,11 @@ class Outlined:
             nucleus = nuclei_by_stain(evened(image), labels, image.um_per_px)
         else:
             nucleus = np.asarray(self.nuclei) > 0
-        return image, masks_of(labels, nucleus, um_per_px=image.um_per_px, segmenter="layer")
+        um_per_px, source = image.um_per_px, "given"
+        if um_per_px is None and self.size is not None:  # guessed when they were found
+            um_per_px, source = self.size
+        masks = masks_of(labels, nucleus, um_per_px=um_per_px, segmenter="layer")
+        return image, masks if um_per_px is None else replace(masks, scale_source=source)
 
     def layer_in(self, viewer: "Viewer") -> "Labels | None":
         layer = self.cells()
@@ -134,7 +140,15 @@ def outlined(cells: "Layer | None", viewer: "Viewer") -> Outlined:
         nuclei=None if nuclei is None else shown_plane(nuclei, viewer).copy(),
         cells=weakref.ref(cells),
         name=cells.name,
+        size=_size_of(cells.features),
     )
+
+
+def _size_of(table: "pd.DataFrame") -> tuple[float, str] | None:
+    if not {"um_per_px", "scale_source"} <= set(table):
+        return None
+    told = zip(table["um_per_px"].astype(float), table["scale_source"].astype(str), strict=True)
+    return next(((um, source) for um, source in told if np.isfinite(um) and um > 0), None)
 
 
 def picture_under(cells: "Labels", image: "Image", viewer: "Viewer") -> layers.Picture:

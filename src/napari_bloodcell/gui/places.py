@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from napari_bloodcell.gui import layers
+from napari_bloodcell.gui.napari_ways import camera_of, grid_of, unwrapped
 from napari_bloodcell.gui.outlines import image_of, shown_plane
 from napari_bloodcell.gui.rims import boxes_of
-from napari_bloodcell.gui.unwrapped import unwrapped
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
@@ -39,7 +39,7 @@ def centre_on(viewer: "Viewer", cells: "Labels", cell_id: int, box: Box | None =
     for axis, at in enumerate(world[:-2], start=first):
         if viewer.dims.point[axis] != at:
             viewer.dims.set_point(axis, float(at))
-    layers.camera_of(viewer).center = world[-2:]
+    camera_of(viewer).center = world[-2:]
     return hidden_by(viewer, cells)
 
 
@@ -83,7 +83,7 @@ def hide_other_outlines(viewer: "Viewer", pictures: "Sequence[layers.Picture]") 
     """Of pictures that were just outlined the upper one keeps its own only: outlines of another that lie over
     it would be taken for its own. Those of images beside it stay, and so does all that is a person's."""
     images = [layer for one in pictures if (layer := one.layer_in(viewer)) is not None]
-    if images and not layers.grid_of(viewer).enabled:  # where each layer has its place
+    if images and not grid_of(viewer).enabled:  # where each layer has its place
         for layer in _outlines_over(viewer, max(images, key=viewer.layers.index)):
             layer.visible = False
 
@@ -176,7 +176,7 @@ def covering(viewer: "Viewer", image: "Image") -> "list[Image]":
     """Images above it in the middle of the view."""
     from napari.layers import Image
 
-    world = (*viewer.dims.point[:-2], *layers.camera_of(viewer).center[-2:])
+    world = (*viewer.dims.point[:-2], *camera_of(viewer).center[-2:])
     above = list(viewer.layers)[viewer.layers.index(image) + 1 :]
     return [one for one in above if isinstance(one, Image) and _hides(one) and _reaches(one, world)]
 

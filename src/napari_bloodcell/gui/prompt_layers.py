@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_bloodcell.core.sam.question import Prompt, scribble
 from napari_bloodcell.gui import layers
+from napari_bloodcell.gui.napari_ways import camera_of
 
 if TYPE_CHECKING:
     from napari.layers import Labels, Layer
@@ -173,9 +174,7 @@ class PromptLayers:
 
     def _per_pixel(self, like: "Layer") -> float:
         """Pixels of the image that one of the screen shows."""
-        return max(
-            1.0, 1.0 / max(float(layers.camera_of(self._viewer).zoom) * abs(float(like.scale[-1])), 1e-6)
-        )
+        return max(1.0, 1.0 / max(float(camera_of(self._viewer).zoom) * abs(float(like.scale[-1])), 1e-6))
 
     def _drawn(self, event: Any) -> None:
         if str(getattr(event, "action", "added")).split(".")[-1].lower() not in (

@@ -45,6 +45,7 @@ def read_session_layers(folder: Path) -> list[LayerData]:
             found += cells_data(
                 cells.labels, cells.table, found[-1][1], ClassList.from_json(classes) if classes else None
             )
+            _say_of_image(found[-1], cells.made_from.get("image", {}))
             found[-1][1]["metadata"][layers.KEY] |= said.get(key, {})
     return found
 
@@ -53,11 +54,19 @@ def read_run_layers(folder: Path) -> list[LayerData]:
     """The image, where it still lies where it was, and the cells found on it."""
     from napari_bloodcell.core.artifact import read_json
 
-    _, record = read_json(folder / "run.json", "run")
+    header, record = read_json(folder / "run.json", "run")
     found = read_slide_layers(folder, record) if "slide" in record else _read_image_layers(folder, record)
     told = {"bundle": record.get("bundle"), "patient": _patient_of(folder)}
     found[-1][1]["metadata"][layers.KEY] |= {key: value for key, value in told.items() if value}
+    if not header.config.get("read", {}).get("page"):  # pages of a file are pictures of their own
+        _say_of_image(found[-1], record["image"])
     return found
+
+
+def _say_of_image(cells: LayerData, image: Mapping[str, Any]) -> None:
+    """Which picture it is, so that cells that are open already are not counted twice."""
+    known = {name: image[name] for name in ("sha256", "source") if image.get(name)}
+    cells[1]["metadata"][layers.KEY]["image"] |= known
 
 
 def _read_image_layers(folder: Path, record: Mapping[str, Any]) -> list[LayerData]:

@@ -4,6 +4,7 @@ Image and labels stay in their files. The colours of the classes are made of the
 at. Of the table only what the panels use is loaded.
 """
 
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,7 +137,12 @@ def described(
     name: str, features: "pd.DataFrame", classes: ClassList
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a reader says of the two layers of an image's cells: their coloured rims, and their outlines."""
-    metadata = {"schema": layers.SCHEMA, "made": name, "image": {"layer": name}, "classes": classes.to_json()}
+    metadata = {
+        "schema": layers.SCHEMA,
+        "made": uuid.uuid4().hex,
+        "image": {"layer": name},
+        "classes": classes.to_json(),
+    }
     rims = {
         "name": layers.name_of(name, layers.CLASSES),
         "features": layers.class_rows(classes),

@@ -7,7 +7,7 @@ import numpy as np
 
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.followers import image_id_of
-from napari_bloodcell.gui.unwrapped import unwrapped
+from napari_bloodcell.gui.napari_ways import unwrapped
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer

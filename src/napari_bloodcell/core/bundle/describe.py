@@ -12,6 +12,7 @@ from napari_bloodcell.core.embed.choose import find_embedder
 from napari_bloodcell.core.embed.measurements import OF_TABLES
 from napari_bloodcell.core.embed.restained import RestainedEmbedder
 from napari_bloodcell.core.errors import ArtifactError
+from napari_bloodcell.core.segment.choose import SHIPPED, find_segmenter
 from napari_bloodcell.core.stain.profile import load_profile
 
 MAX_CARD_BYTES = 2**20
@@ -53,16 +54,22 @@ def _restaining(bundle: Bundle) -> list[tuple[str, Any]]:
 
 def build(  # noqa: PLR0913 (each is one part of the bundle)
     folder: Path,
-    classifier: Path,
+    classifier: Path | None = None,
     *,
     title: str,
     card: Path,
     base: str = "nano",
+    segmenter: str = "",
+    adapter: Path | None = None,
     embedder: str = "",
     stains: Sequence[Path] = (),
 ) -> Bundle:
-    """``base`` gives the segmenter, and the embedder where none is named and the classifier's vectors are not
-    plain columns of a table."""
+    """``base`` gives what is not named: the classifier, the segmenter, and the embedder where the
+    classifier's vectors are not plain columns of a table. ``adapter``: of the segmenter named, or of nano."""
+    if classifier is None and not segmenter and adapter is None:
+        raise ArtifactError(
+            f"Nothing in it would differ from {base}. Name a classifier, a segmenter or an adapter."
+        )
     if (folder / MANIFEST).exists():
         raise ArtifactError(
             f"{folder} holds a model already, which may know your corrections. Give the new one another "
@@ -76,16 +83,23 @@ def build(  # noqa: PLR0913 (each is one part of the bundle)
         text = card.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{card} cannot be read as text ({error}). Write a model card in .md.") from error
-    trained = Classifier.read(classifier)
+    trained = start.classifier if classifier is None else Classifier.read(classifier)
+    finder = start.segmenter
+    made: dict[str, Any] = {"segmenter_from": start.hash}
+    if segmenter or adapter is not None:
+        finder = find_segmenter(segmenter or SHIPPED, adapter)
+        made = {"segmenter": segmenter or SHIPPED, "adapter": "" if adapter is None else adapter.name}
     save_bundle(
         folder,
         title=title,
-        segmenter=start.segmenter,
+        segmenter=finder,
         embedder=find_embedder(embedder) if embedder else _fitting(trained, start),
         classifier=trained,
         scores={},
         card=text,
-        stains=[load_profile(path) for path in stains],
-        provenance={"segmenter_from": start.hash, "classifier": trained.hash},
+        stains=[load_profile(path) for path in stains] or (start.stains if classifier is None else ()),
+        provenance=(dict(start.provenance) if classifier is None else {})
+        | made
+        | {"classifier": trained.hash},
     )
     return load_bundle(folder)

@@ -4,6 +4,7 @@
 napari-spatialdata) or as a plain table.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -61,6 +62,7 @@ def embed_dataset(
     (or what makes one) outlines those that have no mask."""
     segmenter = lru_cache(maxsize=1)(segmenter) if callable(segmenter) else segmenter
     parts, missing, unread = [], 0, list[str]()
+    numbers = _numbers(cells)
     for start in range(0, len(cells), PIECE):
         piece = cells[start : start + PIECE]
         seen = within(progress, f"Cells {start + 1} to {start + len(piece)} of {len(cells)}")
@@ -76,7 +78,7 @@ def embed_dataset(
                 "image": str(piece[row].path),
                 "lab": piece[row].domain,
                 "class": piece[row].class_name,
-                "cell_id": 1,
+                "cell_id": numbers[start + int(row)],
                 **_box(piece[row].box_xyxy),
             }
             for row in first.row
@@ -253,6 +255,16 @@ def _crop_configs(embedders: Mapping[str, Embedder]) -> list[CropConfig]:
 def _crop_config(embedder: Embedder) -> CropConfig:
     wanted = getattr(embedder, "crop", None)
     return wanted if isinstance(wanted, CropConfig) else CropConfig()
+
+
+def _numbers(cells: Sequence[CellImage]) -> list[int]:
+    """Of each cell in its picture, as listed: a picture and a number name one cell."""
+    seen: Counter[Path] = Counter()
+    numbers = []
+    for cell in cells:
+        seen[cell.path] += 1
+        numbers.append(seen[cell.path])
+    return numbers
 
 
 def _box(box: tuple[int, int, int, int] | None) -> dict[str, int]:
