@@ -146,6 +146,7 @@ def test_widgets_do_not_import_each_other(path: Path) -> None:
         "wrapped",
         "napari_ways",
         "with_image",
+        "one_list",
         "ask",
         "next_field",
     }  # no panels either

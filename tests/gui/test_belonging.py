@@ -210,6 +210,21 @@ def test_a_panel_opened_before_the_images_takes_all_of_them_until_one_is_chosen(
     assert panel.chosen == [second]
 
 
+def test_a_class_added_on_one_field_has_the_same_key_on_all(viewer, open_panel, add_counted, click, qtbot):
+    first, second = add_counted("one"), add_counted("two", turned=True)
+    panel = open_panel("Classify")
+    panel.cells.value = first
+    panel.name.setText("blast")
+    click(panel.add_button)
+    assert classes.class_list(first).names == classes.class_list(second).names
+    assert classes.class_list(first).digit("blast") == classes.class_list(second).digit("blast") != ""
+    classes.give(viewer, {second: [1]}, "blast", "ada")
+    qtbot.waitUntil(lambda: panel.table.choose("blast") or panel.table.current == "blast")
+    click(panel.remove_button)
+    assert "blast has cells in two cells: give them another class first" in panel.task.message.text()
+    assert "blast" in classes.class_list(first).names
+
+
 def test_the_name_of_a_blind_reader_stays_in_that_panel(open_panel, counted, qtbot):
     session, blind = open_panel("Session"), open_panel("Blind reading")
     session.reader.setFocus()

@@ -20,6 +20,7 @@ from napari_bloodcell.gui.class_table import ClassTable
 from napari_bloodcell.gui.form import Form, section
 from napari_bloodcell.gui.help import HelpLink
 from napari_bloodcell.gui.next_field import next_field
+from napari_bloodcell.gui.one_list import change_list, with_cells
 from napari_bloodcell.gui.outlines import image_of, nuclei_of, outlined
 from napari_bloodcell.gui.painting import painted_apart
 from napari_bloodcell.gui.panel import CellsPanel
@@ -338,8 +339,9 @@ class ClassifyCells(CellsPanel):
         layer, name = self.layer, self.table.current
         if layer is None or not name:
             return
-        if name in classes.kinds(layer):
-            self.task.say(f"{name.replace('_', ' ')} has cells: give them another class first.", error=True)
+        if there := with_cells(self.viewer, layer, name):
+            said = f"{name.replace('_', ' ')} has cells in {there}: give them another class first."
+            self.task.say(said, error=True)
             return
         self._with_classes(lambda known: known.without(name))
 
@@ -360,7 +362,7 @@ class ClassifyCells(CellsPanel):
         if layer is None:
             return False
         try:
-            classes.set_classes(self.viewer, layer, change(classes.class_list(layer)))
+            change_list(self.viewer, layer, change)
         except BloodcellError as error:
             self.task.say(str(error), error=True)
             return False
