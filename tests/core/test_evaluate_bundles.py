@@ -11,12 +11,14 @@ from evaluate_parts import draw_labs
 from napari_bloodcell.core.adapt.files import predict_tables
 from napari_bloodcell.core.bundle import load_bundle, save_bundle
 from napari_bloodcell.core.cells import central_cell
+from napari_bloodcell.core.classify import fit
 from napari_bloodcell.core.config import AnalyseConfig, ClassifyConfig, EvaluateConfig, ReadConfig
 from napari_bloodcell.core.embed.collection import write
 from napari_bloodcell.core.embed.sources import embed_paths
 from napari_bloodcell.core.evaluate import Evaluation, evaluate, tables_of
 from napari_bloodcell.core.evaluate.cells import gather
-from napari_bloodcell.core.evaluate.frozen import answers_of, described_by_bundle, labs_of
+from napari_bloodcell.core.evaluate.features import vectors_of
+from napari_bloodcell.core.evaluate.frozen import answers_of, described_by_bundle, labs_of, labs_recognised
 from napari_bloodcell.core.evaluate.methods import method_of, methods_of
 from napari_bloodcell.core.pipeline import analyse
 
@@ -124,6 +126,18 @@ def test_cells_it_was_trained_on_are_told_beside_the_figure(labs: Path, tmp_path
     judges = {one.lab: one.judge for one in found.judged}
     assert judges == {"north": f"{made}, north (trained on)", "south": f"{made}, south"}
     assert labs_of(load_bundle("nano")) >= {"jtsc", "cellavision", "bccd"}
+
+
+def test_cells_it_was_trained_on_are_known_again_under_another_name(labs: Path, tmp_path: Path) -> None:
+    stain, table = load_bundle("stain"), gather([labs / "north", labs / "south"], QUICK)
+    features = described_by_bundle(table, method_of("stain"))
+    north = np.flatnonzero(features.found & (table.lab == "north"))
+    classifier = fit(
+        vectors_of(features, north), table.labels[north].tolist(), labs=["elsewhere"] * len(north)
+    )
+    assert labs_recognised(classifier, table, features) == {"north"}
+    assert labs_recognised(replace(classifier, known=None), table, features) == frozenset()
+    assert labs_recognised(stain.classifier, table, features) == frozenset()
 
 
 def test_a_bundle_with_a_classifier_is_told_to_be_no_measure_of_it(labs: Path, tmp_path: Path) -> None:

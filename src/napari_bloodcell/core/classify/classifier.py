@@ -48,8 +48,15 @@ class Known:
     @classmethod
     def of(cls, values: NDArray[Any], labels: Any, labs: Any) -> "Known":
         mean, scale = centre_and_scale(values)
-        ready = np.clip((values - mean) / scale, -FURTHEST, FURTHEST).astype(np.float16)
-        return cls(ready=ready, mean=mean, scale=scale, labels=labels, labs=labs)
+        return cls(
+            ready=cls.standardised(values, mean, scale), mean=mean, scale=scale, labels=labels, labs=labs
+        )
+
+    @staticmethod
+    def standardised(values: NDArray[Any], mean: Any, scale: Any) -> NDArray[np.float16]:
+        """As they are kept."""
+        ready: NDArray[np.float16] = np.clip((values - mean) / scale, -FURTHEST, FURTHEST).astype(np.float16)
+        return ready
 
     @property
     def values(self) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_bloodcell.core.bundle import Bundle, load_bundle
 from napari_bloodcell.core.classify import Classifier
+from napari_bloodcell.core.classify.classifier import Known
 from napari_bloodcell.core.evaluate.cells import CellTable
 from napari_bloodcell.core.evaluate.features import Features, features_of, vectors_of
 from napari_bloodcell.core.evaluate.methods import TAUGHT_ON, Method, labs_seen
@@ -19,13 +20,16 @@ from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.taxonomy import DEFAULT
 
+SAME = 0.02  # of a measurement's spread, within which two cells are one: what is kept is rounded
+BY_CHANCE = 0.1  # share of a lab's cells that may look like ones trained on, and are others
+
 
 def described_by_bundle(table: CellTable, method: Method, *, progress: Progress = silent) -> Features:
     """The cells as the bundle itself outlines and describes them."""
     bundle = load_bundle(method.embedding)
     folder = cache_folder() / "features" / bundle.embedder.hash[:16]
     found = features_of(table, bundle.embedder, folder, bundle.segmenter, use_masks=False, progress=progress)
-    return replace(found, labs_seen=labs_of(bundle))
+    return replace(found, labs_seen=labs_of(bundle) | labs_recognised(bundle.classifier, table, found))
 
 
 def answers_of(table: CellTable, method: Method, features: Features) -> TrialAnswers:
@@ -74,6 +78,21 @@ def labs_of(bundle: Bundle) -> frozenset[str]:
     labs |= set(known.labs.tolist()) if known is not None else set()
     labs |= set(TAUGHT_ON.get(getattr(bundle.segmenter, "source", ""), ()))
     return labs_seen(bundle.embedder) | labs
+
+
+def labs_recognised(classifier: Classifier, table: CellTable, features: Features) -> frozenset[str]:
+    """Labs whose cells are among those the classifier keeps of its training, whatever their folder is called
+    now."""
+    known = classifier.known
+    if known is None or classifier.embedder != features.embedder:
+        return frozenset()
+    from scipy.spatial import cKDTree
+
+    own = Known.standardised(features.values, known.mean, known.scale)
+    nearest, _ = cKDTree(known.ready.astype(np.float32)).query(own, p=np.inf, distance_upper_bound=SAME)
+    there = features.found & np.isfinite(nearest)
+    shares = {lab: there[table.lab == lab].mean() for lab in table.labs}
+    return frozenset(lab for lab, share in shares.items() if share > BY_CHANCE)
 
 
 def _coarse(name: str, bundle: Bundle) -> str:
