@@ -13,6 +13,19 @@ from napari_bloodcell.core.errors import ArtifactError
 BODY = {"rows": [1, 2.5, "µm"], "empty": None}
 
 
+def test_a_cache_that_cannot_be_written_names_what_moves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BLOODCELL_CACHE", str(tmp_path / "cache"))
+    refused = OSError(errno.EACCES, "Permission denied")
+    assert "in the variable BLOODCELL_CACHE and run again" in str(
+        cannot_write(tmp_path / "cache" / "x", refused)
+    )
+    assert "Choose another folder and run again" in str(
+        artifact.cannot_write(tmp_path / "out" / "x", refused)
+    )
+
+
 def test_json_comes_back_with_its_header(tmp_path: Path) -> None:
     sha256 = write_json(tmp_path / "a.json", "run", BODY, config={"x": 1}, parents={"image": "abc"})
     header, body = read_json(tmp_path / "a.json", "run")

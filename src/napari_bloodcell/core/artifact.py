@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_bloodcell.core.errors import ArtifactError, EngineError
+from napari_bloodcell.core.folders import where_else
 
 LOCK = ".lock"
 MAX_JSON_BYTES = 64 * 2**20
@@ -296,7 +297,7 @@ def cannot_write(path: Path, error: OSError) -> ArtifactError:
         return ArtifactError(
             f"{path} could not be written: there is a file where a folder is needed. Choose another folder."
         )
-    advice = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Choose another folder"
+    advice = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else where_else(path)
     return ArtifactError(
         f"{path} could not be written: {error.strerror or error}. What it held before "
         f"is unchanged. {advice} and run again: what was finished before is kept."

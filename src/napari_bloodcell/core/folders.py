@@ -19,3 +19,13 @@ def cache_folder() -> Path:
 def weights_folder() -> Path:
     """Where checkpoints live; BLOODCELL_WEIGHTS moves it (a shared or offline folder)."""
     return Path(os.environ.get("BLOODCELL_WEIGHTS") or cache_folder() / "weights")
+
+
+def where_else(path: Path) -> str:
+    """What to do where nothing may be written here: a cache was not chosen by anybody."""
+    is_cache = Path(path).absolute().is_relative_to(cache_folder().absolute())
+    return (
+        "Name a folder that may be written in the variable BLOODCELL_CACHE"
+        if is_cache
+        else "Choose another folder"
+    )

@@ -21,6 +21,8 @@ BARS = "Per cent of the white cells; the thin line spans the exact limits."
 NAMES = 0.45  # of the width, at most, for the names beside the bars
 LONG = 20  # letters of a name that may be cut: the tool tip has it whole
 
+WIDEST_NAME_PX = 150  # of a slide, in its table
+
 
 class DifferentialTable(QTableWidget):
     """One row a class: colour, n, per cent, exact limits. It is as high as its rows: the panel scrolls."""
@@ -98,6 +100,7 @@ class SlidesTable(QTableWidget):
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(24)
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
 
     def show_slides(
         self,
@@ -121,9 +124,14 @@ class SlidesTable(QTableWidget):
             for column, text in enumerate((slide, str(one.counted), *words[at], *shares)):
                 item = QTableWidgetItem(text)
                 item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
+                if not column:
+                    item.setToolTip(text)
                 if column:
                     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 self.setItem(at, column, item)
+        # File names are as long as a laboratory likes: the figures beside them must stay in view.
+        self.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
+        self.setColumnWidth(0, min(self.sizeHintForColumn(0) + 8, WIDEST_NAME_PX))
         self.setFixedHeight(self.horizontalHeader().sizeHint().height() + 24 * min(len(slides), 8) + 18)
 
 

@@ -28,6 +28,7 @@ from napari_bloodcell.core.artifact import check_writable, read_json, write_json
 from napari_bloodcell.core.config import TargetConfig
 from napari_bloodcell.core.embed.targets import TARGET_PX
 from napari_bloodcell.core.errors import ArtifactError
+from napari_bloodcell.core.folders import where_else
 from napari_bloodcell.core.records import ByteArray, Crops
 
 KIND = "features"
@@ -240,6 +241,6 @@ def _writing(folder: Path) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise ArtifactError(
             f"{folder} could not be written: {error.strerror or error}. "
-            f"{'Free some space' if full else 'Choose another folder'} and run again: cells that are "
+            f"{'Free some space' if full else where_else(folder)} and run again: cells that are "
             f"finished are kept."
         ) from error
