@@ -19,7 +19,7 @@ def test_a_cache_that_cannot_be_written_names_what_moves_it(
     monkeypatch.setenv("BLOODCELL_CACHE", str(tmp_path / "cache"))
     refused = OSError(errno.EACCES, "Permission denied")
     assert "in the variable BLOODCELL_CACHE and run again" in str(
-        cannot_write(tmp_path / "cache" / "x", refused)
+        artifact.cannot_write(tmp_path / "cache" / "x", refused)
     )
     assert "Choose another folder and run again" in str(
         artifact.cannot_write(tmp_path / "out" / "x", refused)

@@ -1,21 +1,44 @@
 import json
 import re
 import shutil
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
+from napari_bloodcell.core import parts
 from napari_bloodcell.core.artifact import read_json, write_json
 from napari_bloodcell.core.bundle import find_bundle, load_bundle, shipped
 from napari_bloodcell.core.bundle.members import MANIFEST
 from napari_bloodcell.core.classify.classifier import FILE as CLASSIFIER
+from napari_bloodcell.core.embed.measurements import DetailEmbedder, MeasurementEmbedder
 from napari_bloodcell.core.errors import ArtifactError
+from napari_bloodcell.core.parts import Registry
 from napari_bloodcell.core.segment.choose import shipped_weights
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     return Path(shutil.copytree(find_bundle("stain"), tmp_path / "copy"))
+
+
+def test_an_embedder_of_others_is_found_and_ours_stay_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("theirs", "napari_bloodcell.core.embed.measurements:DetailEmbedder", "g")
+    ours = EntryPoint("details", "os:nothing", "g")
+    monkeypatch.setattr(parts, "entry_points", lambda group: (point, ours) if group == "g" else ())
+    kinds = Registry("embedder", {"details": "napari_bloodcell.core.embed.measurements:DetailEmbedder"}, "g")
+    assert list(kinds) == ["details", "theirs"]
+    assert kinds["theirs"] is kinds["details"] is DetailEmbedder
+    kinds.register("mine", MeasurementEmbedder)
+    assert "mine" in kinds
+    assert kinds["mine"] is MeasurementEmbedder
+    assert len(kinds) == 3
+    with pytest.raises(ArtifactError, match="is one of ours"):
+        kinds.register("details", MeasurementEmbedder)
+    with pytest.raises(ArtifactError, match="is no name for an embedder"):
+        kinds.register("mine/logistic", MeasurementEmbedder)
+    with pytest.raises(ArtifactError, match="there are details, mine, theirs. Install"):
+        kinds["nobodys"]
 
 
 def test_two_models_ship_and_say_what_they_are() -> None:

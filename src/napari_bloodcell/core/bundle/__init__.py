@@ -240,7 +240,7 @@ def _part(folder: Path, role: str, known: Registry, body: dict[str, Any]) -> Any
     if body[role] not in known:
         raise ArtifactError(
             f"{folder / MANIFEST} asks for {role} {body[role]!r}; this release has {', '.join(known)}. "
-            "Install a newer release: pip install -U napari-bloodcell"
+            "Install a newer release (pip install -U napari-bloodcell), or the package that brings it."
         )
     part = known[body[role]].load(folder)
     wanted = body.get("parts", {}).get(role)

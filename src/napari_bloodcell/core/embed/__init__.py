@@ -43,4 +43,5 @@ EMBEDDERS = Registry(
         "sada": f"{_HERE}.sada.embedder:SadaEmbedder",
         "restained": f"{_HERE}.restained:RestainedEmbedder",
     },
+    group="napari_bloodcell.embedders",
 )

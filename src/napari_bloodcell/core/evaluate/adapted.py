@@ -143,7 +143,7 @@ def _run(shared: Shared, draw: Draw) -> list[TrialAnswers]:
                     before, vectors_of(features, shown), named, AdaptConfig(seed=draw.seed), lab=lab
                 )
                 model, update = found.classifier, found.kept
-        said = said_of(shared.table.level, bundle, model, features, tried)
+        said = said_of(shared.table, bundle, model, features, tried)
         answers.append(replace(said, update=update))
     _keep(draw, tried, scored, answers)
     return answers

@@ -14,7 +14,7 @@ from napari_bloodcell.core.datasets import CellImage, Dataset, contradictions, l
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.image import hash_file
 from napari_bloodcell.core.progress import Progress, silent
-from napari_bloodcell.core.taxonomy import Taxonomy
+from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
 REPORT_EVERY = 256
 
@@ -31,6 +31,7 @@ class CellTable:
     key: NDArray[np.str_]
     level: str
     notes: tuple[str, ...]
+    taxonomy: Taxonomy = DEFAULT  # with the sets' own classes
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -74,6 +75,7 @@ def gather(
         group=np.asarray(group, np.str_),
         key=np.asarray(keys, np.str_),
         level=level,
+        taxonomy=taxonomy,
         notes=(
             *notes,
             *(note for one in sets for note in one.notes),

@@ -18,7 +18,7 @@ from napari_bloodcell.core.evaluate.trials import TrialAnswers
 from napari_bloodcell.core.folders import cache_folder
 from napari_bloodcell.core.progress import Progress, silent
 from napari_bloodcell.core.records import UNIDENTIFIED
-from napari_bloodcell.core.taxonomy import DEFAULT
+from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
 
 SAME = 0.02  # of a measurement's spread, within which two cells are one: what is kept is rounded
 BY_CHANCE = 0.1  # share of a lab's cells that may look like ones trained on, and are others
@@ -35,11 +35,11 @@ def described_by_bundle(table: CellTable, method: Method, *, progress: Progress 
 def answers_of(table: CellTable, method: Method, features: Features) -> TrialAnswers:
     """What the bundle says of every cell that it found."""
     bundle = load_bundle(method.embedding)
-    return said_of(table.level, bundle, bundle.classifier, features, np.flatnonzero(features.found))
+    return said_of(table, bundle, bundle.classifier, features, np.flatnonzero(features.found))
 
 
 def said_of(
-    level: str, bundle: Bundle, classifier: Classifier, features: Features, rows: Rows
+    table: CellTable, bundle: Bundle, classifier: Classifier, features: Features, rows: Rows
 ) -> TrialAnswers:
     """What a classifier of the bundle says of cells that were found. At the coarse level its best guess
     counts as the class that guess belongs to."""
@@ -48,7 +48,9 @@ def said_of(
     return TrialAnswers(
         rows=rows,
         probabilities=np.asarray(predictions.probabilities),
-        class_names=tuple(_coarse(name, bundle) for name in names) if level == "coarse" else names,
+        class_names=names
+        if table.level == "fine"
+        else tuple(_coarse(n, bundle, table.taxonomy) for n in names),
         identified=np.asarray(predictions.labels) != UNIDENTIFIED,
     )
 
@@ -95,5 +97,8 @@ def labs_recognised(classifier: Classifier, table: CellTable, features: Features
     return frozenset(lab for lab, share in shares.items() if share > BY_CHANCE)
 
 
-def _coarse(name: str, bundle: Bundle) -> str:
+def _coarse(name: str, bundle: Bundle, taxonomy: Taxonomy) -> str:
+    """As the sets put their own classes; a bundle keeps no parents but the usual ones."""
+    if name in taxonomy.parents:
+        return taxonomy.coarse(name)
     return bundle.taxonomy.get(name, DEFAULT.coarse(name))
