@@ -68,6 +68,16 @@ def test_an_empty_place_in_a_column_is_no_class_and_no_slide(tmp_path: Path) -> 
         assert list(cells.group) == ["s1", "a.png", "s1", "b.png"]
 
 
+def test_what_is_no_table_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere.csv does not exist"):
+        read_cells(tmp_path / "nowhere.csv")
+    frame().to_csv(tmp_path / "T.CSV")
+    assert len(read_cells(tmp_path / "T.CSV")) == 4
+    frame().assign(cell_id=[1, 2, None, 4]).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="cell_id is empty in 1 row of a table"):
+        read_cells(tmp_path / "t.parquet")
+
+
 def test_tables_are_joined_with_lab_and_slide(tmp_path: Path) -> None:
     frame(**{"class": ["mono", "unknown"] * 2, "lab": "a", "slide": "s1"}).to_csv(tmp_path / "a.csv")
     frame(**{"class": "eosinophil", "lab": "b", "slide": "s2"}).to_parquet(tmp_path / "b.parquet")
@@ -93,9 +103,16 @@ def test_vectors_of_a_named_embedder_are_read_by_their_columns(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("none.csv", "cannot be read"), ("cells.xlsx", "is no table of cells"), (".", "holds no cells.parquet")],
+    [
+        ("none.csv", "does not exist"),
+        ("broken.parquet", "cannot be read"),
+        ("cells.xlsx", "is no table of cells"),
+        (".", "holds no cells.parquet"),
+    ],
 )
 def test_what_is_no_table_is_refused(tmp_path: Path, name: str, message: str) -> None:
+    for there in ("cells.xlsx", "broken.parquet"):
+        (tmp_path / there).write_bytes(b"PK")
     with pytest.raises(DataError, match=message):
         read_cells([tmp_path / name])
 

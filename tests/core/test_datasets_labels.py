@@ -130,4 +130,6 @@ def test_pixel_sizes_that_are_none_of_a_smear_are_told(tmp_path: Path) -> None:
 
 def test_white_cells_without_a_class_are_told(tmp_path: Path) -> None:
     found = load_dataset(lab(tmp_path, "image,class\n1.png,eos\n2.png,\n3.png,\n", "1.png", "2.png", "3.png"))
-    assert left_out([found]) == ["2 white cells without a class: no table or folder tells it."]
+    assert left_out([found]) == [
+        "2 white cells without a class: none is told, or a model's alone, which is no label."
+    ]

@@ -18,9 +18,16 @@ from napari_bloodcell.core.embed.sources import embed_paths
 from napari_bloodcell.core.evaluate import Evaluation, evaluate, tables_of
 from napari_bloodcell.core.evaluate.cells import gather
 from napari_bloodcell.core.evaluate.features import vectors_of
-from napari_bloodcell.core.evaluate.frozen import answers_of, described_by_bundle, labs_of, labs_recognised
+from napari_bloodcell.core.evaluate.frozen import (
+    answers_of,
+    described_by_bundle,
+    labs_of,
+    labs_recognised,
+    said_of,
+)
 from napari_bloodcell.core.evaluate.methods import method_of, methods_of
 from napari_bloodcell.core.pipeline import analyse
+from napari_bloodcell.core.taxonomy import Taxonomy
 
 QUICK = EvaluateConfig(protocol="leave-one-lab-out", settings="published", bootstrap=100)
 pytestmark = pytest.mark.usefixtures("no_figures", "own_cache")
@@ -138,6 +145,17 @@ def test_cells_it_was_trained_on_are_known_again_under_another_name(labs: Path, 
     assert labs_recognised(classifier, table, features) == {"north"}
     assert labs_recognised(replace(classifier, known=None), table, features) == frozenset()
     assert labs_recognised(stain.classifier, table, features) == frozenset()
+
+
+def test_a_class_of_the_labs_own_counts_as_its_parent(labs: Path) -> None:
+    stain, table = load_bundle("stain"), gather([labs / "north"], QUICK)
+    features = described_by_bundle(table, method_of("stain"))
+    rows = np.flatnonzero(features.found)
+    own = ["immature_granulocytes" if "neutrophil" in str(label) else "blast" for label in table.labels[rows]]
+    classifier = fit(vectors_of(features, rows), own)
+    taxonomy = Taxonomy.of_lab({"immature granulocytes": "neutrophil", "blast": None})
+    coarse = replace(table, level="coarse", taxonomy=taxonomy)
+    assert set(said_of(coarse, stain, classifier, features, rows).class_names) == {"neutrophil", "blast"}
 
 
 def test_a_bundle_with_a_classifier_is_told_to_be_no_measure_of_it(labs: Path, tmp_path: Path) -> None:

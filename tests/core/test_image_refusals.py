@@ -389,3 +389,8 @@ def test_damaged_files_are_read_or_refused_never_a_crash(
         else:
             said = f"{path} {image.pixels.dtype}"
     assert str(path) in said
+
+
+def test_an_address_is_no_file() -> None:
+    with pytest.raises(ImageError, match="https://host/x.png is an address"):
+        read_image("https://host/x.png")

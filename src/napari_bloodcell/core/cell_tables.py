@@ -19,6 +19,7 @@ from napari_bloodcell.core.image import place_of
 from napari_bloodcell.core.records import COULD_BE, FITS_NONE, PERSON, UNIDENTIFIED, Embeddings
 from napari_bloodcell.core.rows import Row, csv_text, delimiter_of, plain, read_rows, whole_number
 from napari_bloodcell.core.taxonomy import DEFAULT, Taxonomy
+from napari_bloodcell.core.words import how_many
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,6 +173,8 @@ def _which(one: Correction, sources: set[str]) -> str:
 
 
 def tables_in(path: Path) -> list[Path]:
+    if not path.exists():
+        raise DataError(f"{path} does not exist. Check the path; a relative one starts at {Path.cwd()}.")
     if not path.is_dir():
         return [path]
     found = sorted(path.glob("*/cells.parquet")) or sorted(path.glob("cells.parquet"))
@@ -190,12 +193,13 @@ def _read(
     import pandas as pd
 
     readers: dict[str, Any] = {".parquet": pd.read_parquet, ".csv": pd.read_csv}
-    if path.suffix == ".h5ad":
+    suffix = path.suffix.lower()
+    if suffix == ".h5ad":
         return _read_anndata(path, embedder)
-    if path.suffix not in readers:
+    if suffix not in readers:
         raise DataError(f"{path} is no table of cells; it takes .h5ad, .parquet, .csv, or a results folder.")
     try:
-        frame = readers[path.suffix](path)
+        frame = readers[suffix](path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}). Check the path, or write it again.") from error
     if len(frame.columns) == 1 and delimiter_of(str(frame.columns[0])) != ",":
@@ -276,6 +280,8 @@ def _groups(frame: "pd.DataFrame") -> NDArray[np.str_] | None:
 def _ids(frame: "pd.DataFrame") -> NDArray[np.int64]:
     if "cell_id" not in frame.columns:
         return np.arange(1, len(frame) + 1)
+    if empty := int(frame["cell_id"].isna().sum()):
+        raise DataError(f"The cell_id is empty in {how_many(empty, 'row')} of a table. Number its cells.")
     ids: NDArray[np.int64] = frame["cell_id"].to_numpy(np.int64)
     return ids
 

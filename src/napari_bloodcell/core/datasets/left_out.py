@@ -25,5 +25,6 @@ def left_out(sets: Iterable[Dataset]) -> list[str]:
     if rest:
         lines.append(f"{how_many(rest, 'picture')} left out for other reasons: see `datasets check`.")
     if nameless:
-        lines.append(f"{how_many(nameless, 'white cell')} without a class: no table or folder tells it.")
+        told = "none is told, or a model's alone, which is no label"
+        lines.append(f"{how_many(nameless, 'white cell')} without a class: {told}.")
     return lines

@@ -64,15 +64,16 @@ class Evaluation:
 
 
 def evaluate(
-    data: Sequence[str | Path],
-    methods: Sequence[str],
+    data: str | Path | Sequence[str | Path],
+    methods: str | Sequence[str],
     out: Path,
     config: EvaluateConfig = EvaluateConfig(),
     *,
     progress: Progress = silent,
 ) -> Evaluation:
     """Compare methods on labelled cells, and write tables, scores and figures into ``out``."""
-    chosen = methods_of(methods)
+    data = [data] if isinstance(data, str | Path) else data
+    chosen = methods_of([methods] if isinstance(methods, str) else methods)
     check_adaptable(chosen, config)
     table = gather(data, config, classes_of(chosen), progress=progress)
     fits = not all(method.frozen for method in chosen)

@@ -82,6 +82,8 @@ def read_image(
     """Read a file, an OME-Zarr folder or an array (numpy, dask, zarr, anything with ``__array__``)."""
     if isinstance(source, SmearImage):
         return _sized(source, config)
+    if isinstance(source, str) and "://" in source:
+        raise ImageError(f"{source} is an address: pictures are read from files. Save it, and give the file.")
     if isinstance(source, str | os.PathLike):
         return _from_path(Path(source).expanduser(), config, name)
     return from_array(source, config, name=name)

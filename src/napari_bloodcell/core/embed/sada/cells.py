@@ -129,7 +129,10 @@ def ready_to_train(cells: LabCells) -> LabCells:
 
 def _one_lab_only(cells: LabCells) -> list[str]:
     if len(cells.lab_names) < 2:
-        return []
+        return [
+            f"All cells are of {cells.lab_names[0]}: what differs from lab to lab could not be learned. "
+            "Expect little of it on another."
+        ]
     notes = []
     for number, name in enumerate(cells.class_names):
         labs = np.unique(cells.labs[(cells.labels == number) & ~cells.held_out])
