@@ -88,6 +88,20 @@ def test_layers_of_before_and_of_a_session_opened_beside_them_do_not_mix(viewer,
     assert classes.classes_layer(viewer, again) is not classes.classes_layer(viewer, counted)
 
 
+def test_an_image_that_is_open_already_is_called_by_its_own_name_in_the_session(
+    viewer, kept, counted, click, wait
+):
+    folder = kept.session.session.folder
+    click(kept.close_button)
+    viewer.layers.remove(counted)
+    kept.ask_folder = lambda: folder
+    click(kept.task.run_button)
+    wait(kept)
+    (again,) = outlines(viewer)
+    assert [layer.name for layer in layers.images(viewer)] == ["smear", "smear [1]"]
+    assert classes.image_name(again) == "smear"  # as blind tables and second readers know it
+
+
 def test_a_second_window_does_not_take_the_place_of_what_the_first_one_keeps(
     kept, counted, make_napari_viewer, made_up, qtbot, wait
 ):

@@ -132,7 +132,7 @@ def _lay_out_cells(
     metadata = dict(kept.cells.made_from)
     metadata["image"] = dict(metadata.get("image", {})) | {
         "layer_id": picture.layer_id,
-        "layer": picture.name,
+        "layer": kept.image.name,  # as tables call it: an image of that name may be open already
     }
     metadata["made"] = uuid.uuid4().hex  # the layers of before may be open still
     features = layers.features_of(kept.cells.table)
