@@ -147,6 +147,7 @@ def test_widgets_do_not_import_each_other(path: Path) -> None:
         "napari_ways",
         "with_image",
         "one_list",
+        "class_history",
         "ask",
         "next_field",
     }  # no panels either

@@ -13,7 +13,7 @@ from napari_bloodcell.core.batch import analyse_files
 from napari_bloodcell.core.config import AnalyseConfig, EngineConfig, ReadConfig
 from napari_bloodcell.core.progress import silent
 from napari_bloodcell.core.segment import StainSegmenter
-from napari_bloodcell.core.session import read_session
+from napari_bloodcell.core.session import Session, read_session
 from napari_bloodcell.gui import autosave, classes, layers
 from napari_bloodcell.gui.counted_once import counted_once
 from napari_bloodcell.gui.outlines import nuclei_of, outlined, outlines
@@ -100,6 +100,34 @@ def test_an_image_that_is_open_already_is_called_by_its_own_name_in_the_session(
     (again,) = outlines(viewer)
     assert [layer.name for layer in layers.images(viewer)] == ["smear", "smear [1]"]
     assert classes.image_name(again) == "smear"  # as blind tables and second readers know it
+
+
+def test_of_two_sets_of_one_picture_the_one_that_the_session_keeps_counts(viewer, kept, counted):
+    viewer.open(str(kept.session.session.folder / "session.json"), plugin="napari-bloodcell")
+    assert len(outlines(viewer)) == 2
+    assert counted_once(outlines(viewer)) == [counted]
+
+
+def test_cells_that_are_set_aside_are_told(viewer, kept, counted, add_counted, wait, qtbot):
+    viewer.layers.remove(counted)
+    again = add_counted("smear again")
+    qtbot.waitUntil(lambda: autosave.session_of(again)[0] is not None, timeout=60_000)
+    wait(kept)
+    assert "1 layer of cells is kept" in kept.task.message.text()
+    assert "takes the place of earlier cells of this image" in kept.task.message.text()
+
+
+def test_a_session_is_closed_with_the_last_of_its_windows(kept, make_napari_viewer, qtbot):
+    folder, session = kept.session.session.folder, kept.session
+    other = make_napari_viewer(show=True)
+    panel = other.window.add_plugin_dock_widget("napari-bloodcell", "Session")[1]
+    qtbot.waitUntil(lambda: panel.session is session)
+    other.close()
+    qtbot.wait(50)
+    assert not session.is_closed  # the first window has it still
+    kept.viewer.close()
+    qtbot.waitUntil(lambda: session.is_closed, timeout=10_000)
+    Session(folder).close()  # anybody may open it now
 
 
 def test_a_second_window_does_not_take_the_place_of_what_the_first_one_keeps(
@@ -253,6 +281,17 @@ def test_the_name_of_a_blind_reader_stays_in_that_panel(open_panel, counted, qtb
     assert blind.reader.name == "bela"
     assert session.reader.name == "anna"
     assert open_panel("Classify").reader.name == "anna"
+
+
+def test_a_class_can_be_taken_back_after_a_model_has_named_the_cells_anew(viewer, counted):
+    classes.give(viewer, {counted: [1]}, "basophil", "ada")
+    table = counted.features.drop(columns="index").rename(columns={"label": "cell_id"})
+    table["cell_type"], table["cell_type_source"] = "monocyte", "bundle other"
+    assert classes.set_predictions(counted, table, {}, ("monocyte",)) == 1
+    assert classes.rows(counted)[0] == (1, "basophil", "person ada")
+    assert classes.can_undo([counted]) == (True, False)
+    classes.undo(viewer, [counted])
+    assert classes.rows(counted)[0] == (1, "monocyte", "bundle other")
 
 
 def test_the_tab_key_passes_settings_that_are_folded_away(open_panel, counted):

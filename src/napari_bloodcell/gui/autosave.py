@@ -7,11 +7,13 @@ that changes it is recorded, and a panel that is closed loses nothing. Writing i
 import atexit
 import weakref
 from collections.abc import Container, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtWidgets import QWidget
 
 from napari_bloodcell.core.session import Change, Lines, Outlines, Pending, Session, SessionCells, SetAside
 from napari_bloodcell.core.session.pending import Job
@@ -68,6 +70,7 @@ class OpenSession(QObject):
         self._again.timeout.connect(self._write)
         self._tried.connect(self._hear)
         self._watched: dict[str, _Watched] = {}
+        self._windows: list[int] = []
         self.is_closed = False
         _open[str(session.folder)] = self
 
@@ -118,6 +121,22 @@ class OpenSession(QObject):
     def shows(self, key: str) -> bool:
         """Whether that layer is in its viewer still."""
         return key in self._watched and self._watched[key].is_shown
+
+    @property
+    def kept(self) -> int:
+        """How many layers are kept."""
+        return len(self._watched)
+
+    def belongs_to(self, window: QWidget) -> None:
+        """With the last of its windows it is closed: a kernel may live on, and nobody could see it."""
+        if id(window) not in self._windows:  # a window that is held here would not go
+            self._windows.append(id(window))
+            window.destroyed.connect(partial(self._window_went, id(window)))
+
+    def _window_went(self, window: int, _gone: object = None) -> None:
+        self._windows.remove(window)
+        if not self._windows and not self.is_closed:
+            self.close()
 
     def knows(self, key: str) -> bool:
         """Whether outlines of this image are or were laid out in this window."""

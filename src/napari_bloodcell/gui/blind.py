@@ -16,6 +16,7 @@ from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.words import how_many
 from napari_bloodcell.gui import ask, classes, second_reader
+from napari_bloodcell.gui.class_history import PERSON
 from napari_bloodcell.gui.class_table import shown
 from napari_bloodcell.gui.differential_calls import Slide, slide_of
 from napari_bloodcell.gui.gallery_view import SIDE_PX, GalleryView, Group, Key, Tile
@@ -202,7 +203,7 @@ class BlindReading(CellsPanel):
 
     def _warns(self, name: str, fields: "Sequence[Labels]") -> bool:
         """Once, of a name that is the first reader's: it may have been left standing."""
-        source = f"{classes.PERSON}{name}"
+        source = f"{PERSON}{name}"
         has_named = any(who == source for layer in fields for _, _, who in classes.rows(layer))
         if not has_named or self._warned == name:
             self._warned = ""

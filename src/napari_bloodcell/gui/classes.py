@@ -9,7 +9,6 @@ import math
 import uuid
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from napari_bloodcell.core.session import Change
 from napari_bloodcell.core.taxonomy import normalise
 from napari_bloodcell.core.words import how_many
 from napari_bloodcell.gui import autosave, layers, rims
+from napari_bloodcell.gui.class_history import PERSON, Given, History
 from napari_bloodcell.gui.corrected_rows import rows_there
 from napari_bloodcell.gui.rims import repaint
 from napari_bloodcell.gui.steps import Steps
@@ -31,34 +31,11 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 ids, classes_layer = rims.ids, rims.classes_layer
-PERSON = "person "  # how cell_type_source begins where a person decided
-
-
-@dataclass(frozen=True)
-class Given:
-    """One cell's class before and after."""
-
-    cell_id: int
-    old: str
-    old_source: str
-    new: str
-    new_source: str
-
-    def back(self) -> "Given":
-        return Given(self.cell_id, self.new, self.new_source, self.old, self.old_source)
-
-
-@dataclass
-class _History:
-    done: "list[tuple[int, tuple[Given, ...]]]" = field(default_factory=list)
-    undone: "list[tuple[int, tuple[Given, ...]]]" = field(default_factory=list)
-
-
 _step = itertools.count(1)  # what was changed at once, on several layers maybe, is undone at once
 _renames: dict[int, tuple[str, str]] = {}  # of the steps that renamed a class: from what, to what
 # Of those that merged one with another: the list before, which.
 _merges: dict[int, tuple[ClassList, str]] = {}
-_histories: "weakref.WeakKeyDictionary[Labels, _History]" = weakref.WeakKeyDictionary()
+_histories: "weakref.WeakKeyDictionary[Labels, History]" = weakref.WeakKeyDictionary()
 
 
 def class_list(cells: "Labels") -> ClassList:
@@ -256,6 +233,8 @@ def set_predictions(
     for name in ("cell_type", "cell_type_source"):
         features[name] = features[name].astype("object")
     mine = features["index"].isin(list(kept))
+    anew = features.loc[mine, ["index", "cell_type", "cell_type_source"]].itertuples(index=False)
+    said_anew = {int(cell): (str(kind), str(source)) for cell, kind, source in anew}
     for name, place in (("cell_type", 0), ("cell_type_source", 1)):
         features.loc[mine, name] = [kept[cell][place] for cell in features.loc[mine, "index"]]
         features[name] = features[name].astype("category")
@@ -268,7 +247,8 @@ def set_predictions(
     said["made"] = ours.get("made") or uuid.uuid4().hex
     cells.metadata = cells.metadata | {layers.KEY: ours | dict(by) | said}
     cells.features = features
-    _histories.pop(cells, None)
+    if cells in _histories:
+        _histories[cells].after_model(said_anew)
     session, key = autosave.session_of(cells)
     if session is not None:
         session.save_now(key)
@@ -317,7 +297,7 @@ def _do(
 ) -> int:
     if not changes and not also_empty:
         return 0
-    history = _histories.setdefault(cells, _History())
+    history = _histories.setdefault(cells, History())
     history.done.append((step, changes))
     history.undone.clear()
     return _apply(viewer, cells, changes, action)

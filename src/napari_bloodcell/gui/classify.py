@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLineEdit, QPushButton
 
@@ -250,7 +251,13 @@ class ClassifyCells(CellsPanel):
                 else f"No class has key {digit}."
             )
             return
+        if classes.row_of(layer, self.current) is None:
+            self.task.say(f"Cell {self.current} is gone. Click another.")
+            self._look_at(layer, 0)
+            return
         self._give([self.current], name)
+        if not self.isVisible():  # behind another panel: a person who meant that one must see it
+            show_info(f"Cell {self.current}: {name.replace('_', ' ')}. Ctrl+Z in Classify takes it back.")
         if self._reviewing:
             self._next()
 
@@ -375,18 +382,9 @@ class ClassifyCells(CellsPanel):
         if path is None or layer is None:
             return
         try:
-            me = self.reader.name
-            image = classes.image_name(layer), classes.image_source(layer)
-            named = classify_calls.given_in(path, *image, me)
-            known = classes.class_list(layer)
-            for name in dict.fromkeys(name for name, _ in named.values()):
-                known = known.with_class(name)
+            self.task.say(classify_calls.load_classes(self.viewer, layer, path, self.reader.name))
         except BloodcellError as error:
             self.task.say(str(error), error=True)
-            return
-        classes.set_classes(self.viewer, layer, known)
-        n = classes.give_each(self.viewer, layer, named)
-        self.task.say(classify_calls.loaded_text(n, len(set(named) - set(classes.ids(layer).tolist()))))
 
     def _save(self) -> None:
         path, layer = self.ask_save(), self.layer

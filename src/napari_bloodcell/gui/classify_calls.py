@@ -14,12 +14,14 @@ from napari_bloodcell.core.progress import Progress
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.rows import Row, read_rows, whole_number
 from napari_bloodcell.core.words import how_many
-from napari_bloodcell.gui import layers
-from napari_bloodcell.gui.classes import PERSON
+from napari_bloodcell.gui import classes, layers
+from napari_bloodcell.gui.class_history import PERSON
 from napari_bloodcell.gui.outlines import Outlined
 
 if TYPE_CHECKING:
     import pandas as pd
+    from napari.layers import Labels
+    from napari.viewer import Viewer
 
     from napari_bloodcell.core.pipeline import Analysis
 
@@ -154,6 +156,17 @@ def given_in(path: Path, image: str, source: str, reader: str) -> dict[int, tupl
     # "unidentified" is an answer where a person is named; else nobody has found out what the cell is.
     named = {c: (name, who) for c, (name, who) in found.items() if name and (name != UNIDENTIFIED or who)}
     return {cell: (name, by(who)) for cell, (name, who) in named.items()}
+
+
+def load_classes(viewer: "Viewer", cells: "Labels", path: Path, me: str) -> str:
+    """Classes from a table; gives what to tell. Where the table is refused, nothing has changed."""
+    named = given_in(path, classes.image_name(cells), classes.image_source(cells), me)
+    known = classes.class_list(cells)
+    for name in dict.fromkeys(name for name, _ in named.values()):
+        known = known.with_class(name)
+    classes.set_classes(viewer, cells, known)
+    n = classes.give_each(viewer, cells, named)
+    return loaded_text(n, len(set(named) - set(classes.ids(cells).tolist())))
 
 
 def loaded_text(changed: int, missing: int) -> str:

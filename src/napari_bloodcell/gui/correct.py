@@ -50,7 +50,7 @@ class Correct(QWidget):
         self.prompter_for = calls.prompter_for
         self.marks = Marks(viewer)
         self.picker = CellPicker(viewer, self._layers, self._pick)
-        self.prompts = prompts.PromptLayers(viewer, self._prompted)
+        self.prompts = prompts.PromptLayers(viewer, self._prompted, self._undo, self._redo)
         self.live = Latest(self, patience_s=PATIENCE_S)
         self.live.failed.connect(lambda error: self.task.say(str(error), error=True))
         self.asking = False

@@ -20,6 +20,7 @@ from napari_bloodcell.gui.corrected_rows import rows_after, without_match
 from napari_bloodcell.gui.followers import go_with, make_copies_their_own
 from napari_bloodcell.gui.napari_ways import unwrapped
 from napari_bloodcell.gui.outlines import image_of, nuclei_of, outlines, picture_under, shown_plane
+from napari_bloodcell.gui.prompt_layers import REDO, UNDO
 from napari_bloodcell.gui.steps import at_once
 from napari_bloodcell.gui.task import Latest
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from napari.layers import Labels
     from napari.viewer import Viewer
-
-UNDO, REDO = "Control-Z", "Control-Shift-Z"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_bloodcell.gui import classes, layers
+from napari_bloodcell.gui import autosave, classes, layers
 from napari_bloodcell.gui.slide_layers import is_slide
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ STRIDE = 4  # a cell is many pixels wide
 
 
 def counted_once(found: "Sequence[Labels]") -> "list[Labels]":
-    """Without those whose cells another set holds: of two, the one with a person's classes stays, else the
-    later one. Outlines of other parts of one picture all stay."""
-    ranked = sorted(range(len(found)), key=lambda at: (_is_worked_on(found[at]), at), reverse=True)
+    """Without those whose cells another set holds: of two, the one that an open session keeps stays, else the
+    one with a person's classes, else the later one. Outlines of other parts of one picture all stay."""
+    ranked = sorted(range(len(found)), key=lambda at: (*_rank(found[at]), at), reverse=True)
     kept: list[int] = []
     for at in ranked:
         if not any(_same_cells(found[at], found[other]) for other in kept):
@@ -34,6 +34,10 @@ def told_once(found: "Sequence[Labels]") -> str:
         return ""
     names = ", ".join(left)
     return f"{names}: the same cells as in another layer, which alone counts. Choose it above to see it."
+
+
+def _rank(cells: "Labels") -> tuple[bool, bool]:
+    return autosave.session_of(cells)[0] is not None, _is_worked_on(cells)
 
 
 def _is_worked_on(cells: "Labels") -> bool:

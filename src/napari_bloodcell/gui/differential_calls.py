@@ -182,7 +182,8 @@ def export(folder: Path, shown: Shown, slides: Sequence[Slide], progress: Progre
         "pooled": asdict(shown.pooled),
         "patients": [to_json_of(patient) for patient in shown.patients],
     }
-    write_json(target / "signed.json", "differential", said, parents=parents)
+    name = "signed.json" if shown.signed else "unsigned.json"
+    write_json(target / name, "differential", said, parents=parents)
     return target
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.taxonomy import DEFAULT
 from napari_bloodcell.gui import classes, layers
+from napari_bloodcell.gui.class_history import PERSON
 from napari_bloodcell.gui.gallery_view import Tile
 from napari_bloodcell.gui.shelf import Column, Shelf
 
@@ -38,7 +39,7 @@ def _is_disputed(features: Any) -> Any:
         return np.zeros(len(features), bool)
     text = features[["best", "cell_type", "cell_type_source"]].astype(object).fillna("").astype(str)
     said, best = text["cell_type"], text["best"]
-    is_named = text["cell_type_source"].str.startswith(classes.PERSON) & ~said.isin(("", UNIDENTIFIED))
+    is_named = text["cell_type_source"].str.startswith(PERSON) & ~said.isin(("", UNIDENTIFIED))
     is_same = (said == best) | (said.map(DEFAULT.coarse) == best) | (best.map(DEFAULT.coarse) == said)
     return (is_named & (best != "") & ~is_same).to_numpy()
 

@@ -27,7 +27,7 @@ class KeyGoesOn(QCheckBox):
     def _press(self, digit: str) -> None:
         name = self._known().of_digit(digit)
         if name is None:
-            self._say(f"No class has the key {digit}.")
+            self._say(f"No class has key {digit}.")
             return
         self._give(name)
         if self.isChecked():

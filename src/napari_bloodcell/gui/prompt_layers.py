@@ -19,16 +19,24 @@ if TYPE_CHECKING:
 
 ON, OFF, DRAWN, LIVE = "prompt: on the cell", "prompt: not the cell", "prompt: box or line", "live outline"
 COLOURS = {ON: "#009E73", OFF: "#D55E00", DRAWN: "#56B4E9", LIVE: "#00A651"}
+UNDO, REDO = "Control-Z", "Control-Shift-Z"
 SIZE_PX = 9  # on the screen, about
 CONTOUR_PX = 3
 TOOLS = {"on": (ON, "add"), "off": (OFF, "add"), "box": (DRAWN, "add_rectangle"), "line": (DRAWN, "add_path")}
 
 
 class PromptLayers:
-    """``changed`` is called after each stroke."""
+    """``changed`` is called after each stroke, ``undo`` and ``redo`` by their keys where there is none to
+    take back: while a tool is in hand its layer is the active one."""
 
-    def __init__(self, viewer: "Viewer", changed: Callable[[], None]) -> None:
-        self._viewer, self._changed = viewer, changed
+    def __init__(
+        self,
+        viewer: "Viewer",
+        changed: Callable[[], None],
+        undo: Callable[[], None] = lambda: None,
+        redo: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._viewer, self._changed, self._undo, self._redo = viewer, changed, undo, redo
         self._made: dict[str, weakref.ref[Any]] = {}
 
     def layer(self, name: str) -> "Any | None":
@@ -150,8 +158,17 @@ class PromptLayers:
                 **options,
             )
         layer.events.data.connect(self._drawn)
+        layer.bind_key(UNDO, self._take_back, overwrite=True)
+        layer.bind_key(REDO, lambda _: self._redo(), overwrite=True)
         self._add(layer)
         return layer
+
+    def _take_back(self, layer: Any) -> None:
+        if not len(layer.data):
+            self._undo()
+            return
+        layer.selected_data = {len(layer.data) - 1}
+        layer.remove_selected()
 
     def _add(self, layer: Any) -> None:
         active = self._viewer.layers.selection.active

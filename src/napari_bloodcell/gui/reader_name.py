@@ -28,6 +28,7 @@ class ReaderName(QLineEdit):
         self.setToolTip(tooltip)
         self.textChanged.connect(self._say_who_else)
         self._say_who_else()
+        self.editingFinished.connect(self._strip)
         if not is_guest:
             self.editingFinished.connect(self._tell)
         _said().told.connect(self._hear)
@@ -40,6 +41,11 @@ class ReaderName(QLineEdit):
         """In an empty field stands whose name is written all the same."""
         where = "as set in Preferences" if preferences.preference("reader") else "the name of this account"
         self.setPlaceholderText(f"{preferences.reader()} ({where})")
+
+    def _strip(self) -> None:
+        """Blanks alone look like an empty field, and would hide whose name is written."""
+        if self.text() and not self.text().strip():
+            self.clear()
 
     def _tell(self) -> None:
         if self.isModified() and self.name != _said().name:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton
 
 from napari_bloodcell.core.errors import BloodcellError
+from napari_bloodcell.core.words import how_many
 from napari_bloodcell.gui import ask, autosave, classes, layers, session_calls
 from napari_bloodcell.gui.autosave import OpenSession
 from napari_bloodcell.gui.help import HelpLink
@@ -144,6 +146,16 @@ class SessionPanel(Panel):
         session.mended.connect(self._say_mended)
         session.waited.connect(self._show_state)
         session.closed.connect(self._was_closed)
+        self._stay_with_window()
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 (Qt's name)
+        super().showEvent(event)
+        self._stay_with_window()  # a panel that was opened again has its session before its window
+
+    def _stay_with_window(self) -> None:
+        window = self._window()
+        if self.session is not None and window is not None:
+            self.session.belongs_to(window)
 
     # keeping what comes
 
@@ -177,21 +189,26 @@ class SessionPanel(Panel):
     def _kept(self, cells: "list[Labels]", keys: list[str]) -> None:
         if self.session is None:
             return
-        n, refused = 0, []
+        came, told = 0, []
         for layer, key in zip(cells, keys, strict=True):
             if layer not in self.viewer.layers:
                 continue
             if why := self._refused(key):
-                refused.append(f"{layer.name} is not kept: {why}")
+                told.append(f"{layer.name} is not kept: {why}")
                 self._waiting[layer] = key
                 continue
             if self.session.knows(key):  # the person has taken the old outlines out
                 self.session.replace(key)
+                told.append(
+                    f"{layer.name} takes the place of earlier cells of this image, which stay in the "
+                    "session's folder under another name (audit: set aside)."
+                )
             self.session.watch(layer, nuclei_of(layer, self.viewer), key, self.viewer.layers)
             self.session.record(session_calls.said_before(layer.metadata[layers.KEY], key))
-            n += 1
-        kept = f"{n} layer{'' if n == 1 else 's'} of cells {'is' if n == 1 else 'are'} kept in the session."
-        self.task.say(" ".join([kept] * bool(n) + refused), error=bool(refused))
+            came += 1
+        n = self.session.kept
+        kept = f"{how_many(n, 'layer')} of cells {'is' if n == 1 else 'are'} kept in the session."
+        self.task.say(" ".join([kept] * bool(came) + told), error=bool(told))
 
     def _is_empty(self, layer: "Labels") -> bool:
         """A layer to draw on takes no outlines' place; it is kept from its first stroke on."""

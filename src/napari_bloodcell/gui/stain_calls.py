@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_bloodcell.core.config import AnalyseConfig, ReadConfig, TransferConfig
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.progress import Progress, within
+from napari_bloodcell.core.words import how_many
 from napari_bloodcell.gui import layers
 from napari_bloodcell.gui.loading import load_torch
 
@@ -96,11 +97,12 @@ def verdict_of(result: "Robustness") -> str:
     if n == 0:
         return "No white cell was found in the field as it is, so there is nothing to try."
     steady = int(result.same_class.all(axis=1).sum())
-    lines = [f"{steady} of {n} cells keep outline and class under all {under} stains."]
+    keep = "keeps" if steady == 1 else "keep"
+    lines = [f"{steady} of {how_many(n, 'cell')} {keep} outline and class under all {under} stains."]
     for column, profile in enumerate(result.profiles):
         same, kept = int(result.same_class[:, column].sum()), int(result.kept_outline[:, column].sum())
         if same < n:
-            lines.append(f"{profile.name}: {n - kept} lose their outline, {kept - same} their class.")
+            lines.append(f"{profile.name}: outline lost by {n - kept}, class by {kept - same}.")
     return "\n".join(lines)
 
 

@@ -303,7 +303,6 @@ class Task(QWidget):
         garbage.let_go(self._held)
 
     def set_ready(self, ready: bool) -> None:
-        """Whether there is something to run on."""
         self._ready = ready
         self._show_state()
 
@@ -316,7 +315,8 @@ class Task(QWidget):
             return
         self.bar.setRange(0, max(total, 0))
         self.bar.setValue(done)
-        self.say(f"{stage[:1].upper()}{stage[1:]}" + (f": {done} of {total}" if total > 1 else " …"))
+        said = stage if ": " in stage else f"{stage[:1].upper()}{stage[1:]}"  # of a name no letter changes
+        self.say(said + (f": {done} of {total}" if total > 1 else " …"))
 
     def _finish(self) -> None:
         run, then = self._run, self._then
