@@ -366,13 +366,14 @@ class Correct(QWidget):
         }
 
     def _lay_out(self, other: QPushButton) -> None:
-        grid = QGridLayout()
-        edits = (self.pick_button, self.delete_button, self.merge_button, self.split_button)
-        ways = (self.redraw_button, self.undo_button, self.redo_button)
-        for row, buttons in enumerate((edits, ways, tuple(self.tools.values()))):
-            for column, button in enumerate(buttons):
-                grid.addWidget(button, row if row < 2 else 3, column)
-        grid.addWidget(QLabel("Prompt for a new cell, or for the one that is picked:"), 2, 0, 1, 4)
+        edits, tools = (self.pick_button, self.delete_button, self.merge_button), tuple(self.tools.values())
+        ways = (self.split_button, self.redraw_button), (self.undo_button, self.redo_button)
+        asks = (Wrapped("Prompt for a new cell, or for the one that is picked:"),)
+        grid = QGridLayout()  # four buttons side by side would make all panels as wide
+        for row, widgets in enumerate((edits, *ways, asks, tools[:2], tools[2:])):
+            for column, widget in enumerate(widgets):
+                span = 6 // len(widgets)
+                grid.addWidget(widget, row, column * span, 1, span)
         who = QHBoxLayout()
         who.addWidget(QLabel("Answered by"))
         who.addWidget(self.answers, 1)

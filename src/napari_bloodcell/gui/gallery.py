@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtGui import QPixmap
-from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QPushButton
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton
 
 from napari_bloodcell.core.class_list import ClassList
 from napari_bloodcell.core.errors import BloodcellError
@@ -84,16 +84,14 @@ class Gallery(CellsPanel):
         )
         self.show_only = self._box(SHOWS, "Which cells are shown.")
         self.lab = self._box(("all labs",), "Cells of one lab only, where layers say where they come from.")
-        row = QHBoxLayout()
-        for label, box in (("Sort by", self.sort), ("Show", self.show_only)):
-            row.addWidget(QLabel(label))
-            row.addWidget(box, 1)
-        self._build(row)
+        self.choices.addRow("Sort by", self.sort)
+        self.choices.addRow("Show", self.show_only)
+        self._build()
         self.task.pressed.connect(self._read)
         self.task.busy_changed.connect(self._was_busy)
         self.reset_choices()
 
-    def _build(self, row: QHBoxLayout) -> None:
+    def _build(self) -> None:
         self.view = GalleryView(self._cut, self._about)
         self.view.setMinimumHeight(LOWEST_VIEW_PX)
         self.view.looked_at.connect(self._look_at)
@@ -113,18 +111,18 @@ class Gallery(CellsPanel):
         self.uncovers.toggled.connect(self._uncover)
         self.goes_on = KeyGoesOn(self.view, self._known, self._give, self.task.say)
         buttons = QHBoxLayout()
-        for button in (self.undo_button, self.redo_button, self.goes_on):
-            buttons.addWidget(button)
+        for button in (self.undo_button, self.redo_button):
+            buttons.addWidget(button, 1)
         buttons.addWidget(HelpLink("Gallery", HELP))
         self.typical = GalleryView(self._cut, self._about)
         self.typical.setFixedHeight(SIDE_PX + 36)
         self.typical.hide()
         self.typical.looked_at.connect(lambda key: self.task.say(self._centre(key)))
-        self.body.addLayout(row)
         self.body.addWidget(self.lab)
         self.body.addWidget(self.view, 1)
         self.body.addWidget(self.said)
         self.body.addWidget(self.uncovers)
+        self.body.addWidget(self.goes_on)
         self.body.addLayout(buttons)
         self.body.addWidget(self.typical)
         self.body.addWidget(self.task)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QPushButton, QRadioButton, QSlider
+from qtpy.QtWidgets import QButtonGroup, QGridLayout, QHBoxLayout, QLabel, QPushButton, QRadioButton, QSlider
 
 from napari_bloodcell.core.config import TransferConfig
 from napari_bloodcell.core.errors import BloodcellError, DataError
@@ -350,17 +350,18 @@ class StainPreview(ImagePanel):
         self.stains.changed.connect(self._follow)
         self.image.changed.connect(self._list_stains)
 
-    def _buttons(self) -> QHBoxLayout:
+    def _buttons(self) -> QGridLayout:
         self.separate_button = QPushButton("Separate")
         self.separate_button.setToolTip("Takes the image apart: a layer for each stain.")
         self.separate_button.clicked.connect(self._separate)
         self.save_button = QPushButton("Save profile …")
         self.save_button.setToolTip("Writes the image's stain as a small file that holds no picture.")
         self.save_button.clicked.connect(self._save_profile)
-        row = QHBoxLayout()
-        for button in (self.another, self.separate_button, self.save_button):
-            row.addWidget(button)
-        return row
+        grid = QGridLayout()
+        grid.addWidget(self.another, 0, 0, 1, 2)
+        grid.addWidget(self.separate_button, 1, 0)
+        grid.addWidget(self.save_button, 1, 1)
+        return grid
 
     def _show_ready(self, *_: object) -> None:
         free = self.image.value is not None and not self.task.busy
