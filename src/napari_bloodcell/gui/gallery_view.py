@@ -313,15 +313,18 @@ class GalleryView(QAbstractScrollArea):
         else:
             super().keyPressEvent(event)
 
-    def go_on(self) -> None:
-        """To the cell after the one that was just answered; several that are chosen stay so. After the last
-        none is chosen: a further key must not name that one again."""
+    def go_on(self, named: AbstractSet[Key] = frozenset()) -> None:
+        """To the cell after the one that was just answered, past those ``named``: their new class may have
+        laid them ahead. Several that are chosen stay so. After the last none is chosen: a further key must
+        not name that one again."""
         if not self._tiles or len(self._chosen) != 1:
             return
-        if self._current + 1 - self._between >= len(self._tiles):
+        ahead = range(self._current + 1 - self._between, len(self._tiles))
+        following = next((at for at in ahead if self._tiles[at].key not in named), None)
+        if following is None:
             self._choose(set())
         else:
-            self._walk(1)
+            self._go_to(following)
 
     def _walk(self, step: int, kept: AbstractSet[Key] = frozenset()) -> None:
         self._go_to(self._current + step - (self._between and step > 0), kept)
