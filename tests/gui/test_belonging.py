@@ -163,15 +163,16 @@ def test_a_session_whose_folder_was_renamed_says_so_and_goes_on_when_it_is_back(
 
 
 def test_our_layers_go_where_their_image_goes_and_a_persons_own_stays(viewer, open_panel, counted):
-    open_panel("Classify")
+    open_panel("Classify")._look_at(counted, 1)
     image = viewer.layers["smear"]
-    mine = viewer.add_labels(np.zeros(counted.data.shape, int), name="mine", scale=image.scale)
+    mine = viewer.add_labels(np.array(counted.data), name="mine", scale=image.scale)
+    mine.metadata = {layers.KEY: {k: v for k, v in counted.metadata[layers.KEY].items() if k != "follows"}}
     aside = viewer.layers["smear nuclei"]
     aside.translate = (3, 4)  # put elsewhere by a person
     image.scale = (0.2, 0.2)
     image.translate = (50, 60)
     image.rotate = 30
-    for layer in (counted, viewer.layers["smear classes"]):
+    for layer in (counted, viewer.layers["smear classes"], viewer.layers["chosen cells"]):
         np.testing.assert_allclose(layer.data_to_world((10, 20)), image.data_to_world((10, 20)))
     np.testing.assert_allclose(mine.scale, (0.1, 0.1))
     np.testing.assert_allclose(aside.translate, (3, 4))

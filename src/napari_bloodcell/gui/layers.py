@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 KEY = "napari_bloodcell"
 SCHEMA = 1
+FOLLOWS = "follows"  # a layer that we made, which goes where its image goes
 
 CELLS, NUCLEI, CLASSES = "cells", "nuclei", "classes"
 OUTLINE = "#1A1A1A"  # smears are bright
@@ -379,6 +380,7 @@ def _made_from(
 ) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
+        FOLLOWS: True,
         "bundle": bundle,
         "made": uuid.uuid4().hex,  # the same on the layers that belong together, whatever they are called
         "image": {

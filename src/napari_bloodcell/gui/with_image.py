@@ -39,10 +39,16 @@ class _Follower:
         if viewer is None or image is None:
             return
         was, self._was = self._was, _placed(image)
-        for layer in viewer.layers:
-            is_ours = "config" in layer.metadata.get(layers.KEY, {})  # not a person's own drawing
-            if is_ours and image_id_of(layer) == str(image.unique_id):
-                _take_along(layer, image, was)
+        ours = [one for one in viewer.layers if image_id_of(one) == str(image.unique_id) and _follows(one)]
+        cells = {str(one.unique_id) for one in ours}
+        rings = [one for one in viewer.layers if one.metadata.get(layers.KEY, {}).get("of") in cells]
+        for layer in (*ours, *rings):
+            _take_along(layer, image, was)
+
+
+def _follows(layer: "Layer") -> bool:
+    """A person's own drawing stays where it is."""
+    return bool(layer.metadata.get(layers.KEY, {}).get(layers.FOLLOWS))
 
 
 def _placed(image: "Image") -> dict[str, Any]:
