@@ -223,7 +223,10 @@ def _read(
             "them: napari-bloodcell embed cells."
         )
     columns = [column for column in frame.columns if column.removeprefix(f"{short}_").isdigit()]
-    hash_ = str(known[short]["hash"]) if short in known else find_embedder(name).hash
+    told = {str(value) for value in frame.get(f"{short}_hash", ())}
+    if short in known:
+        told = {str(known[short]["hash"])}
+    hash_ = told.pop() if len(told) == 1 else find_embedder(name).hash
     return frame, frame[columns].to_numpy(np.float32), tuple(columns), hash_
 
 

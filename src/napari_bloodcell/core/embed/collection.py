@@ -189,6 +189,8 @@ def write(path: Path, cells: EmbeddedCells) -> None:
     frame.attrs = {ABOUT: cells.provenance}  # goes into the .parquet
     with atomic_path(path) as temporary:
         if path.suffix == ".csv":
+            told = {f"{name}_hash": one["hash"] for name, one in cells.provenance["embedders"].items()}
+            frame = frame.assign(**told)  # text has no place of its own for what its vectors are of
             harmless_table(frame).to_csv(temporary, index=False, float_format="%.6g")
         else:
             frame.to_parquet(temporary, index=False)
