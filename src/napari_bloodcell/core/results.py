@@ -181,7 +181,9 @@ def summarise(
     import pyarrow.dataset as ds
 
     if not (Path(out) / TABLE).is_dir():
-        raise DataError(f"{out} holds no results. Give the folder that was --out of an analysis.")
+        exported = any(Path(out).glob("*/run.json"))
+        other = f"; `napari-bloodcell report {out}` reads what the window exported" if exported else ""
+        raise DataError(f"{out} holds no results of `analyse`. Give the folder that was its --out{other}.")
     slides = []
     patients = patients_of(Path(out))
     parts = [(name, files) for name, files in parts_of(Path(out)) if files]

@@ -215,7 +215,7 @@ class CountCells(ImagePanel):
             self.task.say(between.join(filter(None, (*told, *counted.refused))))
 
     def _told_hidden(self, picture: layers.Picture) -> str:
-        made = self._made_on(picture)
+        made = self._made_on(picture) if picture.is_in(self.viewer) else []
         why = hidden_by(self.viewer, made[-1]) if made else ""
         return f"{why} Its outlines are hidden too." if why and not made[-1].visible else why
 
