@@ -151,6 +151,7 @@ def test_a_second_window_does_not_take_the_place_of_what_the_first_one_keeps(
 
 def test_a_session_whose_folder_was_renamed_says_so_and_goes_on_when_it_is_back(viewer, kept, counted, qtbot):
     kept.session._again.setInterval(200)
+    qtbot.waitUntil(lambda: len(kept.session.session.events) >= 3, timeout=30_000)  # the cells are written
     folder = kept.session.session.folder
     moved = folder.rename(folder.with_name("moved"))
     classes.give(viewer, {counted: [1]}, "basophil", "ada")

@@ -251,7 +251,7 @@ def test_cancel_keeps_the_images_that_are_counted(viewer, quick, made_up, two, c
     quick.analyse = analyse
     click(quick.task.run_button)
     qtbot.waitUntil(begun.is_set, timeout=60_000)
-    qtbot.waitUntil(lambda: "Other (2 of 2)" in quick.task.message.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "other (2 of 2)" in quick.task.message.text(), timeout=20_000)
     click(quick.task.cancel_button)
     wait(quick)
     assert quick.task.message.text().startswith("Cancelled; what was finished is kept. Counted smear.")

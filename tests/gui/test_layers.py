@@ -217,7 +217,9 @@ def test_masks_alone_become_two_layers(viewer, add_smear, smear):
     told = viewer.layers["smear cells"].metadata["napari_bloodcell"]
     assert told["bundle"] is None
     assert told["segmenter"] == "stain-watershed"
-    assert list(viewer.layers["smear cells"].features) == ["index", "label", "touches_border"]
+    assert list(viewer.layers["smear cells"].features) == [
+        *("index", "label", "touches_border", "um_per_px", "scale_source")
+    ]
 
 
 def test_results_lie_on_the_shown_plane_of_a_stack_only(viewer, smear, made_up):
