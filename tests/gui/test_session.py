@@ -380,7 +380,7 @@ def test_a_full_disk_is_told_with_the_session_panel_closed_and_what_it_refused_i
     monkeypatch.undo()  # there is room again, and nobody does anything
     qtbot.waitUntil(lambda: not session.unsaved, timeout=10_000)
     qtbot.waitUntil(lambda: "saved " in again.state.text(), timeout=10_000)
-    assert not gallery.unsaved.isVisibleTo(gallery)
+    qtbot.waitUntil(lambda: not gallery.unsaved.isVisibleTo(gallery), timeout=10_000)
     assert [one for one in told if one.startswith("Saved: ")]
     lines = read_session(folder).trail.events[before:]
     assert [(e.action, e.cell_id, e.new, e.who) for e in lines] == [
