@@ -233,7 +233,7 @@ class Gallery(CellsPanel):
         digit = known.digit(name) if name in known.names else ""
         title = f"{shown(name)}   {len(found)}" + (f"   key {digit}" if digit else "")
         if name == UNIDENTIFIED:
-            title += "   to be emptied" if found else "   none left"
+            title += "   to do" if found else "   none left"
         return Group(name=name, title=title, colour=known.colours[name], tiles=[tile for _, tile in found])
 
     def _classes(self, there: "Sequence[Labels]") -> ClassList:
