@@ -19,6 +19,7 @@ from napari_bloodcell.core.config.report import ExportConfig
 from napari_bloodcell.core.errors import ArtifactError, DataError, SessionError
 from napari_bloodcell.core.export import export_cells
 from napari_bloodcell.core.export.polygons import polygons, signed_area
+from napari_bloodcell.core.taxonomy import Taxonomy
 
 
 def painted(found: list, shape: tuple[int, int]) -> np.ndarray:
@@ -113,6 +114,24 @@ def test_coco_has_all_pictures_in_one_file(results: Path, tmp_path: Path) -> Non
         assert one["bbox"] == [row["x0"], row["y0"], row["x1"] - row["x0"], row["y1"] - row["y0"]]
         assert all(len(ring) % 2 == 0 for ring in one["segmentation"])
         assert one["score"] == pytest.approx(row["cell_type_prob"], abs=1e-5)
+
+
+def test_classes_have_the_same_numbers_in_every_coco_file(results: Path, tmp_path: Path) -> None:
+    numbers = []
+    for kind in ("basophil", "hairy_cell"):
+        reader = tmp_path / "ada.csv"
+        reader.write_text(f"image,cell_id,cell_type\nf2,1,{kind}\n")
+        done = export_cells(
+            [results],
+            tmp_path / kind,
+            ExportConfig(to="coco", only_reviewed=True),
+            readers=[reader],
+            taxonomy=Taxonomy.of_lab(["hairy cell"]),
+        )
+        content = json.loads(done.files[0].read_text())
+        numbers.append({one["name"]: one["id"] for one in content["categories"]})
+        assert content["annotations"][0]["category_id"] == numbers[-1][kind]
+    assert numbers[0].items() < numbers[1].items()
 
 
 def test_what_people_said_goes_first_and_can_be_had_alone(results: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """SADA from cells of a few labs to a bundle: trained, resumed, stopped, saved, used; and what it refuses."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -390,6 +391,22 @@ def test_train_sada_on_the_command_line_leaves_a_bundle_and_its_score(
     told = capsys.readouterr().out
     assert "4 cells of south, never seen: F1-micro" in told
     assert load_bundle(tmp_path / "out" / "bundle").embedder.kind == "sada"
+
+
+def test_pictures_of_the_lab_left_out_that_were_trained_on_under_another_name_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from napari_bloodcell.cli import app
+
+    drawn_labs(tmp_path / "labs")
+    shutil.rmtree(tmp_path / "labs" / "south")
+    shutil.copytree(tmp_path / "labs" / "north", tmp_path / "labs" / "south")
+    words = f"train sada --data {tmp_path}/labs --leave-out south --out {tmp_path}/out --method erm"
+    words += " --backbone small --weights none --size-px 32 --per-lab 3 --steps-per-epoch 1 --held-out 0.5"
+    assert app([*words.split(), "--loop.epochs", "1"], result_action="return_value") == 0
+    told = "are the very pictures of another lab, so that this measures nothing new"
+    assert told in capsys.readouterr().out
+    assert told in load_bundle(tmp_path / "out" / "bundle").card
 
 
 def test_missing_weights_are_said_before_cells_are_cut_out(tmp_path: Path) -> None:

@@ -44,12 +44,14 @@ def card_of(training: LabTraining) -> str:
         "",
         "## How good",
         "",
-        f"Accuracy on {held} held-out cells of the same labs: {model.figures['accuracy']:.3f}.",
+        f"Accuracy on {held} held-out cells of the same labs, mean of the labs: "
+        f"{model.figures['accuracy']:.3f}.",
     ]
     if target is not None and training.scores is not None:
         lines += [
-            f"On {len(target)} cells of {target.lab_names[0]}, which was left out of the training: F1-micro "
-            f"{training.scores['f1_micro']:.3f}, F1-macro {training.scores['f1_macro']:.3f}.",
+            f"On {len(target)} cells of {target.lab_names[0]}, which was left out of the training "
+            f"({training.how_new()}): F1-micro {training.scores['f1_micro']:.3f}, "
+            f"F1-macro {training.scores['f1_macro']:.3f}.",
         ]
     else:
         lines += ["No lab was left out: how it does on a new lab is unknown until cells of one are checked."]

@@ -8,7 +8,11 @@ from typing import Any
 
 from napari_bloodcell.core.export.cells import OutlinedCell
 from napari_bloodcell.core.export.polygons import signed_area
+from napari_bloodcell.core.records import UNIDENTIFIED
 from napari_bloodcell.core.report import RESEARCH_USE
+from napari_bloodcell.core.taxonomy import DEFAULT
+
+USUAL = (*DEFAULT.names, UNIDENTIFIED)
 
 
 class Coco:
@@ -45,8 +49,9 @@ class Coco:
         return one if probability is None else one | {"score": round(probability, 6)}
 
     def content(self) -> dict[str, Any]:
-        names = sorted({one["category_id"] for one in self._annotations})
-        numbers = {name: number for number, name in enumerate(names, 1)}
+        # The usual classes have the same numbers in every file, found or not: files are trained on together.
+        own = {one["category_id"] for one in self._annotations} - set(USUAL)
+        numbers = {name: number for number, name in enumerate([*USUAL, *sorted(own)], 1)}
         return {
             "info": {"description": f"Cells of napari-bloodcell. {RESEARCH_USE}"},
             "images": self._images,

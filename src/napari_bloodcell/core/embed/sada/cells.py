@@ -98,6 +98,12 @@ def leave_out(cells: LabCells, lab: str) -> tuple[LabCells, LabCells]:
     return _part(cells, ~target), _part(cells, target)
 
 
+def seen_before(cells: LabCells, source: LabCells) -> int:
+    """How many of the cells are those of ``source``, pixel by pixel: a picture may stand under two labs."""
+    known = {one.tobytes() for one in source.pixels}
+    return sum(one.tobytes() in known for one in cells.pixels)
+
+
 def ready_to_train(cells: LabCells) -> LabCells:
     """Only what can be learnt from, and what is odd about it in ``notes``."""
     trained = ~cells.held_out

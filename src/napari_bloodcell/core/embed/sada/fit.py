@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_bloodcell.core.config import SADA_TRAINING, BackboneConfig, SadaConfig, TrainConfig
 from napari_bloodcell.core.datasets import Dataset, load_dataset
-from napari_bloodcell.core.embed.sada.cells import LabCells, cut_out, leave_out, ready_to_train
+from napari_bloodcell.core.embed.sada.cells import LabCells, cut_out, leave_out, ready_to_train, seen_before
 from napari_bloodcell.core.embed.sada.kept import forget
 from napari_bloodcell.core.embed.sada.model import FILE, LabModel, round_to_half
 from napari_bloodcell.core.embed.sada.recipe import LabsRecipe
@@ -27,6 +27,13 @@ class LabTraining:
     target: LabCells | None = None  # the lab left out; nothing was learnt from it
     scores: dict[str, float] | None = None  # on the target
 
+    def how_new(self) -> str:
+        """Of the cells of the lab left out."""
+        same = 0 if self.target is None else seen_before(self.target, self.source)
+        if not same:
+            return "never seen"
+        return f"of which {same} are the very pictures of another lab, so that this measures nothing new"
+
     def text(self) -> str:
         """What a person wants to know at the end."""
         held = int(self.source.held_out.sum())
@@ -34,13 +41,15 @@ class LabTraining:
         lines = [
             f"{self.model.config.method}: {len(self.source) - held} cells of {labs}, {held} held out",
             f"{self.run.ended} after {how_many(len(self.run.history), 'epoch')}, accuracy on held-out cells "
-            f"{self.model.figures['accuracy']:.3f}",
+            f"(mean of the labs) {self.model.figures['accuracy']:.3f}",
             *self.model.notes,
             *self.run.notes,
         ]
         if self.target is not None and self.scores is not None:
             figures = f"F1-micro {self.scores['f1_micro']:.3f}, F1-macro {self.scores['f1_macro']:.3f}"
-            lines.append(f"{len(self.target)} cells of {self.target.lab_names[0]}, never seen: {figures}")
+            lines.append(
+                f"{len(self.target)} cells of {self.target.lab_names[0]}, {self.how_new()}: {figures}"
+            )
             unknown = sorted(set(self.target.class_names) - set(self.model.class_names))
             if unknown:
                 lines.append(f"Classes that no other lab has, so always wrong: {', '.join(unknown)}")
