@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from embed_parts import crops, tiny_sam
+from PIL import Image
 from sam_parts import TINY
 
 from napari_bloodcell.core import cell_tables
@@ -17,12 +18,13 @@ from napari_bloodcell.core.embed.collection import _numbers, embed_masks, write
 from napari_bloodcell.core.embed.judge import judge, table, to_json
 from napari_bloodcell.core.embed.measurements import MeasurementEmbedder
 from napari_bloodcell.core.embed.sam_embedder import pool_parts
-from napari_bloodcell.core.embed.sources import draw_maps, judge_cells
+from napari_bloodcell.core.embed.sources import draw_maps, embed_paths, judge_cells
 from napari_bloodcell.core.errors import DataError
 from napari_bloodcell.core.evaluate.features import _name_of
 from napari_bloodcell.core.records import Masks, SmearImage
 from napari_bloodcell.core.sam.variants import VARIANTS
 from napari_bloodcell.core.segment import StainSegmenter
+from napari_bloodcell.core.synthetic import make_cells
 
 RNG = np.random.default_rng(0)
 N = 60
@@ -255,6 +257,17 @@ def test_cells_of_one_picture_have_numbers_of_their_own(tmp_path: Path) -> None:
     a, b = tmp_path / "a.png", tmp_path / "b.png"
     listed = [CellImage(path, "monocyte", "lab") for path in (a, b, a, a)]
     assert _numbers(listed) == [1, 1, 2, 3]
+
+
+def test_a_cell_in_a_picture_of_its_own_has_a_place_in_it(tmp_path: Path) -> None:
+    drawn = make_cells(1, seed=3, size_px=120, classes=("monocyte",))
+    (tmp_path / "lab" / "monocyte").mkdir(parents=True)
+    Image.fromarray(np.asarray(drawn.pixels[0])).save(tmp_path / "lab" / "monocyte" / "1.png")
+    table = embed_paths([tmp_path / "lab"], ["measurements"]).table
+    x0, y0, x1, y1 = table[["x0", "y0", "x1", "y1"]].iloc[0]
+    assert 0 <= x0 < 60 < x1 <= 120
+    assert 0 <= y0 < 60 < y1 <= 120
+    assert (x1 - x0) * (y1 - y0) >= table["area_px"].iloc[0]
 
 
 def test_a_table_made_for_one_embedder_is_read_with_it(tmp_path: Path) -> None:

@@ -36,9 +36,12 @@ class FoundCells:
     crops: Crops
     row: IntArray  # N, ascending
     missing: tuple[tuple[int, str], ...]  # row and reason of each cell that has no crop
+    boxes_xyxy: IntArray | None = None  # N x 4, of the outline in the cell's picture, or the window cut out
 
     def __post_init__(self) -> None:
         freeze(self, "row", np.int32, (len(self.crops),))
+        if self.boxes_xyxy is not None:
+            freeze(self, "boxes_xyxy", np.int32, (len(self.crops), 4))
 
     @property
     def unread(self) -> dict[int, str]:
@@ -57,6 +60,7 @@ def crops_of(
     called only where a cell has no mask."""
     made: list[Crops] = []
     rows: list[int] = []
+    boxes: list[IntArray] = []
     missing: list[tuple[int, str]] = []
     ready: Segmenter | None = None
     for row, cell in enumerate(cells):
@@ -75,8 +79,14 @@ def crops_of(
             continue
         made.append(crop(image, masks, config))
         rows.append(row)
+        boxes.append(masks.boxes_xyxy[0])
     crops = join(made) if made else _no_crops(config.size_px)
-    return FoundCells(crops=crops, row=np.asarray(rows, np.int32), missing=tuple(missing))
+    return FoundCells(
+        crops=crops,
+        row=np.asarray(rows, np.int32),
+        missing=tuple(missing),
+        boxes_xyxy=np.asarray(boxes, np.int32).reshape(-1, 4),
+    )
 
 
 def by_name(name: str, reason: str) -> str:

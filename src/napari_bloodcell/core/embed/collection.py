@@ -5,7 +5,7 @@ napari-spatialdata) or as a plain table.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -70,6 +70,7 @@ def embed_dataset(
             config: crops_of(piece, segmenter, config, progress=seen) for config in _crop_configs(embedders)
         }
         first = next(iter(found.values()))
+        assert first.boxes_xyxy is not None
         missing += len(first.missing) - len(first.unread)
         unread += [by_name(piece[row].path.name, reason) for row, reason in first.unread.items()]
         rows = [
@@ -79,9 +80,9 @@ def embed_dataset(
                 "lab": piece[row].domain,
                 "class": piece[row].class_name,
                 "cell_id": numbers[start + int(row)],
-                **_box(piece[row].box_xyxy),
+                **_box(box if piece[row].box_xyxy is None else piece[row].box_xyxy),
             }
-            for row in first.row
+            for row, box in zip(first.row, first.boxes_xyxy, strict=True)
         ]
         parts.append(_described(rows, {c: f.crops for c, f in found.items()}, embedders, seen))
     return _joined(parts, embedders, {"cells_not_found": missing, "left_out": unread})
@@ -269,8 +270,8 @@ def _numbers(cells: Sequence[CellImage]) -> list[int]:
     return numbers
 
 
-def _box(box: tuple[int, int, int, int] | None) -> dict[str, int]:
-    return dict(zip(PLACE[5:], box or (0, 0, 0, 0), strict=True))
+def _box(box: Iterable[int]) -> dict[str, int]:
+    return dict(zip(PLACE[5:], map(int, box), strict=True))
 
 
 def _box_name(cell: CellImage) -> str:
