@@ -226,7 +226,7 @@ def test_it_is_an_embedder_and_a_classifier_like_any_other(trained: LabTraining,
 def test_its_bundle_analyses_a_picture(trained: LabTraining, tmp_path: Path) -> None:
     save_labs(tmp_path / "lab", trained)
     bundle = load_bundle(tmp_path / "lab")
-    assert "which was left out of the training: F1-micro" in bundle.card
+    assert "which was left out of the training (never seen): F1-micro" in bundle.card
     drawn = make_cells(1, seed=3, size_px=128, look="giemsa_blue")
     result = analyse(drawn.pixels[0], bundle)
     assert len(result.masks) == len(result.predictions) == 1
