@@ -36,7 +36,7 @@ CLASS = np.array([one == "y" for one in CLASSES])
 
 
 def vectors(by_lab: float, by_class: float) -> np.ndarray:
-    values = RNG.normal(size=(N, 6)).astype(np.float32)
+    values = np.random.default_rng(0).normal(size=(N, 6)).astype(np.float32)
     values[:, :3] += by_lab * LAB[:, None]
     values[:, 3:] += by_class * CLASS[:, None]
     return values
