@@ -289,6 +289,15 @@ def counted_planes(viewer: "Viewer", smear: Any, made_up: Any) -> list[Any]:
 
 
 @pytest.fixture
+def no_session_stays_open() -> Iterator[None]:
+    from napari_bloodcell.gui import autosave
+
+    yield
+    for one in autosave.opened():
+        one.close()
+
+
+@pytest.fixture
 def counted(add_counted: Any) -> Any:
     return add_counted("smear")
 

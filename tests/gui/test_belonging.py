@@ -18,14 +18,7 @@ from napari_bloodcell.gui import autosave, classes, layers
 from napari_bloodcell.gui.counted_once import counted_once
 from napari_bloodcell.gui.outlines import nuclei_of, outlined, outlines
 
-pytestmark = pytest.mark.gui
-
-
-@pytest.fixture(autouse=True)
-def _nothing_stays_open():
-    yield
-    for one in autosave.opened():
-        one.close()
+pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("no_session_stays_open")]
 
 
 @pytest.fixture
@@ -223,6 +216,15 @@ def test_a_result_opened_beside_the_cells_of_its_file_counts_once(
     panel.reset_choices()
     assert len(outlines(viewer)) == 2
     assert len(counted_once(outlines(viewer))) == 1
+
+
+def test_two_planes_of_one_file_are_two_pictures_where_they_lie_as_images(viewer, add_counted):
+    one, two = add_counted("plane 0"), add_counted("plane 1", turned=True)
+    two.data = one.data.copy()  # cells of a stack lie above each other
+    for layer in (one, two):
+        ours = layer.metadata[layers.KEY]
+        layer.metadata = {layers.KEY: ours | {"image": ours["image"] | {"source": "/data/stack.tif"}}}
+    assert counted_once([one, two]) == [one, two]
 
 
 def test_cells_keep_the_pixel_size_that_was_guessed_when_they_were_found(viewer, add_counted, smear):

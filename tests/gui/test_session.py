@@ -16,14 +16,7 @@ from napari_bloodcell.core.session import Change, Session, SessionCells, read_se
 from napari_bloodcell.gui import autosave, classes, layers
 from napari_bloodcell.gui.autosave import changed_outlines
 
-pytestmark = pytest.mark.gui
-
-
-@pytest.fixture(autouse=True)
-def _nothing_stays_open():
-    yield
-    for one in autosave.opened():
-        one.close()
+pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("no_session_stays_open")]
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ def _same_picture(a: "Labels", b: "Labels") -> bool:
     shown = one.get("sha256"), other.get("sha256")
     if all(shown) and shown[0] == shown[1]:
         return True
-    if a.ndim == b.ndim == 2 and one.get("source") and one.get("source") == other.get("source"):
-        return True  # of a file the command line says another hash than of its pixels in a layer
+    # Of a file a result says another hash than a layer of its pixels; two layers of one may be two planes.
+    if one.get("of_file", False) != other.get("of_file", False) and one.get("source"):
+        return bool(one["source"] == other.get("source"))
     return is_one_layer and not all(shown)

@@ -59,13 +59,13 @@ def read_run_layers(folder: Path) -> list[LayerData]:
     told = {"bundle": record.get("bundle"), "patient": _patient_of(folder)}
     found[-1][1]["metadata"][layers.KEY] |= {key: value for key, value in told.items() if value}
     if not header.config.get("read", {}).get("page"):  # pages of a file are pictures of their own
-        _say_of_image(found[-1], record["image"])
+        _say_of_image(found[-1], record["image"] | {"of_file": True})
     return found
 
 
 def _say_of_image(cells: LayerData, image: Mapping[str, Any]) -> None:
     """Which picture it is, so that cells that are open already are not counted twice."""
-    known = {name: image[name] for name in ("sha256", "source") if image.get(name)}
+    known = {name: image[name] for name in ("sha256", "source", "of_file") if image.get(name)}
     cells[1]["metadata"][layers.KEY]["image"] |= known
 
 
